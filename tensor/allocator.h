@@ -1,0 +1,54 @@
+// Where buffers come from. A training step asks for the same sizes again and again, so freed buffers are kept and
+// handed out again: after the first steps nothing is asked of the system any more.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <vector>
+
+namespace stagewise {
+
+class CachingAllocator {
+ public:
+  /// How a device gets and gives back raw memory. `acquire` throws Error or std::bad_alloc when there is none.
+  struct Source {
+    std::function<void*(std::size_t bytes)> acquire;
+    std::function<void(void*, std::size_t bytes)> release;
+  };
+  struct Statistics {
+    std::int64_t system_allocations = 0;  // how often memory was asked of the system
+    std::int64_t bytes_in_use = 0;
+    std::int64_t bytes_cached = 0;  // free, kept for the next request
+    std::int64_t peak_bytes_in_use = 0;
+    std::int64_t guard_violations = 0;  // buffers whose guard bytes were written over (guarded mode only)
+  };
+
+  /// `guarded` is for tests on host memory: every buffer lies between 64 guard bytes that are checked when it is
+  /// freed, and starts as all-ones bytes (NaN in float32 and float64), so reading before writing shows.
+  explicit CachingAllocator(Source source, bool guarded = false);
+  ~CachingAllocator();
+  CachingAllocator(const CachingAllocator&) = delete;
+  CachingAllocator& operator=(const CachingAllocator&) = delete;
+
+  /// At least `bytes` bytes, aligned to 64. Thread-safe.
+  void* allocate(std::size_t bytes);
+  /// Gives back what allocate(bytes) returned; never throws.
+  void deallocate(void* pointer, std::size_t bytes) noexcept;
+  /// Returns the cached buffers to the system.
+  void trim() noexcept;
+  Statistics statistics() const;
+
+ private:
+  std::size_t rounded(std::size_t bytes) const;
+
+  Source source_;
+  const bool guarded_;
+  mutable std::mutex mutex_;
+  std::map<std::size_t, std::vector<void*>> free_;
+  Statistics statistics_;
+};
+
+}  // namespace stagewise

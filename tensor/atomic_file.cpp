@@ -1,0 +1,101 @@
+#include "tensor/atomic_file.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "tensor/error.h"
+
+namespace stagewise {
+namespace {
+
+[[noreturn]] void fail_with_errno(const char* what, const std::string& path) {
+  const int code = errno;
+  fail("can't ", what, " ", path, ": ", std::generic_category().message(code));
+}
+
+/// Makes a rename last through a power cut. Not every file system can flush a folder, and the file is whole already,
+/// so a failure here is none of the caller's business.
+void flush_folder_of(const std::string& path) {
+  std::filesystem::path folder = std::filesystem::path(path).parent_path();
+  if (folder.empty()) folder = ".";
+  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (descriptor < 0) return;
+  ::fsync(descriptor);
+  ::close(descriptor);
+}
+
+}  // namespace
+
+AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
+  static std::atomic<unsigned> next_number{0};
+  do {  // a name that is taken was left by a process that was killed and had this one's number
+    temporary_ = concat(path_, ".partial-", ::getpid(), "-", next_number++);
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  } while (descriptor_ < 0 && errno == EEXIST);
+  if (descriptor_ < 0) fail_with_errno("write", path_);
+}
+
+AtomicFile::~AtomicFile() {
+  if (descriptor_ >= 0) ::close(descriptor_);
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+void AtomicFile::write(const void* bytes, std::size_t count) {
+  const char* next = static_cast<const char*>(bytes);
+  while (count > 0) {
+    const ssize_t written = ::write(descriptor_, next, count);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) fail_with_errno("write", path_);
+    next += written;
+    count -= static_cast<std::size_t>(written);
+  }
+}
+
+void AtomicFile::commit() {
+  if (::fsync(descriptor_) != 0) fail_with_errno("flush", path_);
+  if (::close(std::exchange(descriptor_, -1)) != 0) fail_with_errno("write", path_);
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_with_errno("write", path_);
+  temporary_.clear();
+  flush_folder_of(path_);
+}
+
+void write_file_atomically(const std::string& path, std::string_view contents) {
+  AtomicFile file(path);
+  file.write(contents.data(), contents.size());
+  file.commit();
+}
+
+std::string read_file(const std::string& path) {
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) fail_with_errno("read", path);
+  std::error_code no_size;  // pipes and devices have none: they are read piece by piece
+  const std::uintmax_t size = std::filesystem::file_size(path, no_size);
+  // One byte more than the file has, so that its end shows without growing.
+  std::string contents(no_size ? std::size_t{1} << 16 : static_cast<std::size_t>(size) + 1, '\0');
+  std::size_t length = 0;
+  while (true) {
+    if (length == contents.size()) contents.resize(2 * contents.size());
+    const ssize_t count = ::read(descriptor, contents.data() + length, contents.size() - length);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) {
+      const int code = errno;
+      ::close(descriptor);
+      errno = code;
+      if (count < 0) fail_with_errno("read", path);
+      break;
+    }
+    length += static_cast<std::size_t>(count);
+  }
+  contents.resize(length);
+  return contents;
+}
+
+}  // namespace stagewise

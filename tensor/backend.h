@@ -1,0 +1,251 @@
+// The one seam between the framework and a device: the primitives a device must provide.
+//
+// A primitive is what a device does well in one go, so fusion lives here and not in special cases above. The pattern
+// that pays everywhere: a convolution normalises and ReLUs its input as it reads, and gathers its output's moments as
+// it writes; the passes by data and by weights fold the batch norm's backward in the same way. A device that can't
+// fuse runs the parts one after another behind the same call.
+//
+// Conventions. Images are NHWC, filters KRSC (output channel, row, column, input channel). Every tensor of a call is on
+// this backend; floating-point ones share one element type (`reference` takes float32 and float64, the others float32).
+// An optional tensor is one that may be left undefined. Outputs are allocated by the caller and overwritten; an output
+// may share memory with an input only where its comment says so. Calls may be asynchronous: only `copy_to_host` and
+// `synchronise` wait. The callers have checked shapes and types.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tensor/allocator.h"
+#include "tensor/tensor.h"
+
+namespace stagewise {
+
+/// How a filter moves over its input. `before` pads the top and left, `after` the bottom and right, with zeros: Keras's
+/// `same` at stride 2 needs 0 before and 1 after.
+struct Conv2dOptions {
+  std::int64_t stride = 1;
+  std::int64_t padding_before = 0;
+  std::int64_t padding_after = 0;
+
+  std::int64_t output_size(std::int64_t input, std::int64_t filter) const {
+    return (input + padding_before + padding_after - filter) / stride + 1;
+  }
+  bool operator==(const Conv2dOptions&) const = default;
+};
+
+/// What a batch norm does to each channel: (x - mean) * scale + shift, with inverse_deviation = 1/sqrt(variance +
+/// epsilon), scale = weight * inverse_deviation, shift = the layer's bias. All [C].
+struct BatchNormCoefficients {
+  Tensor mean, inverse_deviation, scale, shift;
+  bool defined() const { return mean.defined(); }
+};
+
+/// Gradients of a batch norm's weight and bias: sum of dz * x_hat and sum of dz over all pixels, with
+/// x_hat = (x - mean) * inverse_deviation and dz the gradient of its output. Both [C].
+struct BatchNormGradients {
+  Tensor weight, bias;
+  bool defined() const { return weight.defined(); }
+};
+
+/// y = convolution(a, weight) + bias, a = x or relu(batch_norm(x)).
+struct ConvolutionForward {
+  Tensor x;       // [N,H,W,C]
+  Tensor weight;  // [K,R,S,C]
+  Tensor bias;    // [K], optional
+  Tensor y;       // [N,P,Q,K], out
+  Conv2dOptions options;
+  BatchNormCoefficients normalise;  // optional: read relu(batch_norm(x)) instead of x; padding stays zero
+  Tensor mean, variance;            // [K], optional, out: of y over N, P and Q; biased variance
+};
+
+/// dx = convolution_transposed(dy, weight) + addend; with `normalised_input`, x is what the forward pass normalised and
+/// ReLUed as it read: dx is then zeroed where that ReLU was off, and the batch norm's gradients are gathered from it.
+struct ConvolutionBackwardData {
+  Tensor dy;      // [N,P,Q,K]
+  Tensor weight;  // [K,R,S,C]
+  Tensor addend;  // [N,H,W,C], optional; may be dx
+  Tensor dx;      // [N,H,W,C], out
+  Conv2dOptions options;
+  Tensor x;                                // [N,H,W,C], with normalised_input
+  BatchNormCoefficients normalised_input;  // optional
+  BatchNormGradients gradients;            // with normalised_input, out
+};
+
+/// d_weight = correlation(a, dy), d_bias = sum of dy, with a as in ConvolutionForward. With `batch_norm`, `dy` is the
+/// gradient dz of the output of the batch norm that followed, whose input was y: the pass computes
+/// dy = scale * (dz - (gradients.bias + x_hat * gradients.weight) / pixels) as it reads, and stores it in `dy_out`.
+struct ConvolutionBackwardWeights {
+  Tensor x;                         // [N,H,W,C]
+  BatchNormCoefficients normalise;  // optional
+  Tensor dy;                        // [N,P,Q,K]
+  Tensor d_weight;                  // [K,R,S,C], out
+  Tensor d_bias;                    // [K], optional, out
+  Conv2dOptions options;
+  BatchNormCoefficients batch_norm;  // optional
+  Tensor y;                          // [N,P,Q,K], with batch_norm
+  BatchNormGradients gradients;      // with batch_norm, in
+  Tensor dy_out;                     // [N,P,Q,K], with batch_norm, out; may be dy
+};
+
+/// From moments to coefficients, and the running statistics' update:
+/// running += momentum * (batch - running), the variance unbiased (times pixels/(pixels-1), as PyTorch and cuDNN do).
+struct BatchNormPrepare {
+  Tensor mean, variance;  // [C]
+  Tensor weight;          // [C]
+  double epsilon = 1e-5;
+  Tensor inverse_deviation, scale;        // [C], out
+  Tensor running_mean, running_variance;  // [C], optional, in and out
+  double momentum = 0.1;
+  std::int64_t pixels = 0;  // values per channel, with running statistics
+};
+
+/// y = relu?(batch_norm(x) + addend), addend = nothing, a tensor, or batch_norm(a tensor).
+struct BatchNormForward {
+  Tensor x;  // [N,H,W,C]
+  BatchNormCoefficients coefficients;
+  Tensor addend;                              // [N,H,W,C], optional
+  BatchNormCoefficients addend_coefficients;  // optional
+  bool relu = false;
+  Tensor y;  // [N,H,W,C], out; may be x or addend
+};
+
+/// dz = dy where y > 0 (or dy where there is no y), and the batch norm's gradients from it.
+struct BatchNormBackwardReduce {
+  Tensor dy;  // [N,H,W,C]
+  Tensor y;   // [N,H,W,C], optional: the output of the ReLU
+  Tensor x;   // [N,H,W,C]: the batch norm's input
+  BatchNormCoefficients coefficients;
+  Tensor dz;                     // [N,H,W,C], out with y; may be dy
+  BatchNormGradients gradients;  // out
+};
+
+/// dx = scale * (dz - (gradients.bias + x_hat * gradients.weight) / pixels).
+struct BatchNormBackwardData {
+  Tensor dz, x;  // [N,H,W,C]
+  BatchNormCoefficients coefficients;
+  BatchNormGradients gradients;
+  Tensor dx;  // [N,H,W,C], out; may be dz
+};
+
+/// y = x weight^T + bias and its gradients.
+struct LinearForward {
+  Tensor x;       // [N,C]
+  Tensor weight;  // [K,C]
+  Tensor bias;    // [K], optional
+  Tensor y;       // [N,K], out
+};
+struct LinearBackward {
+  Tensor x, weight, dy;  // [N,C], [K,C], [N,K]
+  Tensor dx;             // [N,C], optional, out
+  Tensor d_weight;       // [K,C], optional, out
+  Tensor d_bias;         // [K], optional, out
+};
+
+/// Average over windows of `height` x `width` pixels that don't overlap; rows and columns left over are not read.
+struct AveragePool {
+  Tensor x;  // [N,H,W,C] (backward: dx, out)
+  Tensor y;  // [N,H/height,W/width,C] (backward: dy, in)
+  std::int64_t height = 1, width = 1;
+};
+
+/// Mean over the batch of the cross-entropy between softmax(logits) and the labels smoothed by `smoothing`: a share of
+/// `smoothing` of the target is spread evenly over all classes.
+struct SoftmaxCrossEntropy {
+  Tensor logits;  // [N,K]
+  Tensor labels;  // int32 [N]
+  double smoothing = 0.0;
+  Tensor loss;      // [1], out
+  Tensor d_logits;  // [N,K], optional, out: the gradient of `loss`
+  Tensor totals;    // float64 [2], optional, in and out: adds the sum of the images' losses, and how
+                    // many images' largest logit (the first of equals) is the label's
+};
+
+/// Stochastic gradient descent with Nesterov momentum over all parameters in one call, as PyTorch writes it:
+/// g += decay * w;  v = momentum * v + g;  w -= learning_rate * (nesterov ? g + momentum * v : v).
+struct SgdStep {
+  struct Parameter {
+    Tensor value, gradient, velocity;
+    double weight_decay = 0.0;
+  };
+  std::span<const Parameter> parameters;
+  double learning_rate = 0.0;
+  double momentum = 0.9;
+  bool nesterov = true;
+};
+
+/// From images in bytes to a batch of floats, cropped and flipped:
+/// x[b,h,w,c] = images[i, reflect(h + row), reflect(w' + column), c] * scale[c] - offset[h,w,c], w' = w or W-1-w, where
+/// draws[b] = (i, row, column, flip). reflect(-1) = 1, reflect(H) = H-2: the edge is not repeated (a side of one pixel
+/// stays where it is). Shifts are smaller than the image.
+struct Augment {
+  Tensor images;  // uint8 [M,H,W,C]
+  Tensor draws;   // int32 [B,4]
+  Tensor scale;   // [C]
+  Tensor offset;  // [H,W,C]
+  Tensor x;       // [B,H,W,C], out
+};
+
+/// Adds a batch of features and one-hot labels to the moments that the importance criteria need, in double.
+struct AccumulateMoments {
+  Tensor features;      // [N,P]
+  Tensor labels;        // int32 [N]
+  Tensor sum;           // float64 [P], in and out: sum of x
+  Tensor products;      // float64 [P,P], in and out: sum of x x^T (both triangles)
+  Tensor class_sums;    // float64 [K,P], in and out: sum of x by class
+  Tensor class_counts;  // float64 [K], in and out
+};
+
+/// A device. One backend outlives all its tensors.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  /// `cpu`, `reference` or `cuda`.
+  virtual std::string name() const = 0;
+  /// One line for people: the instruction set and threads, or the card.
+  virtual std::string description() const = 0;
+  /// Whether tensors of this floating-point type can be computed with.
+  virtual bool supports(DType dtype) const = 0;
+  virtual CachingAllocator& allocator() = 0;
+
+  // Memory. `copy_from_host` may return before the copy is done only if it no longer needs `from`.
+  virtual void copy_from_host(const void* from, const Tensor& to) = 0;
+  virtual void copy_to_host(const Tensor& from, void* to) = 0;
+  virtual void copy(const Tensor& from, const Tensor& to) = 0;
+  virtual void fill(const Tensor& tensor, double value) = 0;
+  virtual void synchronise() = 0;
+
+  // Element by element; `out` may be an input.
+  virtual void add(const Tensor& a, const Tensor& b, const Tensor& out) = 0;
+  virtual void relu_forward(const Tensor& x, const Tensor& y) = 0;
+  /// dx = dy where y > 0, else 0.
+  virtual void relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) = 0;
+
+  virtual void convolution_forward(const ConvolutionForward&) = 0;
+  virtual void convolution_backward_data(const ConvolutionBackwardData&) = 0;
+  virtual void convolution_backward_weights(const ConvolutionBackwardWeights&) = 0;
+
+  /// Mean and biased variance [C] of x [N,H,W,C] over N, H and W; sound where |mean| is much larger than the deviation.
+  virtual void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) = 0;
+  virtual void batch_norm_prepare(const BatchNormPrepare&) = 0;
+  virtual void batch_norm_forward(const BatchNormForward&) = 0;
+  virtual void batch_norm_backward_reduce(const BatchNormBackwardReduce&) = 0;
+  virtual void batch_norm_backward_data(const BatchNormBackwardData&) = 0;
+
+  virtual void linear_forward(const LinearForward&) = 0;
+  virtual void linear_backward(const LinearBackward&) = 0;
+  virtual void average_pool_forward(const AveragePool&) = 0;
+  /// Overwrites all of x with the gradient; rows and columns left over get zero.
+  virtual void average_pool_backward(const AveragePool&) = 0;
+
+  virtual void softmax(const Tensor& logits, const Tensor& probabilities) = 0;
+  virtual void softmax_cross_entropy(const SoftmaxCrossEntropy&) = 0;
+  virtual void sgd_step(const SgdStep&) = 0;
+
+  virtual void augment(const Augment&) = 0;
+  virtual void accumulate_moments(const AccumulateMoments&) = 0;
+};
+
+}  // namespace stagewise
