@@ -1,0 +1,41 @@
+#include "cpu/host_backend.h"
+
+#include <algorithm>
+#include <cstring>
+#include <new>
+
+namespace stagewise {
+namespace {
+
+constexpr std::align_val_t kAlignment{64};
+
+CachingAllocator::Source host_memory() {
+  return {[](std::size_t bytes) { return ::operator new(bytes, kAlignment); },
+          [](void* pointer, std::size_t) { ::operator delete(pointer, kAlignment); }};
+}
+
+template <class T>
+void fill_as(const Tensor& tensor, double value) {
+  std::fill_n(tensor.data<T>(), tensor.count(), static_cast<T>(value));
+}
+
+}  // namespace
+
+HostBackend::HostBackend(bool guarded) : allocator_(host_memory(), guarded) {}
+
+void HostBackend::copy_from_host(const void* from, const Tensor& to) { std::memcpy(to.address(), from, to.bytes()); }
+
+void HostBackend::copy_to_host(const Tensor& from, void* to) { std::memcpy(to, from.address(), from.bytes()); }
+
+void HostBackend::copy(const Tensor& from, const Tensor& to) { std::memmove(to.address(), from.address(), to.bytes()); }
+
+void HostBackend::fill(const Tensor& tensor, double value) {
+  switch (tensor.dtype()) {
+    case DType::uint8: return fill_as<std::uint8_t>(tensor, value);
+    case DType::int32: return fill_as<std::int32_t>(tensor, value);
+    case DType::float32: return fill_as<float>(tensor, value);
+    case DType::float64: return fill_as<double>(tensor, value);
+  }
+}
+
+}  // namespace stagewise
