@@ -1,0 +1,160 @@
+// Batch norm as passes of their own. Work is cut into runs of pixels.
+#include <cmath>
+
+#include "cpu/cpu_backend_impl.h"
+
+namespace stagewise::cpu {
+namespace {
+
+constexpr std::int64_t kItemFloats = 16 << 10;
+
+/// Runs of pixels of about kItemFloats floats.
+struct PixelRuns {
+  std::int64_t pixels, channels, run, items;
+  explicit PixelRuns(const Tensor& x)
+      : pixels(x.count() / std::max<std::int64_t>(x.shape().back(), 1)),
+        channels(x.shape().back()),
+        run(std::max<std::int64_t>(kItemFloats / std::max<std::int64_t>(channels, 1), 1)),
+        items((pixels + run - 1) / run) {}
+  std::int64_t first(std::int64_t item) const { return item * run; }
+  std::int64_t size(std::int64_t item) const { return std::min(run, pixels - item * run); }
+};
+
+const float* offset(const Tensor& tensor, std::int64_t floats) {
+  return tensor.defined() ? tensor.data<float>() + floats : nullptr;
+}
+
+}  // namespace
+
+ChannelCoefficients pointers(const BatchNormCoefficients& coefficients) {
+  return {coefficients.mean.data<float>(), coefficients.inverse_deviation.data<float>(),
+          coefficients.scale.data<float>(), coefficients.shift.data<float>()};
+}
+
+BatchNormBackwardFactors::BatchNormBackwardFactors(const BatchNormCoefficients& coefficients,
+                                                   const BatchNormGradients& gradients, std::int64_t pixels) {
+  if (!coefficients.defined()) return;
+  for (std::int64_t channel = 0; channel < coefficients.mean.count(); ++channel) {
+    const double scale = coefficients.scale.data<float>()[channel];
+    const double inverse_deviation = coefficients.inverse_deviation.data<float>()[channel];
+    a.push_back(static_cast<float>(scale));
+    b.push_back(static_cast<float>(-scale * inverse_deviation * gradients.weight.data<float>()[channel] /
+                                   static_cast<double>(pixels)));
+    c.push_back(static_cast<float>(-scale * gradients.bias.data<float>()[channel] / static_cast<double>(pixels)));
+  }
+}
+
+void combine_moments(PartialSums& sums, const std::vector<std::int64_t>& pixels,
+                     const std::vector<const float*>& pivots, std::int64_t channels, float* mean, float* variance) {
+  std::vector<double> means(static_cast<std::size_t>(channels)), deviations(means.size());
+  double total = 0;
+  for (std::size_t item = 0; item < pixels.size(); ++item) {
+    const auto count = static_cast<double>(pixels[item]);
+    double* const first = sums.first(static_cast<std::int64_t>(item));
+    double* const second = sums.second(static_cast<std::int64_t>(item));
+    for (std::int64_t c = 0; c < channels; ++c) {
+      second[c] -= first[c] * first[c] / count;
+      first[c] = pivots[item][c] + first[c] / count;
+      means[static_cast<std::size_t>(c)] += count * first[c];
+    }
+    total += count;
+  }
+  for (double& value : means) value /= total;
+  for (std::size_t item = 0; item < pixels.size(); ++item) {
+    const auto count = static_cast<double>(pixels[item]);
+    const double* const first = sums.first(static_cast<std::int64_t>(item));
+    const double* const second = sums.second(static_cast<std::int64_t>(item));
+    for (std::size_t c = 0; c < means.size(); ++c) {
+      const double apart = first[c] - means[c];
+      deviations[c] += second[c] + count * apart * apart;
+    }
+  }
+  for (std::size_t c = 0; c < means.size(); ++c) {
+    mean[c] = static_cast<float>(means[c]);
+    variance[c] = static_cast<float>(std::max(deviations[c] / total, 0.0));
+  }
+}
+
+void combine_gradients(PartialSums& sums, std::int64_t items, std::int64_t channels,
+                       const BatchNormGradients& gradients) {
+  for (std::int64_t c = 0; c < channels; ++c) {
+    double weight = 0, bias = 0;
+    for (std::int64_t item = 0; item < items; ++item) {
+      weight += sums.first(item)[c];
+      bias += sums.second(item)[c];
+    }
+    gradients.weight.data<float>()[c] = static_cast<float>(weight);
+    gradients.bias.data<float>()[c] = static_cast<float>(bias);
+  }
+}
+
+void CpuBackend::batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) {
+  const PixelRuns runs(x);
+  PartialSums sums(runs.items, runs.channels);
+  std::vector<std::int64_t> pixels;
+  std::vector<const float*> pivots;
+  for (std::int64_t item = 0; item < runs.items; ++item) {
+    pixels.push_back(runs.size(item));
+    pivots.push_back(x.data<float>() + runs.first(item) * runs.channels);
+  }
+  pool_.run(runs.items, [&](std::int64_t item) {
+    const float* const pivot = pivots[static_cast<std::size_t>(item)];
+    kernels_.moment_sums(pivot, runs.size(item), runs.channels, pivot, sums.first(item), sums.second(item));
+  });
+  combine_moments(sums, pixels, pivots, runs.channels, mean.data<float>(), variance.data<float>());
+}
+
+void CpuBackend::batch_norm_prepare(const BatchNormPrepare& call) {
+  const double unbiased =
+      call.pixels > 1 ? static_cast<double>(call.pixels) / static_cast<double>(call.pixels - 1) : 1.0;
+  for (std::int64_t c = 0; c < call.mean.count(); ++c) {
+    const double mean = call.mean.data<float>()[c], variance = call.variance.data<float>()[c];
+    const double inverse_deviation = 1.0 / std::sqrt(variance + call.epsilon);
+    call.inverse_deviation.data<float>()[c] = static_cast<float>(inverse_deviation);
+    call.scale.data<float>()[c] = static_cast<float>(call.weight.data<float>()[c] * inverse_deviation);
+    if (!call.running_mean.defined()) continue;
+    float& running_mean = call.running_mean.data<float>()[c];
+    float& running_variance = call.running_variance.data<float>()[c];
+    running_mean += static_cast<float>(call.momentum * (mean - running_mean));
+    running_variance += static_cast<float>(call.momentum * (variance * unbiased - running_variance));
+  }
+}
+
+void CpuBackend::batch_norm_forward(const BatchNormForward& call) {
+  const PixelRuns runs(call.x);
+  const ChannelCoefficients coefficients = pointers(call.coefficients), of_addend = pointers(call.addend_coefficients);
+  pool_.run(runs.items, [&](std::int64_t item) {
+    const std::int64_t at = runs.first(item) * runs.channels;
+    kernels_.batch_norm_forward(offset(call.x, at), coefficients, offset(call.addend, at),
+                                call.addend_coefficients.defined() ? &of_addend : nullptr, call.relu,
+                                call.y.data<float>() + at, runs.size(item), runs.channels);
+  });
+}
+
+void CpuBackend::batch_norm_backward_reduce(const BatchNormBackwardReduce& call) {
+  const PixelRuns runs(call.dy);
+  PartialSums sums(runs.items, runs.channels);
+  const ChannelCoefficients coefficients = pointers(call.coefficients);
+  pool_.run(runs.items, [&](std::int64_t item) {
+    const std::int64_t at = runs.first(item) * runs.channels;
+    const bool masked = call.y.defined();
+    kernels_.batch_norm_reduce({offset(call.dy, at), offset(call.y, at), offset(call.x, at), coefficients,
+                                masked ? ReluMask::output : ReluMask::none,
+                                masked ? call.dz.data<float>() + at : nullptr, runs.size(item), runs.channels,
+                                sums.first(item), sums.second(item)});
+  });
+  combine_gradients(sums, runs.items, runs.channels, call.gradients);
+}
+
+void CpuBackend::batch_norm_backward_data(const BatchNormBackwardData& call) {
+  const PixelRuns runs(call.dz);
+  const BatchNormBackwardFactors factors(call.coefficients, call.gradients, runs.pixels);
+  pool_.run(runs.items, [&](std::int64_t item) {
+    const std::int64_t at = runs.first(item) * runs.channels;
+    kernels_.batch_norm_backward(offset(call.dz, at), offset(call.x, at), call.coefficients.mean.data<float>(),
+                                 factors.a.data(), factors.b.data(), factors.c.data(), call.dx.data<float>() + at,
+                                 runs.size(item), runs.channels);
+  });
+}
+
+}  // namespace stagewise::cpu

@@ -1,0 +1,125 @@
+#include "cpu/convolution_plan.h"
+
+#include <algorithm>
+
+namespace stagewise::cpu {
+namespace {
+
+// Output pixels that one call of the kernel covers: enough to use full tiles and reuse the weights, few enough that
+// what they read and write is still in L1 for the epilogue.
+constexpr std::int64_t kGroupPixels = 64;
+// Output pixels of a work item: a CIFAR image; larger images are cut, so that one image feeds many threads.
+constexpr std::int64_t kStripPixels = 1024;
+
+std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+/// Fills in what follows from the parts: padding to the right, blocking, offsets.
+void finish(ConvolutionPlan& plan, const Kernels& kernels) {
+  plan.vectors = plan.out_channels > kernels.lanes ? 2 : 1;
+  const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels.lanes;
+  plan.blocks = (plan.out_channels + block_channels - 1) / block_channels;
+  std::int64_t columns = 1;
+  plan.padded_width = plan.left + plan.in_width;
+  for (const SubConvolution& part : plan.parts) {
+    columns = std::max(columns, part.columns);
+    for (const FilterRow& row : part.filter_rows) {
+      // Groups are computed whole; the pixels past a row's end read zeros and are not stored.
+      const std::int64_t last = round_up(part.columns, kernels.group[plan.vectors]) - 1;
+      plan.padded_width = std::max(plan.padded_width, last * plan.input_stride + row.staged_column + row.columns);
+      plan.tap_reach = std::max(plan.tap_reach, row.staged_row);
+    }
+  }
+  for (SubConvolution& part : plan.parts) {
+    for (const FilterRow& row : part.filter_rows) {
+      part.tap_rows.push_back({(row.staged_row * plan.padded_width + row.staged_column) * plan.in_channels,
+                               row.columns * plan.in_channels});
+      part.taps += row.columns * plan.in_channels;
+    }
+    part.packed_offset = plan.packed_floats;
+    plan.packed_floats += plan.blocks * part.taps * block_channels;
+  }
+  plan.group_rows = std::clamp<std::int64_t>(kGroupPixels / columns, 1, plan.grid_rows());
+  plan.strip_rows =
+      std::clamp<std::int64_t>(round_up(kStripPixels / columns, plan.group_rows), plan.group_rows, plan.grid_rows());
+  plan.strips = (plan.grid_rows() + plan.strip_rows - 1) / plan.strip_rows;
+}
+
+}  // namespace
+
+ConvolutionShape convolution_shape(const Tensor& x, const Tensor& weight, const Tensor& y,
+                                   const Conv2dOptions& options) {
+  return {x.shape()[0], x.shape()[1], x.shape()[2],      x.shape()[3],      y.shape()[1],
+          y.shape()[2], y.shape()[3], weight.shape()[1], weight.shape()[2], options};
+}
+
+ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kernels) {
+  ConvolutionPlan plan;
+  plan.in_height = shape.height, plan.in_width = shape.width, plan.in_channels = shape.channels;
+  plan.out_height = shape.out_height, plan.out_width = shape.out_width, plan.out_channels = shape.out_channels;
+  plan.input_stride = shape.options.stride;
+  plan.top = plan.left = shape.options.padding_before;
+  SubConvolution all{0, 0, shape.out_height, shape.out_width, {}, {}};
+  for (std::int64_t row = 0; row < shape.filter_height; ++row) {
+    all.filter_rows.push_back({row, 0, row, 0, shape.filter_width, 1});
+  }
+  plan.parts.push_back(std::move(all));
+  finish(plan, kernels);
+  return plan;
+}
+
+// dx[h] = sum over r of dy[(h + before - r) / s] w[r], over the r that divide. For h = offset + i s the staged row is
+// i + (offset + before - r) / s + top; along columns the same, and falling filter columns give rising staged ones.
+ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kernels) {
+  ConvolutionPlan plan;
+  plan.by_data = true;
+  plan.in_height = shape.out_height, plan.in_width = shape.out_width, plan.in_channels = shape.out_channels;
+  plan.out_height = shape.height, plan.out_width = shape.width, plan.out_channels = shape.channels;
+  const std::int64_t step = shape.options.stride, before = shape.options.padding_before;
+  plan.output_step = step;
+  plan.top = (shape.filter_height - 1 + step - 1) / step;
+  plan.left = (shape.filter_width - 1 + step - 1) / step;
+  const auto grid = [step](std::int64_t size, std::int64_t offset) { return (size - offset + step - 1) / step; };
+  for (std::int64_t row_offset = 0; row_offset < std::min(step, shape.height); ++row_offset) {
+    for (std::int64_t column_offset = 0; column_offset < std::min(step, shape.width); ++column_offset) {
+      SubConvolution part{
+          row_offset, column_offset, grid(shape.height, row_offset), grid(shape.width, column_offset), {}, {}};
+      const std::int64_t first_column = (column_offset + before) % step;
+      for (std::int64_t row = (row_offset + before) % step; row < shape.filter_height; row += step) {
+        if (first_column >= shape.filter_width) break;
+        const std::int64_t columns = (shape.filter_width - first_column + step - 1) / step;
+        const std::int64_t last_column = first_column + (columns - 1) * step;
+        part.filter_rows.push_back({(row_offset + before - row) / step + plan.top,
+                                    (column_offset + before - last_column) / step + plan.left, row, last_column,
+                                    columns, -step});
+      }
+      plan.parts.push_back(std::move(part));
+    }
+  }
+  finish(plan, kernels);
+  return plan;
+}
+
+void pack_weights(const ConvolutionPlan& plan, const SubConvolution& part, std::int64_t block, int lanes,
+                  const ConvolutionShape& shape, const float* weight, float* packed) {
+  const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * lanes;
+  const std::int64_t first = block * block_channels;
+  const std::int64_t channels = std::min(block_channels, plan.out_channels - first);
+  const std::int64_t filter = shape.filter_height * shape.filter_width * shape.channels;
+  // By data the filter's output channels are read and its input channels written.
+  const std::int64_t in_step = plan.by_data ? filter : 1, out_step = plan.by_data ? 1 : filter;
+  packed += part.packed_offset + block * part.taps * block_channels;
+  for (const FilterRow& row : part.filter_rows) {
+    for (std::int64_t i = 0; i < row.columns; ++i) {
+      const std::int64_t column = row.first_column + i * row.column_step;
+      const float* tap = weight + (row.row * shape.filter_width + column) * shape.channels + first * out_step;
+      for (std::int64_t in = 0; in < plan.in_channels; ++in, packed += block_channels) {
+        for (std::int64_t out = 0; out < channels; ++out) packed[out] = tap[in * in_step + out * out_step];
+        std::fill(packed + channels, packed + block_channels, 0.0f);
+      }
+    }
+  }
+}
+
+}  // namespace stagewise::cpu

@@ -1,0 +1,39 @@
+// The kernels' declarations inside the namespace of the instruction set being compiled.
+#pragma once
+
+#include "cpu/kernels/kernels.h"
+#include "cpu/kernels/simd.h"
+
+STAGEWISE_KERNELS_BEGIN
+
+void stage_rows(const StageRows& job);
+void convolution_block(const ConvolutionBlock& job);
+void weight_gradient_sweep(const WeightGradientSweep& job);
+
+void moment_sums(const float* x, std::int64_t pixels, std::int64_t channels, const float* pivot, double* sum,
+                 double* square_sum);
+void batch_norm_forward(const float* x, const ChannelCoefficients& coefficients, const float* addend,
+                        const ChannelCoefficients* addend_coefficients, bool relu, float* y, std::int64_t pixels,
+                        std::int64_t channels);
+void batch_norm_reduce(const BatchNormReduceRows& job);
+void batch_norm_backward(const float* dz, const float* x, const float* mean, const float* a, const float* b,
+                         const float* c, float* dx, std::int64_t pixels, std::int64_t channels);
+void channel_sums(const float* x, std::int64_t pixels, std::int64_t channels, double* sums);
+
+void add(const float* a, const float* b, float* out, std::int64_t count);
+void relu_forward(const float* x, float* y, std::int64_t count);
+void relu_backward(const float* dy, const float* y, float* dx, std::int64_t count);
+float dot(const float* a, const float* b, std::int64_t count);
+void axpy(float a, const float* x, float* y, std::int64_t count);
+void axpy_double(double a, const double* x, double* y, std::int64_t count);
+void scale(float a, float* x, std::int64_t count);
+void sgd(float* value, const float* gradient, float* velocity, std::int64_t count, float learning_rate, float momentum,
+         float weight_decay, bool nesterov);
+void bytes_to_floats(const std::uint8_t* bytes, const float* scale, const float* offset, float* y, std::int64_t count);
+
+/// Registers to spare decide the blocking: 32 vector registers with AVX-512, 16 elsewhere.
+constexpr bool kManyRegisters = kLanes == 16;
+/// Pixels in a group, for blocks of one and two vectors of channels.
+constexpr int kGroup1 = 4, kGroup2 = kManyRegisters ? 4 : 2;
+
+STAGEWISE_KERNELS_END

@@ -1,0 +1,124 @@
+// Direct convolution: y[p,k] = sum over taps t of x[p,t] * w[t,k].
+//
+// Layout: x staged with its padding (stage_rows), so that the taps of one filter row lie side by side under a pixel;
+// weights packed [tap, channel block]. A tile of pixels x channel vectors stays in registers while it runs over all
+// taps: 6 pixels x 2 vectors with 16 registers, 8 x 2 or 16 x 1 with 32. Each step loads the weights' vectors,
+// broadcasts one float a pixel and does pixels x vectors multiply-adds, so loads stay below the multiply-adds. Cost: 2
+// * pixels * taps * channels FLOPs; x and y move once, weights stay in L1 or L2. Deterministic: every output is one
+// chain of multiply-adds in the order of the taps.
+#include "cpu/kernels/all_kernels.h"
+
+STAGEWISE_KERNELS_BEGIN
+
+namespace {
+
+void normalise_pixels(const float* x, const ChannelCoefficients& by, std::int64_t pixels, std::int64_t channels,
+                      float* out) {
+  for (std::int64_t c = 0; c < channels; c += kLanes) {
+    const int lanes = static_cast<int>(smaller(kLanes, channels - c));
+    const Floats mean = load_first(by.mean + c, lanes), scale = load_first(by.scale + c, lanes),
+                 shift = load_first(by.shift + c, lanes);
+    for (std::int64_t pixel = 0; pixel < pixels; ++pixel) {
+      const Floats value = load_first(x + pixel * channels + c, lanes);
+      store_first(out + pixel * channels + c, relu((value - mean) * scale + shift), lanes);
+    }
+  }
+}
+
+/// One tile: `Groups` groups of `Group` pixels, `Vectors` vectors of channels.
+template <int Groups, int Group, int Vectors>
+inline void tile(const ConvolutionBlock& job, const PixelGroup* groups) {
+  constexpr int kPixels = Groups * Group;
+  Floats sums[kPixels][Vectors];
+#pragma GCC unroll 16
+  for (int pixel = 0; pixel < kPixels; ++pixel) {
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) sums[pixel][v] = Floats{};
+  }
+  const float* weights = job.weights;
+  for (std::int64_t row = 0; row < job.tap_row_count; ++row) {
+    const float* input[Groups];
+#pragma GCC unroll 4
+    for (int group = 0; group < Groups; ++group) input[group] = groups[group].input + job.tap_rows[row].offset;
+    for (std::int64_t tap = job.tap_rows[row].length; tap > 0; --tap) {
+      Floats weight[Vectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) weight[v] = load(weights + v * kLanes);
+      weights += Vectors * kLanes;
+#pragma GCC unroll 16
+      for (int pixel = 0; pixel < kPixels; ++pixel) {
+        const Floats value = broadcast(input[pixel / Group][(pixel % Group) * job.input_stride]);
+#pragma GCC unroll 2
+        for (int v = 0; v < Vectors; ++v) sums[pixel][v] += value * weight[v];
+      }
+#pragma GCC unroll 4
+      for (int group = 0; group < Groups; ++group) ++input[group];
+    }
+  }
+#pragma GCC unroll 16
+  for (int pixel = 0; pixel < kPixels; ++pixel) {
+    const PixelGroup& group = groups[pixel / Group];
+    if (pixel % Group >= group.pixels) continue;
+    float* output = group.output + (pixel % Group) * job.output_stride + job.first_channel;
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      const std::int64_t left = job.channels - v * kLanes;
+      if (left <= 0) break;
+      const int lanes = static_cast<int>(smaller(kLanes, left));
+      Floats sum = sums[pixel][v];
+      if (job.bias) sum += load_first(job.bias + v * kLanes, lanes);
+      if (job.has_addend) sum += load_first(output + job.addend + v * kLanes, lanes);
+      store_first(output + v * kLanes, sum, lanes);
+    }
+  }
+}
+
+template <int Most, int Group, int Vectors>
+void tiles(const ConvolutionBlock& job) {
+  std::int64_t done = 0;
+  for (; done + Most <= job.group_count; done += Most) tile<Most, Group, Vectors>(job, job.groups + done);
+  const std::int64_t left = job.group_count - done;
+  if constexpr (Most > 3) {
+    if (left == 3) return tile<3, Group, Vectors>(job, job.groups + done);
+  }
+  if constexpr (Most > 2) {
+    if (left == 2) return tile<2, Group, Vectors>(job, job.groups + done);
+  }
+  if (left == 1) tile<1, Group, Vectors>(job, job.groups + done);
+}
+
+}  // namespace
+
+void stage_rows(const StageRows& job) {
+  const std::int64_t row_floats = job.padded_width * job.channels;
+  for (std::int64_t row = 0; row < job.rows; ++row) {
+    float* out = job.staged + row * row_floats;
+    const std::int64_t image_row = job.first_row + row - job.top;
+    if (image_row < 0 || image_row >= job.height) {
+      __builtin_memset(out, 0, sizeof(float) * row_floats);
+      continue;
+    }
+    const std::int64_t pixels = smaller(job.width, job.padded_width - job.left);
+    const std::int64_t left = job.left * job.channels, right = left + pixels * job.channels;
+    const float* from = job.image + image_row * job.width * job.channels;
+    __builtin_memset(out, 0, sizeof(float) * left);
+    if (job.normalise) {
+      normalise_pixels(from, *job.normalise, pixels, job.channels, out + left);
+    } else {
+      __builtin_memcpy(out + left, from, sizeof(float) * pixels * job.channels);
+    }
+    __builtin_memset(out + right, 0, sizeof(float) * (row_floats - right));
+  }
+}
+
+void convolution_block(const ConvolutionBlock& job) {
+  if constexpr (kManyRegisters) {
+    if (job.vectors == 2) return tiles<2, kGroup2, 2>(job);
+    return tiles<4, kGroup1, 1>(job);
+  } else {
+    if (job.vectors == 2) return tiles<3, kGroup2, 2>(job);
+    return tiles<3, kGroup1, 1>(job);
+  }
+}
+
+STAGEWISE_KERNELS_END

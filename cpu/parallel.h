@@ -1,0 +1,58 @@
+// Threads that share a loop. The items of a loop are cut by the problem's size, never by the number of threads, and
+// each item writes only its own results; so it does not matter who computes what, and the bits are the same for any
+// number.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace stagewise::cpu {
+
+class ThreadPool {
+ public:
+  /// `threads` - 1 workers; the caller of `run` is one more.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return static_cast<int>(workers_.size()) + 1; }
+
+  /// Calls body(0) ... body(items - 1), each once, and returns when all are done. Rethrows the first exception. One
+  /// caller at a time: others wait. Must not be called from a body.
+  template <class Body>
+  void run(std::int64_t items, const Body& body) {
+    run_erased(
+        items, [](const void* erased, std::int64_t item) { (*static_cast<const Body*>(erased))(item); }, &body);
+  }
+
+ private:
+  using Function = void (*)(const void* body, std::int64_t item);
+  void run_erased(std::int64_t items, Function function, const void* body);
+  void work() noexcept;
+  void serve();
+
+  std::mutex callers_;
+  Function function_ = nullptr;
+  const void* body_ = nullptr;
+  std::int64_t items_ = 0;
+  std::exception_ptr error_;
+  std::mutex error_mutex_;
+  // Each on its own cache line: all threads write the first, workers wait on the second, the caller on the third.
+  alignas(64) std::atomic<std::int64_t> next_{0};
+  alignas(64) std::atomic<std::uint32_t> loop_{0};
+  alignas(64) std::atomic<int> busy_{0};
+  std::atomic<bool> stop_{false};
+  std::vector<std::thread> workers_;
+};
+
+/// Scratch memory of the calling thread: at least `count` floats, aligned to 64 bytes, kept between calls. Buffers of
+/// different `slot`s (0..3) don't overlap.
+float* scratch_floats(int slot, std::int64_t count);
+
+}  // namespace stagewise::cpu
