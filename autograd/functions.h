@@ -1,0 +1,69 @@
+// The differentiable ops. Each checks shapes and types (Error: `[op] expected ..., got ...`), computes its result on
+// the inputs' backend and, where the context has a tape and an input requires a gradient, records its backward.
+#pragma once
+
+#include "autograd/tape.h"
+#include "tensor/backend.h"
+
+namespace stagewise {
+
+/// a + b, of one shape.
+Variable add(const Context& context, const Variable& a, const Variable& b);
+
+/// max(x, 0).
+Variable relu(const Context& context, const Variable& x);
+
+/// Cross-correlation of x [N,H,W,C] with weight [K,R,S,C], plus bias [K] (may be undefined): [N,P,Q,K] with
+/// P = options.output_size(H, R) and Q = options.output_size(W, S).
+Variable conv2d(const Context& context, const Variable& x, const Variable& weight, const Variable& bias,
+                const Conv2dOptions& options);
+
+/// The parameters and state of one batch norm (Ioffe and Szegedy 2015), all [C].
+struct BatchNormParameters {
+  Variable weight, bias;
+  Tensor running_mean, running_variance;
+  double epsilon = 1e-5;
+  double momentum = 0.1;  // the share of the batch in the running statistics' update
+};
+
+/// relu?(batch_norm(x) + addend), x [N,H,W,C]; addend may be undefined. In training by the batch's own statistics over
+/// N, H and W, which update the running ones; else by the running ones, and then no tape is allowed (Error).
+Variable batch_norm(const Context& context, const Variable& x, const BatchNormParameters& parameters,
+                    bool with_relu = false, const Variable& addend = {});
+
+/// x [N,C] times weight [K,C] transposed, plus bias [K] (may be undefined): [N,K].
+Variable linear(const Context& context, const Variable& x, const Variable& weight, const Variable& bias);
+
+/// Means over windows of height x width pixels that don't overlap: [N,H/height,W/width,C].
+Variable average_pool(const Context& context, const Variable& x, std::int64_t height, std::int64_t width);
+
+/// Means over all pixels: [N,C].
+Variable global_average_pool(const Context& context, const Variable& x);
+
+/// Mean cross-entropy [1] of logits [N,K] against int32 labels [N], the targets smoothed (Szegedy et al. 2016): the
+/// last op before Tape::backward. `totals` (float64 [2], may be undefined) adds up the images' losses and right
+/// answers.
+Variable softmax_cross_entropy(const Context& context, const Variable& logits, const Tensor& labels,
+                               double smoothing = 0.0, const Tensor& totals = {});
+
+/// A convolution and the batch norm behind it. An undefined `batch_norm.weight` means there is none.
+struct ConvolutionParameters {
+  Variable weight, bias;  // bias may be undefined
+  Conv2dOptions options;
+  BatchNormParameters batch_norm;
+};
+
+/// The parameters of a post-activation residual block (He et al. 2016). An undefined `projection.weight` means that the
+/// skip is the identity.
+struct ResidualBlockParameters {
+  ConvolutionParameters conv1, conv2, projection;
+};
+
+/// relu(bn2(conv2(relu(bn1(conv1(x))))) + skip(x)), skip = identity or projection; without the last ReLU when
+/// `with_relu` is false (evaluation only: importance looks at the sum). One native op: the normalised activation
+/// between the convolutions is never stored, and the batch norms' statistics and backward ride on the convolutions'
+/// passes.
+Variable residual_block(const Context& context, const Variable& x, const ResidualBlockParameters& parameters,
+                        bool with_relu = true);
+
+}  // namespace stagewise

@@ -1,0 +1,110 @@
+#include "autograd/op.h"
+
+namespace stagewise {
+namespace {
+
+std::string text_of(std::initializer_list<ExpectedSize> expected) {
+  std::string text = "[";
+  for (const ExpectedSize& size : expected) {
+    if (text.size() > 1) text += ',';
+    text += size.letter != nullptr ? std::string(size.letter) : std::to_string(size.size);
+  }
+  return text + "]";
+}
+
+bool matches(const Shape& shape, std::initializer_list<ExpectedSize> expected) {
+  if (shape.rank() != static_cast<int>(expected.size())) return false;
+  int axis = 0;
+  for (const ExpectedSize& size : expected) {
+    const std::int64_t got = shape[axis++];
+    if (size.letter != nullptr ? got < 1 : got != size.size) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+// The texts below are built only once a check has failed: every op checks every input at every step.
+void expect_shape(const char* op, const char* what, const Tensor& tensor,
+                  std::initializer_list<ExpectedSize> expected) {
+  if (!tensor.defined()) fail("[", op, "] expected ", what, " ", text_of(expected), ", got none");
+  if (matches(tensor.shape(), expected)) return;
+  fail("[", op, "] expected ", what, " ", text_of(expected), ", got ", tensor.shape());
+}
+
+void expect_computable(const char* op, const char* what, const Tensor& tensor) {
+  require(tensor.defined(), "[", op, "] expected ", what, ", got none");
+  if (tensor.backend().supports(tensor.dtype())) return;
+  fail("[", op, "] expected ", what, " of a type that backend `", tensor.backend().name(), "` computes with, got ",
+       name_of(tensor.dtype()));
+}
+
+void expect_input(const char* op, const char* what, const Variable& variable,
+                  std::initializer_list<ExpectedSize> expected) {
+  const Tensor tensor = value_or_none(variable);
+  expect_shape(op, what, tensor, expected);
+  expect_computable(op, what, tensor);
+}
+
+void expect_like(const char* op, const char* what, const Tensor& tensor, std::initializer_list<ExpectedSize> expected,
+                 const Tensor& input) {
+  expect_shape(op, what, tensor, expected);
+  require(tensor.dtype() == input.dtype(), "[", op, "] expected ", what, " of type ", name_of(input.dtype()),
+          " as the input's, got ", name_of(tensor.dtype()));
+  if (&tensor.backend() == &input.backend()) return;
+  fail("[", op, "] expected ", what, " on the input's backend `", input.backend().name(), "`, got one on another, `",
+       tensor.backend().name(), "`");
+}
+
+Shape check_convolution(const char* op, const Tensor& like, const Shape& image, const Variable& weight,
+                        const Variable& bias, const Conv2dOptions& options) {
+  expect_like(op, "weight", value_or_none(weight), {"K", "R", "S", image[3]}, like);
+  const Shape& filter = weight.shape();
+  if (bias.defined()) expect_like(op, "bias", bias.value(), {filter[0]}, like);
+  require(options.stride >= 1 && options.padding_before >= 0 && options.padding_after >= 0, "[", op,
+          "] expected a stride of at least 1 and paddings of at least 0, got stride ", options.stride, " and paddings ",
+          options.padding_before, ", ", options.padding_after);
+  const std::int64_t padding = options.padding_before + options.padding_after;
+  require(image[1] + padding >= filter[1] && image[2] + padding >= filter[2], "[", op,
+          "] expected an image no smaller than the filter with paddings ", options.padding_before, ", ",
+          options.padding_after, ", got image ", image, " and filter ", filter);
+  return {image[0], options.output_size(image[1], filter[1]), options.output_size(image[2], filter[2]), filter[0]};
+}
+
+void check_batch_norm(const char* op, const Context& context, const Tensor& like, const Shape& image,
+                      const BatchNormParameters& parameters) {
+  const std::int64_t channels = image[3];
+  expect_like(op, "batch-norm weight", value_or_none(parameters.weight), {channels}, like);
+  expect_like(op, "batch-norm bias", value_or_none(parameters.bias), {channels}, like);
+  expect_like(op, "running mean", parameters.running_mean, {channels}, like);
+  expect_like(op, "running variance", parameters.running_variance, {channels}, like);
+  require(context.training || context.tape == nullptr, "[", op,
+          "] expected no tape in evaluation: a batch norm by its running statistics has no backward");
+  require(!context.training || image[0] * image[1] * image[2] > 1, "[", op,
+          "] expected more than one value per channel in training (one has no variance), got input ", image);
+}
+
+BatchNormCoefficients batch_norm_coefficients(const Context& context, const BatchNormParameters& parameters,
+                                              const Tensor& mean, const Tensor& variance, std::int64_t pixels) {
+  BatchNormPrepare prepare;
+  prepare.mean = context.training ? mean : parameters.running_mean;
+  prepare.variance = context.training ? variance : parameters.running_variance;
+  prepare.weight = parameters.weight.value();
+  prepare.epsilon = parameters.epsilon;
+  prepare.inverse_deviation = empty_like(prepare.weight);
+  prepare.scale = empty_like(prepare.weight);
+  if (context.training) {
+    prepare.running_mean = parameters.running_mean;
+    prepare.running_variance = parameters.running_variance;
+    prepare.momentum = parameters.momentum;
+    prepare.pixels = pixels;
+  }
+  prepare.weight.backend().batch_norm_prepare(prepare);
+  return {prepare.mean, prepare.inverse_deviation, prepare.scale, parameters.bias.value()};
+}
+
+BatchNormGradients empty_gradients(const BatchNormCoefficients& coefficients) {
+  return {empty_like(coefficients.mean), empty_like(coefficients.mean)};
+}
+
+}  // namespace stagewise
