@@ -1,0 +1,39 @@
+#include "layers/sgd.h"
+
+#include <vector>
+
+namespace stagewise {
+
+void Sgd::step(const ResNet& network, double learning_rate) {
+  std::vector<SgdStep::Parameter> parameters;
+  std::vector<Variable> variables;
+  Visitor visitor;
+  visitor.parameter = [&](const std::string& name, const Variable& parameter, bool decays) {
+    if (!parameter.grad().defined()) return;
+    const Tensor& value = parameter.value();
+    Tensor& velocity = velocities_[name];
+    if (!velocity.defined()) velocity = Tensor::zeros(value.backend(), value.shape(), value.dtype());
+    require(velocity.shape() == value.shape() && velocity.dtype() == value.dtype(), "[sgd] expected a velocity ",
+            value.shape(), " of ", name_of(value.dtype()), " for ", name, ", got ", velocity.shape(), " of ",
+            name_of(velocity.dtype()));
+    parameters.push_back({value, parameter.grad(), velocity, decays ? options_.weight_decay : 0.0});
+    variables.push_back(parameter);
+  };
+  visitor.buffer = [](const std::string&, const Tensor&) {};
+  network.visit(visitor);
+  SgdStep step;
+  step.parameters = parameters;
+  step.learning_rate = learning_rate;
+  step.momentum = options_.momentum;
+  step.nesterov = options_.nesterov;
+  network.backend().sgd_step(step);
+  for (const Variable& variable : variables) variable.clear_grad();
+}
+
+Sgd Sgd::clone() const {
+  Sgd copy(options_);
+  for (const auto& [name, velocity] : velocities_) copy.velocities_[name] = velocity.clone();
+  return copy;
+}
+
+}  // namespace stagewise

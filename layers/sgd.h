@@ -1,0 +1,36 @@
+// Stochastic gradient descent over a network's parameters (Sutskever et al. 2013 for Nesterov's form).
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "layers/resnet.h"
+
+namespace stagewise {
+
+struct SgdOptions {
+  double momentum = 0.9;
+  double weight_decay = 5e-4;  // on filters and linear weights only
+  bool nesterov = true;
+};
+
+/// Velocities are kept by parameter name: growing a network leaves the old blocks' in place, a new block starts at
+/// zero.
+class Sgd {
+ public:
+  explicit Sgd(SgdOptions options = {}) : options_(options) {}
+
+  /// One step over all parameters that have a gradient, in one call of the backend; clears the gradients.
+  void step(const ResNet& network, double learning_rate);
+
+  const std::map<std::string, Tensor>& velocities() const { return velocities_; }
+  void set_velocity(const std::string& name, Tensor velocity) { velocities_[name] = std::move(velocity); }
+  /// An optimiser of its own with the same state.
+  Sgd clone() const;
+
+ private:
+  SgdOptions options_;
+  std::map<std::string, Tensor> velocities_;
+};
+
+}  // namespace stagewise
