@@ -1,0 +1,46 @@
+// Images in bytes with labels, in host memory.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace stagewise {
+
+/// Called now and then with how much of `what` is done; may be empty. Called from one thread at a time.
+using ProgressCallback = std::function<void(const std::string& what, std::int64_t done, std::int64_t total)>;
+
+struct Images {
+  std::int64_t height = 0, width = 0, channels = 3;
+  std::vector<std::uint8_t> pixels;  // NHWC
+  std::vector<std::int32_t> labels;
+  std::int64_t count() const { return static_cast<std::int64_t>(labels.size()); }
+  std::int64_t image_bytes() const { return height * width * channels; }
+};
+
+struct Dataset {
+  std::string description;           // one line: `CIFAR-10, 50,000 training images, 10 classes, 32x32`
+  std::vector<std::string> classes;  // a label is an index into these
+  Images train;
+  /// Reads the test set: kept shut until it is asked for. Empty where the data has none.
+  std::function<Images()> load_test;
+  /// Remarks for the person (folders passed over, files skipped), a line each.
+  std::vector<std::string> remarks;
+};
+
+struct DatasetOptions {
+  std::int64_t image_size = 32;  // synthetic is 32x32 and CIFAR is 32x32 whatever this says; folders are resized to it
+  std::uint64_t seed = 0;        // of the synthetic images
+  std::int64_t synthetic_train = 8000, synthetic_test = 2000;
+  bool skip_unreadable = false;  // leave out images that can't be decoded (a remark counts the training ones)
+  int threads = 0;               // decoding; 0: all cores
+  ProgressCallback progress;
+};
+
+/// Opens `data`: `synthetic`, a folder with CIFAR-10's or CIFAR-100's binary version (or holding the folder
+/// `cifar-10-batches-bin` or `cifar-100-binary`), or a folder with `train/CLASS/*` and perhaps `test/CLASS/*`.
+/// Errors: throws Error that says what was looked for and what was found, and names the file that is wrong.
+Dataset open_dataset(const std::string& data, const DatasetOptions& options = {});
+
+}  // namespace stagewise

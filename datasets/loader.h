@@ -1,0 +1,78 @@
+// From images in bytes to batches on a device. The images lie on the device; a thread of the loader draws the next
+// batches (which images, which crop, which flip) while the device computes, and the backend's `augment` does the rest.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "datasets/dataset.h"
+#include "tensor/backend.h"
+
+namespace stagewise {
+
+/// x = pixel * scale[c] - offset[h,w,c].
+struct Normalisation {
+  std::vector<float> scale;   // [C]
+  std::vector<float> offset;  // [H,W,C]
+};
+
+/// To mean 0 and deviation 1 in each channel over all of `images` (a channel without deviation is only centred).
+Normalisation channel_normalisation(const Images& images);
+/// pixel / 255 minus the mean image of `images` (the paper's).
+Normalisation mean_image_normalisation(const Images& images);
+
+/// A batch on the device.
+struct Batch {
+  Tensor x;       // [B,H,W,C]
+  Tensor labels;  // int32 [B]
+  std::int64_t count() const { return labels.count(); }
+};
+
+struct Augmentation {
+  std::int64_t crop_padding = 4;  // shifts of up to this many pixels each way, the edges reflected
+  bool flip = true;               // left-right, with probability 1/2
+};
+
+/// Images on a device, with their normalisation.
+class ImageStore {
+ public:
+  /// Errors: throws Error when the normalisation doesn't fit the images' sizes, or there are no images.
+  ImageStore(Backend& backend, const Images& images, const Normalisation& normalisation);
+
+  /// The images at `indices` as they are: no crop, no flip.
+  Batch batch(std::span<const std::int32_t> indices) const;
+  /// With the draws ([B,4] row-major, as in tensor/backend.h's Augment).
+  Batch batch(std::span<const std::int32_t> draws, std::span<const std::int32_t> labels) const;
+  const std::vector<std::int32_t>& labels() const { return labels_; }
+  std::int64_t count() const { return static_cast<std::int64_t>(labels_.size()); }
+  /// [H,W,C].
+  Shape image_shape() const { return {images_.shape()[1], images_.shape()[2], images_.shape()[3]}; }
+
+ private:
+  Backend* backend_;
+  std::vector<std::int32_t> labels_;
+  Tensor images_, scale_, offset_;
+};
+
+/// One epoch of training batches: every index once, in an order drawn from (seed, epoch), each image cropped and
+/// flipped by draws that depend only on (seed, epoch, its place in the order). The last batch may be short; one of a
+/// single image (which batch norm can't use) is left out unless it is the only one. The store must outlive it.
+class TrainingEpoch {
+ public:
+  /// Errors: throws Error for no indices, one that the store lacks, a batch size below 1 or a negative crop padding.
+  TrainingEpoch(const ImageStore& store, std::span<const std::int32_t> indices, std::int64_t batch_size,
+                const Augmentation& augmentation, std::uint64_t seed, std::int64_t epoch);
+  ~TrainingEpoch();
+
+  std::int64_t batches() const;
+  /// The next batch; its draws were made ahead by the loader's thread. Errors: throws std::logic_error past the last.
+  Batch next();
+
+ private:
+  struct Ahead;
+  std::unique_ptr<Ahead> ahead_;
+};
+
+}  // namespace stagewise

@@ -1,0 +1,60 @@
+#include <array>
+#include <cmath>
+
+#include "datasets/loader.h"
+#include "tensor/error.h"
+
+namespace stagewise {
+namespace {
+
+void require_images(const Images& images) {
+  require(images.count() > 0 && images.image_bytes() > 0, "[normalisation] there are no images to average over");
+  require(static_cast<std::int64_t>(images.pixels.size()) == images.count() * images.image_bytes(),
+          "[normalisation] expected ", images.count() * images.image_bytes(), " bytes of pixels, got ",
+          images.pixels.size());
+}
+
+}  // namespace
+
+Normalisation channel_normalisation(const Images& images) {
+  require_images(images);
+  const auto channels = static_cast<std::size_t>(images.channels);
+  const auto pixels = static_cast<std::size_t>(images.height * images.width);
+  // How often each channel has each of the 256 values: the moments that follow from it carry no rounding of sums.
+  std::vector<std::array<std::int64_t, 256>> histogram(channels);
+  for (std::size_t i = 0; i < images.pixels.size(); i += channels) {
+    for (std::size_t c = 0; c < channels; ++c) ++histogram[c][images.pixels[i + c]];
+  }
+
+  Normalisation normalisation{std::vector<float>(channels), std::vector<float>(pixels * channels)};
+  const double total = static_cast<double>(images.pixels.size() / channels);
+  for (std::size_t c = 0; c < channels; ++c) {
+    double mean = 0.0, variance = 0.0;
+    for (int v = 0; v < 256; ++v) mean += v * static_cast<double>(histogram[c][v]) / total;
+    for (int v = 0; v < 256; ++v) variance += (v - mean) * (v - mean) * static_cast<double>(histogram[c][v]) / total;
+    // A channel of one value has a variance of rounding errors, far below the least one that bytes can have.
+    const double deviation = variance > 1e-12 ? std::sqrt(variance) : 1.0;
+    normalisation.scale[c] = static_cast<float>(1.0 / deviation);
+    for (std::size_t p = 0; p < pixels; ++p) {
+      normalisation.offset[p * channels + c] = static_cast<float>(mean / deviation);
+    }
+  }
+  return normalisation;
+}
+
+Normalisation mean_image_normalisation(const Images& images) {
+  require_images(images);
+  const auto size = static_cast<std::size_t>(images.image_bytes());
+  std::vector<std::int64_t> sums(size);
+  for (std::size_t first = 0; first < images.pixels.size(); first += size) {
+    for (std::size_t i = 0; i < size; ++i) sums[i] += images.pixels[first + i];
+  }
+  Normalisation normalisation{std::vector<float>(static_cast<std::size_t>(images.channels), 1.0F / 255.0F), {}};
+  for (const std::int64_t sum : sums) {
+    const double mean = static_cast<double>(sum) / static_cast<double>(images.count());
+    normalisation.offset.push_back(static_cast<float>(mean / 255.0));
+  }
+  return normalisation;
+}
+
+}  // namespace stagewise
