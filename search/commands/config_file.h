@@ -1,0 +1,27 @@
+// config.toml: a command's options as `name = value`, a line each. What is given on the command line wins over it.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <string>
+
+namespace stagewise {
+
+/// The options of `command` as they stand after parsing: all but those that say where a run is written and how it
+/// talks.
+std::string config_text(const CLI::App& command);
+
+/// Names and values. Errors: throws Error, with the line, for what is not `name = value`.
+std::map<std::string, std::string> read_config(const std::string& path);
+
+enum class UnknownKeys { refuse, pass_over };
+
+/// Gives `command` the values in `path` of the options that the command line left open. Errors: throws Error for a key
+/// that is no option of the command (unless they are passed over), and for a value that its option refuses.
+void apply_config(CLI::App& command, const std::string& path, UnknownKeys unknown_keys = UnknownKeys::refuse);
+
+/// The same for a run that goes on. Errors: throws Error as well when the command line gives an option that would
+/// change the result another value than the file.
+void apply_resumed_config(CLI::App& command, const std::string& path);
+
+}  // namespace stagewise

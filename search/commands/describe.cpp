@@ -1,0 +1,78 @@
+#include <iostream>
+
+#include "layers/cost.h"
+#include "search/commands/commands.h"
+#include "search/model_file.h"
+#include "search/text.h"
+
+namespace stagewise {
+
+namespace {
+
+struct DescribeOptions {
+  std::string model, blocks, variant;
+  std::int64_t classes = 10, image_size = 32;
+};
+
+Architecture described(const DescribeOptions& options) {
+  const auto variant = options.variant.empty() ? std::nullopt : std::optional(variant_from(options.variant));
+  if (!options.model.empty()) return load_architecture(options.model, variant);
+  require(!options.blocks.empty(), "[describe] expected a run's folder, a .safetensors file, or --blocks");
+  Architecture architecture =
+      Architecture::of_depths(parse_depths(options.blocks, "--blocks"), variant.value_or(Variant::standard));
+  architecture.classes = options.classes;
+  architecture.height = architecture.width = options.image_size;
+  architecture.check();
+  return architecture;
+}
+
+void print_row(const std::string& name, const std::string& blocks, const std::string& width, const std::string& map,
+               const Cost& cost) {
+  std::cout << left(name, 12) << right(blocks, 7) << right(width, 9) << right(map, 12)
+            << right(with_thousands(cost.trainable), 13) << right(with_thousands(cost.running_statistics), 13)
+            << right(in_millions(cost.macs), 11) << '\n';
+}
+
+void run_describe(const DescribeOptions& options) {
+  const Architecture architecture = described(options);
+  const NetworkCost cost = cost_of(architecture);
+  const auto map = [&](std::int64_t halvings) {
+    const std::int64_t height = (architecture.height + (std::int64_t{1} << halvings) - 1) >> halvings;
+    const std::int64_t width = (architecture.width + (std::int64_t{1} << halvings) - 1) >> halvings;
+    return std::to_string(height) + "x" + std::to_string(width);
+  };
+  std::cout << "ResNet " << join(architecture.depths()) << ", " << name_of(architecture.variant) << ", images "
+            << architecture.height << 'x' << architecture.width << 'x' << architecture.channels << ", "
+            << architecture.classes << " classes\n\n"
+            << left("", 12) << right("blocks", 7) << right("channels", 9) << right("map", 12) << right("trainable", 13)
+            << right("statistics", 13) << right("MACs", 11) << '\n';
+  print_row("stem", "", std::to_string(architecture.stages.front().width), map(0), cost.stem);
+  for (std::size_t stage = 0; stage < cost.stages.size(); ++stage) {
+    print_row("stage " + std::to_string(stage + 1), std::to_string(architecture.stages[stage].blocks.size()),
+              std::to_string(architecture.stages[stage].width), map(static_cast<std::int64_t>(stage)),
+              cost.stages[stage]);
+  }
+  print_row("classifier", "", std::to_string(architecture.classes), "1x1", cost.classifier);
+  const Cost total = cost.total();
+  std::cout << '\n'
+            << with_thousands(total.parameters()) << " parameters (" << with_thousands(total.trainable)
+            << " trainable), " << in_millions(total.macs) << " MACs\n";
+}
+
+}  // namespace
+
+Command add_describe(CLI::App& program) {
+  CLI::App* command =
+      program.add_subcommand("describe", "Show a network's stages, parameters and multiply-accumulates");
+  const auto options = std::make_shared<DescribeOptions>();
+  CLI::Option* model = command->add_option("model", options->model, "A run's folder or a .safetensors file");
+  command->add_option("--blocks", options->blocks, "Or a network by its blocks a stage, e.g. 6,8,6")->excludes(model);
+  command->add_option("--variant", options->variant, "standard (default) or paper");
+  command->add_option("--classes", options->classes, "With --blocks")->check(CLI::Range(1, 1000000))->excludes(model);
+  command->add_option("--image-size", options->image_size, "With --blocks: pixels a side")
+      ->check(CLI::Range(1, 4096))
+      ->excludes(model);
+  return {.app = command, .run = [options] { run_describe(*options); }};
+}
+
+}  // namespace stagewise

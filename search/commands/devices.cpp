@@ -1,0 +1,29 @@
+#include <iostream>
+
+#include "cpu/cpu_backend.h"
+#include "cuda/cuda_backend.h"
+#include "search/commands/commands.h"
+#include "search/device.h"
+#include "search/text.h"
+
+namespace stagewise {
+
+namespace {
+
+void run_devices() {
+  const std::string no_cuda = cuda_unavailable();
+  std::cout << left("cpu", 12) << open_backend("cpu", 0)->description() << '\n';
+  std::cout << left("", 12) << "instruction sets:";
+  for (const std::string& set : cpu_instruction_sets()) std::cout << ' ' << set;
+  std::cout << '\n' << left("reference", 12) << open_backend("reference", 0)->description() << '\n';
+  std::cout << left("cuda", 12) << (no_cuda.empty() ? open_backend("cuda", 0)->description() : no_cuda) << '\n';
+  std::cout << "\n--device auto takes " << (no_cuda.empty() ? "cuda" : "cpu") << ".\n";
+}
+
+}  // namespace
+
+Command add_devices(CLI::App& program) {
+  return {.app = program.add_subcommand("devices", "List what this machine can compute with"), .run = run_devices};
+}
+
+}  // namespace stagewise

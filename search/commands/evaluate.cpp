@@ -1,0 +1,83 @@
+#include <iostream>
+
+#include "search/commands/commands.h"
+#include "search/commands/config_file.h"
+#include "search/commands/options.h"
+#include "search/device.h"
+#include "search/model_file.h"
+#include "search/results.h"
+#include "search/run_directory.h"
+#include "search/text.h"
+
+namespace stagewise {
+
+namespace {
+
+struct EvaluateOptions {
+  Settings settings;
+  std::string model;
+  std::string variant;  // empty: what the file holds
+};
+
+void check_classes(const Model& model, const Dataset& dataset) {
+  const auto known = static_cast<std::size_t>(model.network->architecture().classes);
+  require(known == dataset.classes.size(), "[evaluate] the network knows ", known, " classes, the data has ",
+          dataset.classes.size());
+  for (std::size_t i = 0; i < model.classes.size(); ++i) {
+    require(model.classes[i] == dataset.classes[i], "[evaluate] the network's class ", i, " is `", model.classes[i],
+            "`, the data's is `", dataset.classes[i], "`");
+  }
+}
+
+Dataset open_data(const Model& model, const Settings& settings, Progress& progress) {
+  const Architecture architecture = model.network->architecture();
+  Dataset dataset = open_dataset(settings.data.data, {.image_size = architecture.height,
+                                                      .seed = settings.seed,
+                                                      .synthetic_train = settings.data.synthetic_train,
+                                                      .synthetic_test = settings.data.synthetic_test,
+                                                      .skip_unreadable = settings.data.skip_unreadable,
+                                                      .threads = settings.threads,
+                                                      .progress = progress.counts()});
+  progress.line(dataset.description);
+  for (const std::string& remark : dataset.remarks) progress.line("  " + remark);
+  check_classes(model, dataset);
+  return dataset;
+}
+
+void run_evaluate(CLI::App& command, EvaluateOptions& options) {
+  Settings& settings = options.settings;
+  if (const std::string config = options.model + "/config.toml"; RunDirectory::holds_file(config)) {
+    apply_config(command, config,
+                 UnknownKeys::pass_over);  // the data that the run was trained on, unless told otherwise
+  }
+  Progress progress(settings.quiet);
+  const std::unique_ptr<Backend> backend = open_backend(settings.device, settings.threads);
+  const Model model = load_model(*backend, options.model,
+                                 options.variant.empty() ? std::nullopt : std::optional(variant_from(options.variant)));
+  const Dataset dataset = open_data(model, settings, progress);
+  const Images test = dataset.load_test ? dataset.load_test() : Images{};
+  require(test.count() > 0, "[evaluate] `", settings.data.data, "` has no test set");
+  // The paper's files don't hold the mean image; it is that of the data's training images.
+  const ImageStore images(*backend, test,
+                          model.normalisation ? *model.normalisation : mean_image_normalisation(dataset.train));
+  const PassResult result = evaluate(*model.network, images, all_indices(images.count()),
+                                     [&](const PassProgress& pass) { progress.pass("test set", pass); });
+  std::cout << "loss " << fixed(result.loss, 4) << '\n' << right_of(result) << '\n';
+}
+
+}  // namespace
+
+Command add_evaluate(CLI::App& program) {
+  CLI::App* command = program.add_subcommand("evaluate", "Count a network's right answers on the test set");
+  const auto options = std::make_shared<EvaluateOptions>();
+  command->add_option("model", options->model, "A run's folder or a .safetensors file")
+      ->required()
+      ->configurable(false);
+  command->add_option("--variant", options->variant, "standard or paper: refuse a file of the other one")
+      ->configurable(false);
+  add_data_options(*command, options->settings);
+  add_device_options(*command, options->settings);
+  return {.app = command, .run = [command, options] { run_evaluate(*command, *options); }};
+}
+
+}  // namespace stagewise

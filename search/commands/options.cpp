@@ -1,0 +1,203 @@
+#include "search/commands/options.h"
+
+#include <cmath>
+#include <filesystem>
+
+#include "search/text.h"
+
+namespace stagewise {
+
+namespace {
+
+/// A number in lo..hi, both allowed; NaN is in no range.
+template <class T>
+CLI::Validator between(T lo, T hi) {
+  const std::string kind = std::is_integral_v<T> ? "a whole number" : "a number";
+  return CLI::Validator(
+      [=](std::string& text) {
+        T value{};
+        if (CLI::detail::lexical_cast(text, value) && value >= lo && value <= hi) return std::string();
+        return concat("expected ", kind, " in ", lo, "..", hi, ", got `", text, "`");
+      },
+      "");
+}
+
+constexpr std::int64_t kMillion = 1'000'000;
+
+/// `850000`, `850k` or `0.85M` to digits.
+std::string amount(const std::string& text) {
+  char* end = nullptr;
+  double number = std::strtod(text.c_str(), &end);
+  const std::string unit = end;
+  if (unit == "k") number *= 1e3;
+  if (unit == "M") number *= 1e6;
+  if (unit == "G") number *= 1e9;
+  const bool sound = end != text.c_str() && (unit.empty() || unit == "k" || unit == "M" || unit == "G");
+  require(sound && number >= 0 && number <= 1e15, "expected an amount such as 850000, 850k or 0.85M, got `", text, "`");
+  return std::to_string(std::llround(number));
+}
+
+/// Folders are written down whole, so that a config file works from everywhere.
+std::string absolute_data(const std::string& data) {
+  return data == "synthetic" || data.empty() ? data : std::filesystem::absolute(data).lexically_normal().string();
+}
+
+}  // namespace
+
+SearchOptions Settings::search_options() const {
+  SearchOptions options = search;
+  options.seed = seed;
+  options.start = parse_depths(blocks, blocks_option);
+  options.variant = variant_from(variant);
+  options.inherit = inherit_from(inherit);
+  options.initialiser = block_initialiser_from(initialiser);
+  options.training.seed = seed;
+  options.training.schedule.kind = schedule_kind_from(schedule);
+  options.training.augmentation.flip = !no_flip;
+  return options;
+}
+
+DataOptions Settings::data_options() const {
+  DataOptions options = data;
+  options.seed = seed;
+  options.threads = threads;
+  return options;
+}
+
+void add_device_options(CLI::App& command, Settings& settings) {
+  const std::string group = "Device";
+  command.add_option("--device", settings.device, "auto, cpu, reference (slow and simple) or cuda")->group(group);
+  command.add_option("--threads", settings.threads, "CPU threads; 0 takes one a core. The results don't depend on it")
+      ->check(between<std::int64_t>(0, 1024))
+      ->group(group);
+  command.add_flag("--quiet", settings.quiet, "Print the result only")->configurable(false)->group(group);
+}
+
+void add_data_options(CLI::App& command, Settings& settings) {
+  const std::string group = "Data";
+  DataOptions& data = settings.data;
+  command
+      .add_option(
+          "--data", data.data,
+          "synthetic (drawn from the seed), a folder with CIFAR-10's or CIFAR-100's binary version, or a folder "
+          "with train/CLASS/* and perhaps test/CLASS/* (JPEG, PNG, BMP, PPM)")
+      ->transform(absolute_data)
+      ->group(group);
+  command.add_option("--image-size", data.image_size, "Pixels a side that the images of a folder are resized to")
+      ->check(between<std::int64_t>(4, 512))
+      ->group(group);
+  command.add_flag("--skip-unreadable", data.skip_unreadable, "Leave out images that can't be decoded")->group(group);
+  command.add_option("--synthetic-train", data.synthetic_train, "Training images of the synthetic data")
+      ->check(between<std::int64_t>(20, kMillion))
+      ->group(group);
+  command.add_option("--synthetic-test", data.synthetic_test, "Test images of the synthetic data")
+      ->check(between<std::int64_t>(10, kMillion))
+      ->group(group);
+  command.add_option("--seed", settings.seed, "Every draw comes from it: same seed, same bits")
+      ->check(between<std::uint64_t>(0, std::uint64_t{1} << 53))
+      ->group(group);
+}
+
+void add_split_options(CLI::App& command, Settings& settings) {
+  const std::string group = "Data";
+  command
+      .add_option("--train-images", settings.data.train_images,
+                  "Use only so many training images, evenly from all classes; 0 uses all")
+      ->check(between<std::int64_t>(0, 1000 * kMillion))
+      ->group(group);
+  command
+      .add_option("--validation", settings.data.validation,
+                  "Share of the training images that is held out to steer decisions, never trained on")
+      ->check(between(0.0, 0.5))
+      ->group(group);
+}
+
+void add_network_options(CLI::App& command, Settings& settings, const std::string& blocks) {
+  const std::string group = "Network";
+  settings.blocks_option = blocks;
+  command
+      .add_option(blocks, settings.blocks,
+                  "Residual blocks in each stage; a stage has half the resolution and twice "
+                  "the channels (16, 32, 64, ...) of the one before")
+      ->group(group);
+  command.add_option("--variant", settings.variant, "standard, or paper: as the paper's released Keras networks")
+      ->group(group);
+}
+
+void add_training_options(CLI::App& command, Settings& settings) {
+  const std::string group = "Training";
+  TrainingOptions& training = settings.search.training;
+  const auto number = [&](const std::string& name, auto& value, const std::string& text, auto lo, auto hi) {
+    command.add_option(name, value, text)->check(between(lo, hi))->group(group);
+  };
+  number("--epochs", training.epochs, "Epochs of each training, each with the whole schedule", std::int64_t{1},
+         std::int64_t{100000});
+  number("--batch-size", training.batch_size, "Images a step", std::int64_t{1}, std::int64_t{65536});
+  number("--learning-rate", training.schedule.peak, "Peak learning rate", 1e-9, 100.0);
+  command
+      .add_option("--schedule", settings.schedule,
+                  "one-cycle (linear up, linear down to zero), cosine, step (a tenth at half, again at three quarters) "
+                  "or constant")
+      ->group(group);
+  number("--warm-up", training.schedule.warm_up, "Share of the steps until the peak (one-cycle and cosine)", 0.0, 1.0);
+  number("--weight-decay", training.sgd.weight_decay, "On filters and linear weights only", 0.0, 1.0);
+  number("--momentum", training.sgd.momentum, "Nesterov's", 0.0, 0.9999);
+  number("--label-smoothing", training.label_smoothing, "Share of the target spread over all classes", 0.0, 0.99);
+  number("--crop-padding", training.augmentation.crop_padding, "Pixels an image is shifted by at most, edges reflected",
+         std::int64_t{0}, std::int64_t{64});
+  command.add_flag("--no-flip", settings.no_flip, "Don't mirror images")->group(group);
+}
+
+void add_growth_options(CLI::App& command, Settings& settings) {
+  const std::string group = "Growth";
+  SearchOptions& search = settings.search;
+  command.add_option("--iterations", search.iterations, "How often the network may grow")
+      ->check(between<std::int64_t>(1, 1000))
+      ->group(group);
+  command.add_option("--step", search.growth.step, "Blocks that a stage grows by")
+      ->check(between<std::int64_t>(1, 1000))
+      ->group(group);
+  std::string criteria;
+  for (const std::string& name : criterion_names()) {
+    criteria += "\n  " + name + ": " + make_criterion(name)->description();
+  }
+  command.add_option("--criterion", search.criterion, "What scores a stage:" + criteria)->group(group);
+  command.add_option("--margin", search.growth.margin, "A stage grows when its score rose by more than this")
+      ->check(between(-1e9, 1e9))
+      ->group(group);
+  command
+      .add_option("--inherit", settings.inherit,
+                  "identity: grow in place, weights and momentum stay; none: train every network from scratch")
+      ->group(group);
+  command
+      .add_option("--initialiser", settings.initialiser,
+                  "How an inserted block starts: zero-gamma (as the identity), he, copy or gaussian-bn")
+      ->group(group);
+  command
+      .add_option("--max-params", search.growth.max_parameters, "Budget, e.g. 0.85M; running statistics count; 0: none")
+      ->transform(amount)
+      ->group(group);
+  command
+      .add_option("--max-macs", search.growth.max_macs, "Budget of multiply-accumulates an image, e.g. 150M; 0: none")
+      ->transform(amount)
+      ->group(group);
+}
+
+void add_run_options(CLI::App& command, Settings& settings) {
+  const std::string group = "Run";
+  command.add_option("--out", settings.out, "Folder for the results (default runs/COMMAND-DATE-TIME)")
+      ->configurable(false)
+      ->group(group);
+  CLI::Option* resume = command.add_option("--resume", settings.resume, "Go on with the run in this folder")
+                            ->configurable(false)
+                            ->group(group);
+  CLI::Option* config = command
+                            .add_option("--config", settings.config,
+                                        "Take options from this file, such as a run's "
+                                        "config.toml; the command line wins")
+                            ->configurable(false)
+                            ->group(group);
+  resume->excludes("--out")->excludes(config);
+}
+
+}  // namespace stagewise

@@ -1,0 +1,46 @@
+// The options that commands share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <string>
+
+#include "search/run_data.h"
+#include "search/stagewise_search.h"
+
+namespace stagewise {
+
+/// As the person wrote them; the choices are text here.
+struct Settings {
+  std::string device = "auto";
+  int threads = 0;
+  bool quiet = false;
+  std::string out, resume, config;
+
+  std::string blocks = "3,3,3", blocks_option;
+  std::string variant = "standard", schedule = "one-cycle";
+  std::string inherit = "identity", initialiser = "zero-gamma";
+  bool no_flip = false;
+  std::uint64_t seed = 0;
+  DataOptions data;
+  SearchOptions search;
+
+  /// The choices turned into what they name. Errors: throws Error for a name that isn't known.
+  SearchOptions search_options() const;
+  DataOptions data_options() const;
+};
+
+void add_device_options(CLI::App& command, Settings& settings);
+void add_data_options(CLI::App& command, Settings& settings);
+/// What of the data is trained on.
+void add_split_options(CLI::App& command, Settings& settings);
+/// `blocks` is the name of the option that takes the network's depths.
+void add_network_options(CLI::App& command, Settings& settings, const std::string& blocks);
+void add_training_options(CLI::App& command, Settings& settings);
+void add_growth_options(CLI::App& command, Settings& settings);
+/// --out, --resume, --config.
+void add_run_options(CLI::App& command, Settings& settings);
+
+/// A search or a training from the first epoch, or from where a run stopped, to its results.
+void run_search(CLI::App& command, Settings& settings);
+
+}  // namespace stagewise

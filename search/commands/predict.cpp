@@ -1,0 +1,76 @@
+#include <algorithm>
+#include <iostream>
+#include <numeric>
+
+#include "datasets/image_folder.h"
+#include "search/commands/commands.h"
+#include "search/commands/options.h"
+#include "search/device.h"
+#include "search/model_file.h"
+#include "search/text.h"
+
+namespace stagewise {
+
+namespace {
+
+struct PredictOptions {
+  Settings settings;
+  std::string model;
+  std::vector<std::string> images;
+  std::int64_t top = 3;
+};
+
+/// The classes' probabilities for one image.
+std::vector<double> probabilities_of(const Model& model, const std::string& path) {
+  const Architecture architecture = model.network->architecture();
+  Images image{.height = architecture.height, .width = architecture.width, .channels = 3, .pixels = {}, .labels = {0}};
+  image.pixels = read_image(path, image.height, image.width);
+  Backend& backend = model.network->backend();
+  const ImageStore store(backend, image, *model.normalisation);
+  const std::int32_t first = 0;
+  const Tensor logits = model.network->forward(Context{}, Variable(store.batch(std::span(&first, 1)).x)).value();
+  const Tensor probabilities(backend, logits.shape());
+  backend.softmax(logits, probabilities);
+  return probabilities.to_doubles();
+}
+
+void print_top(const Model& model, const std::string& path, const std::vector<double>& probabilities,
+               std::int64_t top) {
+  std::vector<std::size_t> order(probabilities.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return probabilities[a] > probabilities[b]; });
+  std::cout << path << ":";
+  for (std::size_t i = 0; i < order.size() && i < static_cast<std::size_t>(top); ++i) {
+    const std::size_t label = order[i];
+    const std::string name = model.classes.empty() ? "class " + std::to_string(label) : model.classes[label];
+    std::cout << (i > 0 ? ", " : " ") << name << ' ' << percent(probabilities[label]);
+  }
+  std::cout << '\n';
+}
+
+void run_predict(const PredictOptions& options) {
+  const std::unique_ptr<Backend> backend = open_backend(options.settings.device, options.settings.threads);
+  const Model model = load_model(*backend, options.model);
+  require(model.normalisation.has_value(), "[predict] `", options.model,
+          "` doesn't say how its images are normalised: only networks trained by this program can be used");
+  require(model.network->architecture().channels == 3, "[predict] expected a network for images of 3 channels, got ",
+          model.network->architecture().channels);
+  for (const std::string& path : options.images) {
+    print_top(model, path, probabilities_of(model, path), options.top);
+  }
+}
+
+}  // namespace
+
+Command add_predict(CLI::App& program) {
+  CLI::App* command = program.add_subcommand("predict", "Say what is in an image: the likeliest classes");
+  const auto options = std::make_shared<PredictOptions>();
+  command->add_option("model", options->model, "A run's folder or a .safetensors file")->required();
+  command->add_option("images", options->images, "JPEG, PNG, BMP or PPM files")->required();
+  command->add_option("--top", options->top, "How many classes to name")->check(CLI::Range(1, 1000));
+  add_device_options(*command, options->settings);
+  return {.app = command, .run = [options] { run_predict(*options); }};
+}
+
+}  // namespace stagewise

@@ -1,0 +1,68 @@
+// What `search` and `train` share: a run from its first epoch, or from where it stopped, to its results.
+#include <iostream>
+
+#include "search/commands/config_file.h"
+#include "search/commands/options.h"
+#include "search/device.h"
+#include "search/interrupt.h"
+#include "search/results.h"
+#include "search/text.h"
+#include "tensor/atomic_file.h"
+
+namespace stagewise {
+
+namespace {
+
+/// A folder for a new run, with everything in it that it takes to go on. What can't begin leaves nothing behind.
+std::unique_ptr<StagewiseSearch> begin(CLI::App& command, const Settings& settings, Backend& backend,
+                                       const RunData& data, RunDirectory& run, Progress& progress) {
+  if (!settings.resume.empty()) {
+    return std::make_unique<StagewiseSearch>(backend, data, settings.search_options(), run, progress);
+  }
+  try {
+    write_file_atomically(run.config(), config_text(command));
+    return std::make_unique<StagewiseSearch>(backend, data, settings.search_options(), run, progress);
+  } catch (...) {
+    run.discard();
+    throw;
+  }
+}
+
+void show_results(const RunDirectory& run) {
+  std::cout << '\n' << read_file(run.summary()) << '\n' << how_to_use(run.path()) << std::flush;
+}
+
+}  // namespace
+
+void run_search(CLI::App& command, Settings& settings) {
+  const SearchOptions options = settings.search_options();
+  std::optional<RunDirectory> run;
+  if (!settings.resume.empty()) {
+    run = RunDirectory::resume(settings.resume);
+    if (load_state(run->checkpoint()).phase == Phase::finished) return show_results(*run);
+  } else {
+    RunDirectory::check_free(settings.out);
+  }
+
+  Progress progress(settings.quiet);
+  const std::unique_ptr<Backend> backend = open_backend(settings.device, settings.threads);
+  progress.line("Device: " + backend->description());
+  const RunData data = open_run_data(*backend, settings.data_options(), options.variant, progress);
+  data.architecture(options.start, options.variant);  // says what is wrong with it before anything is written
+  if (!run) run = RunDirectory::create(settings.out, command.get_name());
+  const auto search = begin(command, settings, *backend, data, *run, progress);
+  progress.line("Run: " + run->path() + ", " + std::to_string(search->state().epoch) + " epochs done");
+  catch_interrupts();
+  try {
+    while (search->step()) {
+    }
+  } catch (const Interrupted&) {
+    progress.line("");
+    std::cerr << "Stopped after " << load_state(run->checkpoint()).epoch << " epochs, which are saved. Go on with:\n  "
+              << "stagewise " << command.get_name() << " --resume " << run->path() << '\n';
+    throw;
+  }
+  show_results(*run);
+}
+
+}  // namespace stagewise

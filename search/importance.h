@@ -1,0 +1,31 @@
+// The stages' importance, measured on the network as it stands: each stage's last sum before its ReLU, averaged over
+// windows of 8x8 pixels, is the evidence that a criterion (search/criteria/) scores.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "search/criteria/criterion.h"
+#include "search/trainer.h"
+
+namespace stagewise {
+
+/// The windows that a map of this height and width is averaged over: 8 pixels a side, more where that would leave more
+/// than 4 windows a side, the whole side where it is shorter than 8.
+struct PoolingWindow {
+  std::int64_t height = 1, width = 1;
+};
+PoolingWindow pooling_window(std::int64_t height, std::int64_t width);
+
+/// Each stage's moments over the images at `indices`, as they are, the network in evaluation mode. One pass.
+std::vector<Moments> stage_moments(const ResNet& network, const ImageStore& images,
+                                   std::span<const std::int32_t> indices, const PassCallback& callback = {});
+
+/// Each stage's score. `train` gives the moments, `validation` judges what a criterion fits; `seed` is for criteria
+/// that draw.
+std::vector<double> score_stages(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> train,
+                                 std::span<const std::int32_t> validation, const Criterion& criterion,
+                                 std::uint64_t seed, std::int64_t round = 0, const PassCallback& callback = {});
+
+}  // namespace stagewise

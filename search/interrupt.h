@@ -1,0 +1,21 @@
+// Ctrl-C and the system's request to end, turned into a flag that is looked at between two batches.
+#pragma once
+
+#include <stdexcept>
+
+namespace stagewise {
+
+/// The person asked to stop. What was saved last is whole.
+class Interrupted : public std::runtime_error {
+ public:
+  Interrupted() : std::runtime_error("interrupted") {}
+};
+
+/// From now on the first SIGINT or SIGTERM sets the flag, and a second one ends the process at once with exit code 130.
+void catch_interrupts();
+/// Sets and clears the flag by hand.
+void request_interrupt(bool requested = true);
+/// Throws Interrupted when the flag is set.
+void stop_if_interrupted();
+
+}  // namespace stagewise

@@ -1,0 +1,144 @@
+#include "search/model_file.h"
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "layers/cost.h"
+#include "search/network_tensors.h"
+
+namespace stagewise {
+
+namespace {
+
+constexpr const char* kScale = "normalisation.scale";
+constexpr const char* kOffset = "normalisation.offset";
+
+/// The file that a person means by `path`.
+std::string model_path(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  if (!fs::is_directory(path, error)) return path;
+  const std::string inside = path + "/model.safetensors";
+  require(fs::exists(inside, error), "`", path, "` holds no model.safetensors",
+          fs::exists(path + "/checkpoint.safetensors", error)
+              ? concat(": the run isn't finished; go on with --resume ", path)
+              : std::string());
+  return inside;
+}
+
+Architecture architecture_in(const Safetensors& file, const std::string& path, std::optional<Variant> asked) {
+  const Variant seen = file.tensors.contains("stem.conv.bias") ? Variant::paper : Variant::standard;
+  require(!asked || *asked == seen, "`", path, "` holds a network of the variant ", name_of(seen), ", not ",
+          name_of(asked.value_or(seen)));
+  if (const auto found = file.metadata.find("architecture"); found != file.metadata.end()) {
+    try {
+      return Architecture::from_json(found->second);
+    } catch (const Error& error) {
+      fail("`", path, "`: ", error.what());
+    }
+  }
+  const auto blocks = file.metadata.find("blocks");
+  require(blocks != file.metadata.end(), "`", path,
+          "` is no network of ours: its metadata has neither `architecture` nor `blocks`");
+  return Architecture::of_depths(parse_depths(blocks->second, "blocks in `" + path + "`"), seen);
+}
+
+/// A header can promise any network: one far larger than the file is not even begun. A file that lacks a tensor passes,
+/// to be told which.
+void check_size(const Safetensors& file, const std::string& path, const Architecture& architecture) {
+  std::int64_t values = 0;
+  for (const auto& [name, entry] : file.tensors) {
+    if (name != kScale && name != kOffset) values += entry.shape.count();
+  }
+  const std::int64_t needed = cost_of(architecture).total().parameters();
+  require(needed / 2 <= values, "`", path, "` holds ", values, " parameters, a network of ", architecture.stages.size(),
+          " stages as its metadata describes it needs ", needed);
+}
+
+std::vector<float> floats_of(const Safetensors& file, const std::string& name, const Shape& shape,
+                             const std::string& path) {
+  const auto found = file.tensors.find(name);
+  require(found != file.tensors.end(), "`", path, "` lacks the tensor `", name, "` ", shape);
+  const SafetensorsEntry& entry = found->second;
+  require(entry.dtype == DType::float32 && entry.shape == shape, "`", path, "`: expected `", name, "` to be float32 ",
+          shape, ", it is ", name_of(entry.dtype), " ", entry.shape);
+  std::vector<float> values(static_cast<std::size_t>(shape.count()));
+  std::copy(entry.bytes.begin(), entry.bytes.end(), reinterpret_cast<unsigned char*>(values.data()));
+  return values;
+}
+
+SafetensorsEntry entry_of(const std::vector<float>& values, const Shape& shape) {
+  SafetensorsEntry entry{.dtype = DType::float32, .shape = shape, .bytes = {}};
+  const auto* bytes = reinterpret_cast<const unsigned char*>(values.data());
+  entry.bytes.assign(bytes, bytes + values.size() * sizeof(float));
+  return entry;
+}
+
+std::optional<Normalisation> normalisation_in(const Safetensors& file, const std::string& path,
+                                              const Architecture& architecture) {
+  if (!file.tensors.contains(kScale) && !file.tensors.contains(kOffset)) return {};
+  const Shape image{architecture.height, architecture.width, architecture.channels};
+  return Normalisation{.scale = floats_of(file, kScale, {architecture.channels}, path),
+                       .offset = floats_of(file, kOffset, image, path)};
+}
+
+std::vector<std::string> classes_in(const Safetensors& file, const std::string& path, std::int64_t expected) {
+  const auto found = file.metadata.find("classes");
+  if (found == file.metadata.end()) return {};
+  std::vector<std::string> classes;
+  try {
+    nlohmann::json::parse(found->second).get_to(classes);
+  } catch (const nlohmann::json::exception&) {
+    fail("`", path, "`: expected the metadata's `classes` to be a JSON list of names");
+  }
+  require(static_cast<std::int64_t>(classes.size()) == expected, "`", path, "` names ", classes.size(),
+          " classes, its network has ", expected);
+  return classes;
+}
+
+void refuse_extra_tensors(const Safetensors& file, const std::string& path, const ResNet& network) {
+  std::set<std::string> known{kScale, kOffset};
+  network.visit({.parameter = [&](const std::string& name, const Variable&, bool) { known.insert(name); },
+                 .buffer = [&](const std::string& name, const Tensor&) { known.insert(name); }});
+  for (const auto& [name, entry] : file.tensors) {
+    require(known.contains(name), "`", path, "` holds the tensor `", name, "` ", entry.shape,
+            ", which its network doesn't have");
+  }
+}
+
+}  // namespace
+
+void save_model(const std::string& path, const ResNet& network, const Normalisation& normalisation,
+                const std::vector<std::string>& classes) {
+  const Architecture architecture = network.architecture();
+  Safetensors file;
+  store_network(network, "", file);
+  file.tensors[kScale] = entry_of(normalisation.scale, {architecture.channels});
+  file.tensors[kOffset] =
+      entry_of(normalisation.offset, {architecture.height, architecture.width, architecture.channels});
+  file.metadata["architecture"] = architecture.to_json();
+  file.metadata["classes"] = nlohmann::json(classes).dump();
+  write_safetensors(path, file);
+}
+
+Model load_model(Backend& backend, const std::string& path, std::optional<Variant> variant) {
+  const std::string file_path = model_path(path);
+  const Safetensors file = read_safetensors(file_path);
+  const Architecture architecture = architecture_in(file, file_path, variant);
+  check_size(file, file_path, architecture);
+  Model model;
+  model.network = std::make_unique<ResNet>(backend, architecture, 0);
+  load_network(file, "", file_path, *model.network);
+  refuse_extra_tensors(file, file_path, *model.network);
+  model.normalisation = normalisation_in(file, file_path, architecture);
+  model.classes = classes_in(file, file_path, architecture.classes);
+  return model;
+}
+
+Architecture load_architecture(const std::string& path, std::optional<Variant> variant) {
+  const std::string file_path = model_path(path);
+  return architecture_in(read_safetensors(file_path), file_path, variant);
+}
+
+}  // namespace stagewise

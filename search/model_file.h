@@ -1,0 +1,34 @@
+// model.safetensors: one file that holds all that is needed to use a network. Tensors by their stable names, the
+// normalisation of its images as `normalisation.scale` [C] and `normalisation.offset` [H,W,C]; in the metadata
+// `architecture` (JSON) and `classes` (a JSON list of names).
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "datasets/loader.h"
+#include "layers/resnet.h"
+
+namespace stagewise {
+
+struct Model {
+  std::unique_ptr<ResNet> network;
+  std::optional<Normalisation> normalisation;  // the paper's released files have none
+  std::vector<std::string> classes;            // empty where the file names none
+};
+
+/// Writes the file, whole or not at all.
+void save_model(const std::string& path, const ResNet& network, const Normalisation& normalisation,
+                const std::vector<std::string>& classes);
+
+/// Reads a .safetensors file, or model.safetensors in a run's folder. The paper's released files have no `architecture`
+/// but `blocks` ("6,8,6") in their metadata. Errors: throws Error, naming the file and the tensor, when the file can't
+/// be read, a tensor is missing, too many or of another shape, or the network isn't of the `variant` asked for.
+Model load_model(Backend& backend, const std::string& path, std::optional<Variant> variant = {});
+
+/// The architecture alone, of the same files.
+Architecture load_architecture(const std::string& path, std::optional<Variant> variant = {});
+
+}  // namespace stagewise

@@ -1,0 +1,52 @@
+#include "search/network_drawing.h"
+
+#include <algorithm>
+
+#include "search/text.h"
+
+namespace stagewise {
+
+namespace {
+
+constexpr std::int64_t kLongestBar = 40;
+
+std::string repeated(const char* symbol, std::int64_t times) {
+  std::string text;
+  for (std::int64_t i = 0; i < times; ++i) text += symbol;
+  return text;
+}
+
+}  // namespace
+
+std::string draw_network(const Architecture& architecture, const std::vector<std::string>& notes,
+                         const std::vector<std::int64_t>& grown) {
+  const std::vector<std::int64_t> depths = architecture.depths();
+  const std::int64_t deepest = *std::max_element(depths.begin(), depths.end());
+  const std::int64_t blocks_a_column = (deepest + kLongestBar - 1) / kLongestBar;
+  const auto columns = static_cast<int>((deepest + blocks_a_column - 1) / blocks_a_column);
+  std::string text;
+  std::int64_t height = architecture.height, width = architecture.width;
+  for (std::size_t stage = 0; stage < depths.size(); ++stage) {
+    if (stage > 0) {
+      height = (height + 1) / 2;
+      width = (width + 1) / 2;
+    }
+    const std::int64_t fresh = stage < grown.size() ? grown[stage] / blocks_a_column : 0;
+    const std::int64_t bar = (depths[stage] + blocks_a_column - 1) / blocks_a_column;
+    const std::string place = "stage " + std::to_string(stage + 1) + "  " + std::to_string(height) + "x" +
+                              std::to_string(width) + "x" + std::to_string(architecture.stages[stage].width);
+    text += (stage > 0 ? "\n  " : "  ") + left(place, 20) + "  " +
+            left(repeated("█", bar - fresh) + repeated("▓", fresh), columns) + "  " +
+            right(std::to_string(depths[stage]), 3) + (depths[stage] == 1 ? " block" : " blocks");
+    if (stage < notes.size()) text += (depths[stage] == 1 ? "   " : "  ") + notes[stage];
+  }
+  return text;
+}
+
+std::vector<std::string> score_notes(const std::vector<double>& scores) {
+  std::vector<std::string> notes;
+  for (const double score : scores) notes.push_back("score " + fixed(score, 4));
+  return notes;
+}
+
+}  // namespace stagewise

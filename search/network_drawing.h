@@ -1,0 +1,19 @@
+// The network as text: a bar a stage.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "layers/resnet.h"
+
+namespace stagewise {
+
+/// A line a stage: width and resolution, a bar as long as the stage is deep, and `notes[stage]` behind it where there
+/// are notes. The last `grown[stage]` blocks are drawn as new.
+std::string draw_network(const Architecture& architecture, const std::vector<std::string>& notes = {},
+                         const std::vector<std::int64_t>& grown = {});
+
+/// `score 0.9131`, a stage each.
+std::vector<std::string> score_notes(const std::vector<double>& scores);
+
+}  // namespace stagewise

@@ -1,0 +1,80 @@
+#include "search/progress.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "search/text.h"
+
+namespace stagewise {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+constexpr auto kRedraw = std::chrono::milliseconds(100);
+constexpr auto kPlainLine = std::chrono::seconds(30);
+
+/// `text`, cut to the terminal's width: a line that wraps can't be drawn over.
+std::string fitted(const std::string& text) {
+  winsize size = {};
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return text;
+  return text.substr(0, size.ws_col - 1U);
+}
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+}  // namespace
+
+Progress::Progress(bool quiet)
+    : quiet_(quiet), terminal_(isatty(STDERR_FILENO) != 0), last_status_(Clock::now()), pass_began_(Clock::now()) {}
+
+Progress::~Progress() { clear(); }
+
+void Progress::clear() {
+  if (drawn_) std::fputs("\r\033[K", stderr);
+  drawn_ = false;
+}
+
+void Progress::line(const std::string& text) {
+  if (quiet_) return;
+  clear();
+  std::fprintf(stderr, "%s\n", text.c_str());
+  std::fflush(stderr);
+}
+
+void Progress::status(const std::string& text) {
+  if (quiet_ || Clock::now() - last_status_ < (terminal_ ? Clock::duration(kRedraw) : Clock::duration(kPlainLine))) {
+    return;
+  }
+  last_status_ = Clock::now();
+  if (!terminal_) return line(text);
+  std::fprintf(stderr, "\r\033[K%s", fitted(text).c_str());
+  std::fflush(stderr);
+  drawn_ = true;
+}
+
+void Progress::pass(const std::string& what, const PassProgress& progress, double seconds_left) {
+  if (what != pass_) {
+    pass_ = what;
+    pass_began_ = Clock::now();
+  }
+  std::string text =
+      what + "  " + with_thousands(progress.images_done) + " of " + with_thousands(progress.images_total);
+  const double seconds = seconds_since(pass_began_);
+  if (seconds > 0.5) {
+    text += "  " + with_thousands(static_cast<std::int64_t>(static_cast<double>(progress.images_done) / seconds)) +
+            " images/s";
+  }
+  if (progress.has_totals) text += "  loss " + fixed(progress.loss, 3) + "  accuracy " + percent(progress.accuracy);
+  if (seconds_left >= 0.0) text += "  " + duration(seconds_left) + " left";
+  status(text);
+}
+
+ProgressCallback Progress::counts() {
+  return [this](const std::string& what, std::int64_t done, std::int64_t total) {
+    status(what + "  " + with_thousands(done) + " of " + with_thousands(total));
+  };
+}
+
+}  // namespace stagewise

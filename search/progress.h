@@ -1,0 +1,60 @@
+// What a person sees while a run goes on: on a terminal one line that is drawn again and again, elsewhere plain lines.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "datasets/dataset.h"
+
+namespace stagewise {
+
+/// How far one pass over images has come.
+struct PassProgress {
+  std::int64_t images_done = 0, images_total = 0;
+  double loss = 0.0, accuracy = 0.0;  // over the images read back so far; valid when `has_totals`
+  bool has_totals = false;
+};
+
+/// Writes to standard error. A quiet one writes nothing.
+class Progress {
+ public:
+  explicit Progress(bool quiet = true);
+  ~Progress();
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
+
+  /// A line (or several) that stays.
+  void line(const std::string& text);
+  /// A line that the next one overwrites; where there is no terminal, one that stays, every half minute.
+  void status(const std::string& text);
+  /// The same for a pass over images: `what`, then images a second, loss, accuracy. `seconds_left` (negative: unknown)
+  /// is the rest of the whole run.
+  void pass(const std::string& what, const PassProgress& progress, double seconds_left = -1.0);
+  /// Counts that datasets report while they are read.
+  ProgressCallback counts();
+
+ private:
+  void clear();
+
+  const bool quiet_, terminal_;
+  bool drawn_ = false;
+  std::chrono::steady_clock::time_point last_status_, pass_began_;
+  std::string pass_;
+};
+
+/// How long the rest will take, from how long the work done so far took. Work is in any one unit.
+class Forecast {
+ public:
+  void add(double work, double seconds) {
+    work_ += work;
+    seconds_ += seconds;
+  }
+  /// Negative when nothing has been done yet.
+  double seconds_for(double work) const { return work_ > 0.0 ? work * seconds_ / work_ : -1.0; }
+
+ private:
+  double work_ = 0.0, seconds_ = 0.0;
+};
+
+}  // namespace stagewise

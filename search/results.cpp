@@ -1,0 +1,55 @@
+#include "search/results.h"
+
+#include "layers/cost.h"
+#include "search/model_file.h"
+#include "search/network_drawing.h"
+#include "search/text.h"
+#include "tensor/atomic_file.h"
+
+namespace stagewise {
+
+std::string right_of(const PassResult& result) {
+  return with_thousands(result.right) + " of " + with_thousands(result.images) + " right (" +
+         percent(result.accuracy()) + ")";
+}
+
+std::string summarise(const SearchState& state, const ResNet& network, const RunData& data,
+                      const std::vector<std::int64_t>& start, const std::optional<PassResult>& test) {
+  const Architecture architecture = network.architecture();
+  const Cost cost = cost_of(architecture).total();
+  const auto row = [](const std::string& name, const std::string& value) { return left(name, 22) + value + "\n"; };
+  std::string text = row("network", join(architecture.depths()) +
+                                        (architecture.depths() != start ? ", grown from " + join(start) : "") + " (" +
+                                        name_of(architecture.variant) + ")");
+  text += draw_network(architecture, score_notes(state.scores)) + "\n";
+  text += row("parameters", with_thousands(cost.parameters()) + " (" + with_thousands(cost.trainable) + " trainable)");
+  text += row("MACs", in_millions(cost.macs));
+  text += row("data", data.description);
+  text += row("training accuracy", percent(state.train_accuracy) + " on augmented images, during the last epoch");
+  text += row("validation accuracy", data.validation.empty()
+                                         ? "none held out"
+                                         : percent(state.validation_accuracy) + " of " +
+                                               with_thousands(static_cast<std::int64_t>(data.validation.size())) +
+                                               " images held out");
+  text += row("test accuracy", test ? percent(test->accuracy()) + ", " + right_of(*test) : "the data has no test set");
+  text += row("models evaluated", std::to_string(state.models));
+  text += row("images seen", with_thousands(state.images_seen) + " in " + std::to_string(state.epoch) + " epochs");
+  text += row("hours", fixed(state.seconds / 3600.0, 2) + " (" + duration(state.seconds) + ")");
+  text += row("ended because", state.stop_reason);
+  return text;
+}
+
+void write_results(const RunDirectory& run, const ResNet& network, const RunData& data, const std::string& summary) {
+  save_model(run.model(), network, data.normalisation, data.classes);
+  write_file_atomically(run.architecture(), network.architecture().to_json() + "\n");
+  write_file_atomically(run.summary(), summary);
+}
+
+std::string how_to_use(const std::string& path) {
+  return "The network is in " + path + "/model.safetensors. What you can do with it:\n" + "  stagewise predict " +
+         path + " IMAGE...\n" +                   //
+         "  stagewise evaluate " + path + "\n" +  //
+         "  stagewise describe " + path + "\n";
+}
+
+}  // namespace stagewise

@@ -1,0 +1,27 @@
+// What a finished run leaves: the network, its architecture, a summary.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "search/run_data.h"
+#include "search/run_directory.h"
+#include "search/search_state.h"
+#include "search/trainer.h"
+
+namespace stagewise {
+
+/// The lines of summary.txt. `start` is what the network grew from; `test` is empty where the data has no test set.
+std::string summarise(const SearchState& state, const ResNet& network, const RunData& data,
+                      const std::vector<std::int64_t>& start, const std::optional<PassResult>& test);
+
+/// Writes model.safetensors, architecture.json and summary.txt.
+void write_results(const RunDirectory& run, const ResNet& network, const RunData& data, const std::string& summary);
+
+/// Where the results in `path` are and what can be done with them.
+std::string how_to_use(const std::string& path);
+
+/// `9,338 of 10,000 right (93.38%)`.
+std::string right_of(const PassResult& result);
+
+}  // namespace stagewise

@@ -1,0 +1,102 @@
+#include "search/run_data.h"
+
+#include <algorithm>
+#include <map>
+#include <tuple>
+
+#include "datasets/split.h"
+#include "search/text.h"
+#include "search/trainer.h"
+#include "tensor/random.h"
+
+namespace stagewise {
+
+Architecture RunData::architecture(const std::vector<std::int64_t>& depths, Variant variant) const {
+  Architecture architecture = Architecture::of_depths(depths, variant);
+  architecture.classes = static_cast<std::int64_t>(classes.size());
+  architecture.height = height;
+  architecture.width = width;
+  architecture.channels = channels;
+  architecture.check();
+  return architecture;
+}
+
+std::vector<std::int32_t> stratified_draw(const std::vector<std::int32_t>& labels, std::int64_t count,
+                                          std::uint64_t seed) {
+  const auto total = static_cast<std::int64_t>(labels.size());
+  if (count == 0) return all_indices(total);
+  require(count <= total, "[--train-images] there are ", total, " training images, fewer than ", count);
+
+  const Random random(seed, stream_of("stratified draw"));
+  std::map<std::int32_t, std::vector<std::pair<std::uint32_t, std::int32_t>>> shuffled;  // class: (random key, index)
+  for (std::int64_t i = 0; i < total; ++i) {
+    const auto index = static_cast<std::size_t>(i);
+    shuffled[labels[index]].emplace_back(random.bits(index), static_cast<std::int32_t>(i));
+  }
+  // The image at place r of a class of n stands at (r + 1/2) / n of one common queue.
+  std::vector<std::tuple<double, std::int32_t, std::int32_t>> queue;  // place, class, index
+  for (auto& [label, members] : shuffled) {
+    std::sort(members.begin(), members.end());
+    for (std::size_t r = 0; r < members.size(); ++r) {
+      queue.emplace_back((static_cast<double>(r) + 0.5) / static_cast<double>(members.size()), label,
+                         members[r].second);
+    }
+  }
+  std::sort(queue.begin(), queue.end());
+  std::vector<std::int32_t> chosen;
+  for (std::int64_t i = 0; i < count; ++i) chosen.push_back(std::get<2>(queue[static_cast<std::size_t>(i)]));
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
+}
+
+namespace {
+
+/// Splits `chosen` by the split of their labels.
+Split split_of(const std::vector<std::int32_t>& chosen, const std::vector<std::int32_t>& labels, std::int64_t classes,
+               double validation, std::uint64_t seed) {
+  if (validation == 0.0) return {.train = chosen, .validation = {}};
+  std::vector<std::int32_t> chosen_labels;
+  for (const std::int32_t index : chosen) chosen_labels.push_back(labels[static_cast<std::size_t>(index)]);
+  Split split = stratified_split(chosen_labels, classes, validation, seed);
+  for (std::vector<std::int32_t>* part : {&split.train, &split.validation}) {
+    for (std::int32_t& place : *part) place = chosen[static_cast<std::size_t>(place)];
+  }
+  return split;
+}
+
+}  // namespace
+
+RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, Progress& progress) {
+  const Dataset dataset = open_dataset(options.data, {.image_size = options.image_size,
+                                                      .seed = options.seed,
+                                                      .synthetic_train = options.synthetic_train,
+                                                      .synthetic_test = options.synthetic_test,
+                                                      .skip_unreadable = options.skip_unreadable,
+                                                      .threads = options.threads,
+                                                      .progress = progress.counts()});
+  progress.line(dataset.description);
+  for (const std::string& remark : dataset.remarks) progress.line("  " + remark);
+
+  const Images& images = dataset.train;
+  const auto classes = static_cast<std::int64_t>(dataset.classes.size());
+  Split split = split_of(stratified_draw(images.labels, options.train_images, options.seed), images.labels, classes,
+                         options.validation, options.seed);
+  progress.line("  " + with_thousands(static_cast<std::int64_t>(split.train.size())) + " images to train on, " +
+                with_thousands(static_cast<std::int64_t>(split.validation.size())) + " held out");
+  require(split.train.size() >= 2, "[--data] `", options.data, "` leaves ", split.train.size(),
+          " images to train on, at least 2 are needed");
+  const Normalisation normalisation =
+      variant == Variant::paper ? mean_image_normalisation(images) : channel_normalisation(images);
+  return {.description = dataset.description,
+          .classes = dataset.classes,
+          .height = images.height,
+          .width = images.width,
+          .channels = images.channels,
+          .normalisation = normalisation,
+          .images = ImageStore(backend, images, normalisation),
+          .train = std::move(split.train),
+          .validation = std::move(split.validation),
+          .load_test = dataset.load_test};
+}
+
+}  // namespace stagewise

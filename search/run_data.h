@@ -1,0 +1,47 @@
+// The images of a run, on its device, cut into what is trained on and what steers decisions. The test set stays shut.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "datasets/loader.h"
+#include "layers/resnet.h"
+#include "search/progress.h"
+
+namespace stagewise {
+
+struct DataOptions {
+  std::string data = "synthetic";
+  std::int64_t image_size = 32;
+  bool skip_unreadable = false;
+  std::int64_t synthetic_train = 8000, synthetic_test = 2000;
+  std::int64_t train_images = 0;  // use only so many of the training images, evenly from all classes; 0: all
+  double validation = 0.1;        // share of the training images that is held out
+  std::uint64_t seed = 0;
+  int threads = 0;
+};
+
+struct RunData {
+  std::string description;
+  std::vector<std::string> classes;
+  std::int64_t height = 0, width = 0, channels = 0;
+  Normalisation normalisation;
+  ImageStore images;                            // the training images, all of them
+  std::vector<std::int32_t> train, validation;  // indices into them
+  std::function<Images()> load_test;
+
+  /// A network for these images.
+  Architecture architecture(const std::vector<std::int64_t>& depths, Variant variant) const;
+};
+
+/// Opens the data and says on `progress` what was found. The normalisation is the variant's: the channels' means and
+/// deviations, or the mean image. Errors: throws Error for anything wrong with the data.
+RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, Progress& progress);
+
+/// `count` of the images, evenly from all classes, drawn from `seed`: ascending indices. A smaller draw is part of
+/// every larger one. All of them when `count` is 0. Errors: throws Error when there are fewer.
+std::vector<std::int32_t> stratified_draw(const std::vector<std::int32_t>& labels, std::int64_t count,
+                                          std::uint64_t seed);
+
+}  // namespace stagewise
