@@ -1,0 +1,283 @@
+// The network: what it costs, how it is named, how it grows, and that a steady step asks nothing of the system.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <map>
+
+#include "cpu/cpu_backend.h"
+#include "cpu/reference_backend.h"
+#include "layers/cost.h"
+#include "layers/schedule.h"
+#include "layers/sgd.h"
+#include "tensor/random.h"
+
+namespace stagewise {
+namespace {
+
+std::map<std::string, Tensor> tensors_of_network(const ResNet& network) {
+  std::map<std::string, Tensor> tensors;
+  network.visit({.parameter = [&](const std::string& name, const Variable& parameter,
+                                  bool) { tensors[name] = parameter.value(); },
+                 .buffer = [&](const std::string& name, const Tensor& buffer) { tensors[name] = buffer; }});
+  return tensors;
+}
+
+Architecture small_architecture(const std::vector<std::int64_t>& depths, Variant variant = Variant::standard) {
+  Architecture architecture = Architecture::of_depths(depths, variant);
+  for (std::size_t stage = 0; stage < architecture.stages.size(); ++stage)
+    architecture.stages[stage].width = 4 << stage;
+  architecture.height = architecture.width = 8;
+  architecture.classes = 3;
+  return architecture;
+}
+
+Tensor random_images(Backend& backend, const Architecture& architecture, std::int64_t count) {
+  const Shape shape{count, architecture.height, architecture.width, architecture.channels};
+  std::vector<float> values(static_cast<std::size_t>(shape.count()));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(Random(5).normal(i));
+  return Tensor::from_host(backend, shape, values);
+}
+
+float train_step(const ResNet& network, Sgd& optimiser, const Tensor& images, double learning_rate) {
+  std::vector<std::int32_t> labels(static_cast<std::size_t>(images.shape()[0]));
+  for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i % 3);
+  const Tensor targets = Tensor::from_host(images.backend(), {images.shape()[0]}, labels);
+  Tape tape;
+  const Context context{.tape = &tape, .training = true};
+  const Variable loss = softmax_cross_entropy(context, network.forward(context, Variable(images)), targets);
+  tape.backward(loss);
+  optimiser.step(network, learning_rate);
+  return loss.value().to_host<float>()[0];
+}
+
+std::vector<float> logits(const ResNet& network, const Tensor& images, bool training) {
+  return network.forward({.tape = nullptr, .training = training}, Variable(images)).value().to_host<float>();
+}
+
+TEST(Cost, OfThePapersReleasedNetworksIsThePapers) {
+  struct Released {
+    std::vector<std::int64_t> blocks;
+    std::int64_t parameters;
+    double mega_macs;
+  };
+  for (const Released& released : {Released{{6, 8, 6}, 605610, 92.7},
+                                   {{8, 10, 6}, 652650, 111.6},
+                                   {{10, 12, 6}, 699690, 130.5},
+                                   {{10, 12, 8}, 848426, 139.9},
+                                   {{10, 14, 8}, 885930, 149.3}}) {
+    const Architecture architecture = Architecture::of_depths(released.blocks, Variant::paper);
+    const Cost cost = cost_of(architecture).total();
+    EXPECT_EQ(cost.parameters(), released.parameters);
+    EXPECT_NEAR(static_cast<double>(cost.macs) / 1e6, released.mega_macs, 0.05);
+  }
+}
+
+TEST(Cost, CountsTheTensorsThatANetworkHas) {
+  const auto backend = make_reference_backend();
+  for (const Variant variant : {Variant::standard, Variant::paper}) {
+    const Architecture architecture = Architecture::of_depths({2, 1, 3}, variant);
+    const ResNet network(*backend, architecture, 1);
+    std::int64_t trainable = 0, running = 0;
+    network.visit({.parameter = [&](const std::string&, const Variable& p, bool) { trainable += p.value().count(); },
+                   .buffer = [&](const std::string&, const Tensor& buffer) { running += buffer.count(); }});
+    EXPECT_EQ(cost_of(architecture).total().trainable, trainable);
+    EXPECT_EQ(cost_of(architecture).total().running_statistics, running);
+  }
+}
+
+TEST(ResNet, NamesItsTensorsAsTheReleasedFilesDo) {
+  const auto backend = make_reference_backend();
+  const auto tensors = tensors_of_network(ResNet(*backend, small_architecture({1, 2}, Variant::paper), 1));
+  for (const char* const name :
+       {"stem.conv.weight", "stem.conv.bias", "stem.batch_norm.running_variance", "stages.0.blocks.0.conv1.weight",
+        "stages.1.blocks.0.projection.bias", "stages.1.blocks.1.batch_norm2.running_mean", "classifier.weight"}) {
+    EXPECT_EQ(tensors.count(name), 1U) << name;
+  }
+  EXPECT_EQ(tensors.at("stages.1.blocks.0.conv1.weight").shape(), (Shape{8, 3, 3, 4}));
+  EXPECT_EQ(tensors.at("classifier.weight").shape(), (Shape{3, 8}));
+}
+
+TEST(ResNet, WeightDecayIsForFiltersAndLinearWeightsOnly) {
+  const auto backend = make_reference_backend();
+  ResNet(*backend, small_architecture({1, 1}, Variant::paper), 1)
+      .visit({.parameter = [](const std::string& name, const Variable& parameter,
+                              bool decays) { EXPECT_EQ(decays, parameter.shape().rank() > 1) << name; },
+              .buffer = [](const std::string&, const Tensor&) {}});
+}
+
+TEST(ResNet, DrawsHeNormalFiltersByTheSeedAndTheNameOnly) {
+  const auto backend = make_reference_backend();
+  const auto shallow = tensors_of_network(ResNet(*backend, Architecture::of_depths({1, 1, 1}), 3));
+  const auto deep = tensors_of_network(ResNet(*backend, Architecture::of_depths({2, 2, 2}), 3));
+  const auto other = tensors_of_network(ResNet(*backend, Architecture::of_depths({1, 1, 1}), 4));
+  const char* const name = "stages.2.blocks.0.conv2.weight";
+  EXPECT_EQ(shallow.at(name).to_doubles(), deep.at(name).to_doubles());
+  EXPECT_NE(shallow.at(name).to_doubles(), other.at(name).to_doubles());
+  double sum = 0, squares = 0;
+  const std::vector<double> values = shallow.at(name).to_doubles();
+  for (const double value : values) sum += value, squares += value * value;
+  const auto count = static_cast<double>(values.size());  // 36,864: the deviation is known to 0.4%
+  EXPECT_NEAR(std::sqrt(squares / count), std::sqrt(2.0 / (64 * 9)), 0.02 * std::sqrt(2.0 / (64 * 9)));
+  EXPECT_NEAR(sum / count, 0.0, 0.001);
+}
+
+class Growth : public testing::TestWithParam<Variant> {};
+
+TEST_P(Growth, AZeroGammaInsertionLeavesTheLogitsEqualToTheBit) {
+  const auto backend = make_cpu_backend();
+  const Architecture architecture = small_architecture({2, 2, 1}, GetParam());
+  const Tensor images = random_images(*backend, architecture, 5);
+  ResNet trained(*backend, architecture, 1);
+  Sgd optimiser;
+  for (int step = 0; step < 3; ++step) train_step(trained, optimiser, images, 0.05);
+  for (std::size_t stage = 0; stage < 3; ++stage) {
+    for (std::int64_t index = 1; index <= trained.stages()[stage].depth(); ++index) {
+      for (const bool training : {false, true}) {
+        const auto before = trained.clone(), grown = trained.clone();
+        grown->stages()[stage].insert(index, BlockInitialiser::zero_gamma);
+        EXPECT_EQ(logits(*grown, images, training), logits(*before, images, training))
+            << "stage " << stage << ", index " << index << (training ? ", training" : ", evaluation");
+      }
+    }
+  }
+}
+
+TEST_P(Growth, OtherInitialisersChangeTheLogits) {
+  const auto backend = make_cpu_backend();
+  const Architecture architecture = small_architecture({2, 2}, GetParam());
+  const Tensor images = random_images(*backend, architecture, 5);
+  const ResNet network(*backend, architecture, 1);
+  for (const auto initialiser : {BlockInitialiser::he, BlockInitialiser::copy, BlockInitialiser::gaussian_bn}) {
+    const auto grown = network.clone();
+    grown->stages()[0].insert(2, initialiser);
+    EXPECT_NE(logits(*grown, images, true), logits(network, images, true)) << name_of(initialiser);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Variants, Growth, testing::Values(Variant::standard, Variant::paper),
+                         [](const auto& info) { return name_of(info.param); });
+
+TEST(Growth, KeepsEveryTensorNameAndVelocityInPlace) {
+  const auto backend = make_cpu_backend();
+  const Architecture architecture = small_architecture({1, 2});
+  const Tensor images = random_images(*backend, architecture, 6);
+  ResNet network(*backend, architecture, 1);
+  Sgd optimiser;
+  train_step(network, optimiser, images, 0.1);
+  std::map<std::string, std::pair<void*, std::vector<double>>> before, velocities;
+  for (const auto& [name, tensor] : tensors_of_network(network)) before[name] = {tensor.address(), tensor.to_doubles()};
+  for (const auto& [name, tensor] : optimiser.velocities()) velocities[name] = {tensor.address(), tensor.to_doubles()};
+
+  EXPECT_EQ(network.stages()[1].insert(1, BlockInitialiser::zero_gamma), 2);
+  EXPECT_EQ(network.stages()[1].insert(3, BlockInitialiser::he), 3);
+  EXPECT_EQ(network.architecture().stages[1].blocks, (std::vector<std::int64_t>{0, 2, 1, 3}));
+  const auto after = tensors_of_network(network);
+  for (const auto& [name, old] : before) {
+    EXPECT_EQ(after.at(name).address(), old.first) << name;
+    EXPECT_EQ(after.at(name).to_doubles(), old.second) << name;
+  }
+  for (const auto& [name, old] : velocities) {
+    EXPECT_EQ(optimiser.velocities().at(name).address(), old.first) << name;
+    EXPECT_EQ(optimiser.velocities().at(name).to_doubles(), old.second) << name;
+  }
+  train_step(network, optimiser, images, 0.1);
+  EXPECT_EQ(optimiser.velocities().count("stages.1.blocks.2.conv1.weight"), 1U);
+}
+
+TEST(Growth, CopyTakesTheBlockBeforeIt) {
+  const auto backend = make_cpu_backend();
+  const ResNet network(*backend, small_architecture({2}), 1);
+  const auto grown = network.clone();
+  grown->stages()[0].insert(2, BlockInitialiser::copy);
+  const auto tensors = tensors_of_network(*grown);
+  for (const char* const part :
+       {".conv1.weight", ".conv2.weight", ".batch_norm1.weight", ".batch_norm2.running_mean"}) {
+    EXPECT_EQ(tensors.at(std::string("stages.0.blocks.2") + part).to_doubles(),
+              tensors.at(std::string("stages.0.blocks.1") + part).to_doubles());
+  }
+}
+
+TEST(Growth, RefusesIndicesThatMakeNoSense) {
+  const auto backend = make_reference_backend();
+  ResNet network(*backend, small_architecture({2}), 1);
+  EXPECT_THROW(network.stages()[0].insert(0, BlockInitialiser::he), Error);
+  EXPECT_THROW(network.stages()[0].insert(3, BlockInitialiser::he), Error);
+}
+
+TEST(ResNet, ACloneIsANetworkOfItsOwn) {
+  const auto backend = make_cpu_backend();
+  const Architecture architecture = small_architecture({1, 1});
+  const Tensor images = random_images(*backend, architecture, 4);
+  const ResNet network(*backend, architecture, 1);
+  const auto clone = network.clone();
+  EXPECT_EQ(logits(*clone, images, false), logits(network, images, false));
+  Sgd optimiser;
+  const auto before = logits(network, images, false);
+  train_step(*clone, optimiser, images, 0.5);
+  EXPECT_NE(logits(*clone, images, false), before);
+  EXPECT_EQ(logits(network, images, false), before);
+}
+
+TEST(Training, LearnsAToyProblemAndASteadyStepAllocatesNothing) {
+  for (const bool fast : {false, true}) {
+    const auto backend = fast ? make_cpu_backend() : make_reference_backend();
+    const Architecture architecture = small_architecture({1, 1});
+    const Tensor images = random_images(*backend, architecture, 9);
+    const ResNet network(*backend, architecture, 1);
+    Sgd optimiser;
+    const float first = train_step(network, optimiser, images, 0.05);
+    train_step(network, optimiser, images, 0.05);
+    const auto before = backend->allocator().statistics();
+    float last = first;
+    for (int step = 0; step < 20; ++step) last = train_step(network, optimiser, images, 0.05);
+    EXPECT_LT(last, 0.5F * first);
+    EXPECT_EQ(backend->allocator().statistics().system_allocations, before.system_allocations);
+    EXPECT_EQ(backend->allocator().statistics().bytes_in_use, before.bytes_in_use);
+  }
+}
+
+TEST(Schedule, FollowsItsClosedForm) {
+  const Schedule one_cycle{.kind = ScheduleKind::one_cycle, .peak = 0.4, .warm_up = 0.25};
+  EXPECT_NEAR(one_cycle.at(0, 100), 0.04, 0.02);
+  double largest = 0;
+  for (std::int64_t step = 0; step < 100; ++step) largest = std::max(largest, one_cycle.at(step, 100));
+  EXPECT_NEAR(largest, 0.4, 0.01);
+  EXPECT_NEAR(one_cycle.at(62, 100), 0.2, 0.01);
+  EXPECT_LT(one_cycle.at(99, 100), 0.01);
+  const Schedule cosine{.kind = ScheduleKind::cosine, .peak = 1.0, .warm_up = 0.0};
+  EXPECT_NEAR(cosine.at(50, 100), 0.5, 0.01);
+  EXPECT_NEAR(cosine.at(25, 100), 0.5 * (1 + std::cos(std::acos(-1.0) / 4)), 0.01);
+  const Schedule step{.kind = ScheduleKind::step, .peak = 0.1};
+  EXPECT_DOUBLE_EQ(step.at(0, 100), 0.1);
+  EXPECT_DOUBLE_EQ(step.at(50, 100), 0.01);
+  EXPECT_DOUBLE_EQ(step.at(75, 100), 0.001);
+  EXPECT_DOUBLE_EQ((Schedule{.kind = ScheduleKind::constant, .peak = 0.3}.at(7, 100)), 0.3);
+  EXPECT_THROW(schedule_kind_from("linear"), Error);
+}
+
+TEST(Architecture, SurvivesJson) {
+  Architecture architecture = Architecture::of_depths({3, 4, 5}, Variant::paper);
+  architecture.stages[1].blocks = {0, 4, 1, 2};
+  architecture.classes = 7;
+  EXPECT_EQ(Architecture::from_json(architecture.to_json()), architecture);
+  for (const char* const text : {"", "[]", "{}", R"({"stages":1})", R"({"stages":[{"width":-1,"blocks":[0]}]})"}) {
+    EXPECT_THROW(Architecture::from_json(text), Error) << text;
+  }
+}
+
+TEST(Architecture, RefusesDepthsThatAreNotWholeNumbersFrom1To1000) {
+  EXPECT_EQ(parse_depths("3,14,8", "--blocks"), (std::vector<std::int64_t>{3, 14, 8}));
+  for (const char* const text : {"", "0", "3,0,3", "-1", "abc", "3,,3", "3,3,", "3.5", "100000000000", "1001", "3 3"}) {
+    try {
+      parse_depths(text, "--blocks");
+      ADD_FAILURE() << "`" << text << "` was taken";
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find("--blocks"), std::string::npos) << error.what();
+    }
+  }
+  EXPECT_THROW(Architecture::of_depths({}), Error);
+  EXPECT_THROW(Architecture::of_depths({1, 1, 1, 1, 1, 1, 1}), Error) << "32x32 images can't be halved six times";
+}
+
+}  // namespace
+}  // namespace stagewise

@@ -1,0 +1,196 @@
+// The op table: gradients against central differences, the fast backend against the reference, threads, and the native
+// residual block against the same block composed of single ops.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <cstdlib>
+
+#include "cpu/cpu_backend.h"
+#include "cpu/reference_backend.h"
+#include "tests/op_cases.h"
+
+namespace stagewise {
+namespace {
+
+using op_cases::all_op_cases;
+using op_cases::OpCase;
+
+/// What an op gives on a backend: its output and every input's gradient, as doubles.
+std::vector<std::vector<double>> results(Backend& backend, DType dtype, const OpCase& op) {
+  std::vector<Variable> inputs;
+  for (std::size_t i = 0; i < op.inputs.size(); ++i) {
+    inputs.emplace_back(Tensor::from_doubles(backend, op.inputs[i], op_cases::input_values(op.inputs[i], i), dtype),
+                        true);
+  }
+  Tape tape;
+  const Variable output = op.function({.tape = &tape, .training = true}, inputs);
+  output.accumulate_grad(Tensor::from_doubles(backend, output.shape(), loss_weights(output.value().count()), dtype));
+  const std::vector<double> value = output.value().to_doubles();
+  tape.backward();
+  std::vector<std::vector<double>> all = {value};
+  for (const Variable& input : inputs) all.push_back(input.grad().to_doubles());
+  return all;
+}
+
+/// The share of elements that are off by more than the tolerance, relative to the largest element, or to a tenth where
+/// all are smaller: a gradient that is zero in theory (a bias before a batch norm) is the rounding of terms around one.
+double share_off(const std::vector<double>& got, const std::vector<double>& expected, double tolerance) {
+  double largest = 0.1;
+  for (const double value : expected) largest = std::max(largest, std::abs(value));
+  std::size_t off = got.size() == expected.size() ? 0 : std::max(got.size(), expected.size());
+  for (std::size_t i = 0; i < std::min(got.size(), expected.size()); ++i) {
+    if (!(std::abs(got[i] - expected[i]) <= tolerance * largest)) ++off;
+  }
+  return static_cast<double>(off) / static_cast<double>(std::max<std::size_t>(expected.size(), 1));
+}
+
+std::vector<std::string> instruction_sets() {
+  if (const char* const forced = std::getenv("STAGEWISE_INSTRUCTION_SET")) return {forced};
+  return cpu_instruction_sets();
+}
+
+std::string test_name(const testing::TestParamInfo<OpCase>& info) {
+  std::string name = info.param.name;
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  return name + "_" + std::to_string(info.index);
+}
+
+std::vector<OpCase> differentiated_cases() {
+  std::vector<OpCase> cases = all_op_cases();
+  std::erase_if(cases, [](const OpCase& op) { return !op.differences; });
+  return cases;
+}
+
+class Op : public testing::TestWithParam<OpCase> {};
+class DifferentiatedOp : public testing::TestWithParam<OpCase> {};
+
+TEST_P(DifferentiatedOp, GradientsAreCentralDifferences) {
+  const auto backend = make_reference_backend(true);
+  {
+    std::vector<Tensor> inputs;
+    std::int64_t elements = 0;
+    for (std::size_t i = 0; i < GetParam().inputs.size(); ++i) {
+      const Shape& shape = GetParam().inputs[i];
+      inputs.push_back(Tensor::from_host(*backend, shape, op_cases::input_values(shape, i)));
+      elements += shape.count();
+    }
+    const GradientCheck check = check_gradients(GetParam().function, inputs, elements > 4000 ? 6 : 40);
+    EXPECT_LE(check.largest_error, 2e-6) << "input " << check.input << ", element " << check.element << ": analytic "
+                                         << check.analytic << ", numeric " << check.numeric;
+    EXPECT_GT(check.checked, 0);
+    EXPECT_LE(check.kinks, check.checked / 20);
+  }
+  EXPECT_EQ(backend->allocator().statistics().guard_violations, 0);
+}
+
+TEST_P(Op, FastBackendAgreesWithTheReference) {
+  const auto reference = make_reference_backend(true);
+  const auto expected = results(*reference, DType::float64, GetParam());
+  // Rounding errors of a sum grow like the square root of its length; a ReLU that switches on noise moves single
+  // elements.
+  const double tolerance = 4e-6 * std::sqrt(static_cast<double>(GetParam().reduction) + 16.0);
+  for (const std::string& set : instruction_sets()) {
+    const auto backend = make_cpu_backend({.threads = 2, .instruction_set = set, .guarded = true});
+    const auto got = results(*backend, DType::float32, GetParam());
+    ASSERT_EQ(got.size(), expected.size());
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      EXPECT_EQ(share_off(got[i], expected[i], tolerance), 0.0)
+          << set << ", " << (i == 0 ? std::string("output") : "gradient of input " + std::to_string(i - 1));
+    }
+    EXPECT_EQ(backend->allocator().statistics().guard_violations, 0) << set;
+  }
+}
+
+TEST_P(Op, TheNumberOfThreadsDoesNotChangeABit) {
+  for (const std::string& set : instruction_sets()) {
+    const auto one = results(*make_cpu_backend({.threads = 1, .instruction_set = set}), DType::float32, GetParam());
+    for (const int threads : {2, 3}) {
+      EXPECT_EQ(results(*make_cpu_backend({.threads = threads, .instruction_set = set}), DType::float32, GetParam()),
+                one)
+          << set << ", " << threads << " threads";
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, Op, testing::ValuesIn(all_op_cases()), test_name);
+INSTANTIATE_TEST_SUITE_P(Table, DifferentiatedOp, testing::ValuesIn(differentiated_cases()), test_name);
+
+/// The block as its definition reads, of single ops.
+Variable composed_block(const Context& context, const Variable& x, const ResidualBlockParameters& block) {
+  const auto convolve = [&](const Variable& in, const ConvolutionParameters& parameters) {
+    return conv2d(context, in, parameters.weight, parameters.bias, parameters.options);
+  };
+  const Variable hidden = batch_norm(context, convolve(x, block.conv1), block.conv1.batch_norm, true);
+  const Variable sum = batch_norm(context, convolve(hidden, block.conv2), block.conv2.batch_norm);
+  if (!block.projection.weight.defined()) return relu(context, add(context, sum, x));
+  Variable skip = convolve(x, block.projection);
+  if (block.projection.batch_norm.weight.defined()) skip = batch_norm(context, skip, block.projection.batch_norm);
+  return relu(context, add(context, sum, skip));
+}
+
+TEST(ResidualBlock, IsTheBlockComposedOfSingleOps) {
+  using op_cases::Skip;
+  const auto backend = make_reference_backend();
+  for (const auto& [skip, width, stride] :
+       {std::tuple{Skip::identity, 4, 1}, {Skip::projection, 6, 2}, {Skip::paper, 6, 2}}) {
+    const Shape x{2, 6, 4, 4};
+    std::vector<std::vector<double>> running[2];
+    std::vector<std::vector<double>> values[2];
+    for (const bool native : {false, true}) {
+      const OpCase op{
+          "block", op_cases::block_inputs(x, width, skip),
+          [&, skip = skip, stride = stride](const Context& context, const std::vector<Variable>& in) {
+            const auto parameters = op_cases::block_parameters(in, stride, skip);
+            const Variable out =
+                native ? residual_block(context, in[0], parameters) : composed_block(context, in[0], parameters);
+            for (const BatchNormParameters* bn : {&parameters.conv1.batch_norm, &parameters.conv2.batch_norm}) {
+              running[native].push_back(bn->running_mean.to_doubles());
+              running[native].push_back(bn->running_variance.to_doubles());
+            }
+            return out;
+          }};
+      values[native] = results(*backend, DType::float64, op);
+    }
+    for (std::size_t i = 0; i < values[0].size(); ++i) {
+      EXPECT_EQ(share_off(values[1][i], values[0][i], 1e-11), 0.0)
+          << "result " << i << ", skip " << static_cast<int>(skip);
+    }
+    for (std::size_t i = 0; i < running[0].size(); ++i) {
+      EXPECT_EQ(share_off(running[1][i], running[0][i], 1e-12), 0.0);
+      EXPECT_GT(share_off(running[1][i], std::vector<double>(running[1][i].size(), i % 2 ? 1.0 : 0.0), 1e-9), 0.0)
+          << "the running statistics were not updated";
+    }
+  }
+}
+
+TEST(ConvolutionFuzz, FastBackendAgreesWithTheReferenceOnRandomShapes) {
+  const Random random(11, stream_of("convolution fuzz"));
+  std::uint64_t next = 0;
+  const auto draw = [&](std::int64_t least, std::int64_t most) {
+    return least + static_cast<std::int64_t>(random.below(next++, static_cast<std::uint64_t>(most - least + 1)));
+  };
+  const auto reference = make_reference_backend(true);
+  for (int trial = 0; trial < 60; ++trial) {
+    const op_cases::ConvolutionSize size{draw(1, 3),  draw(1, 19), draw(1, 40), draw(1, 37),
+                                         draw(1, 70), draw(1, 5),  draw(1, 5),  {draw(1, 3), draw(0, 2), draw(0, 2)}};
+    if (size.height + size.options.padding_before + size.options.padding_after < size.rows) continue;
+    if (size.width + size.options.padding_before + size.options.padding_after < size.columns) continue;
+    const OpCase op = op_cases::convolution_case(size, trial % 2 == 0);
+    const auto expected = results(*reference, DType::float64, op);
+    for (const std::string& set : instruction_sets()) {
+      const auto backend = make_cpu_backend({.threads = 2, .instruction_set = set, .guarded = true});
+      const auto got = results(*backend, DType::float32, op);
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        EXPECT_EQ(share_off(got[i], expected[i], 4e-6 * std::sqrt(static_cast<double>(op.reduction) + 16.0)), 0.0)
+            << op.name << ", " << set << ", result " << i;
+      }
+      EXPECT_EQ(backend->allocator().statistics().guard_violations, 0) << op.name << ", " << set;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace stagewise

@@ -1,0 +1,349 @@
+// The seam itself: the reference backend against closed forms and identities, the fast one against the reference, for
+// the primitives and fusions that the op table doesn't reach.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <numeric>
+
+#include "cpu/cpu_backend.h"
+#include "cpu/reference_backend.h"
+#include "tensor/random.h"
+
+namespace stagewise {
+namespace {
+
+/// Every backend of this machine, guarded: the reference first, then the CPU's instruction sets.
+std::vector<std::unique_ptr<Backend>> all_backends() {
+  std::vector<std::unique_ptr<Backend>> backends;
+  backends.push_back(make_reference_backend(true));
+  for (const std::string& set : cpu_instruction_sets()) {
+    backends.push_back(make_cpu_backend({.threads = 2, .instruction_set = set, .guarded = true}));
+  }
+  return backends;
+}
+
+Tensor uniform(Backend& backend, const Shape& shape, std::uint64_t stream, double low = -1.0, double high = 1.0) {
+  const Random random(9, stream);
+  std::vector<float> values(static_cast<std::size_t>(shape.count()));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(low + (high - low) * random.uniform(i));
+  }
+  return Tensor::from_host(backend, shape, values);
+}
+
+BatchNormCoefficients coefficients(Backend& backend, std::int64_t channels, std::uint64_t stream) {
+  return {uniform(backend, {channels}, stream), uniform(backend, {channels}, stream + 1, 0.5, 2.0),
+          uniform(backend, {channels}, stream + 2), uniform(backend, {channels}, stream + 3)};
+}
+
+void expect_near(const std::vector<double>& got, const std::vector<double>& expected, double tolerance,
+                 const std::string& what) {
+  ASSERT_EQ(got.size(), expected.size()) << what;
+  double largest = 0.1;
+  for (const double value : expected) largest = std::max(largest, std::abs(value));
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    ASSERT_TRUE(std::abs(got[i] - expected[i]) <= tolerance * largest)
+        << what << ", element " << i << ": " << got[i] << ", expected " << expected[i];
+  }
+}
+
+/// Runs `call` on every backend and compares the tensors it returns with the reference's.
+template <class Call>
+void expect_all_backends_agree(const Call& call, double tolerance = 2e-5) {
+  std::vector<std::vector<double>> expected;
+  for (const auto& backend : all_backends()) {
+    {
+      const std::vector<Tensor> outputs = call(*backend);
+      for (std::size_t i = 0; i < outputs.size(); ++i) {
+        const std::vector<double> values = outputs[i].to_doubles();
+        if (expected.size() == i) expected.push_back(values);
+        expect_near(values, expected[i], tolerance, concat(backend->description(), ", output ", i));
+      }
+    }
+    EXPECT_EQ(backend->allocator().statistics().guard_violations, 0) << backend->description();
+  }
+}
+
+double inner_product(const Tensor& a, const Tensor& b) {
+  const std::vector<double> x = a.to_doubles(), y = b.to_doubles();
+  return std::inner_product(x.begin(), x.end(), y.begin(), 0.0);
+}
+
+TEST(ReferenceConvolution, IsTheSumOverTheWindowWrittenOutByHand) {
+  const auto backend = make_reference_backend(true);
+  // A 3x3 image 1..9 under the filter [[1,2],[3,4]], without padding: 1*1+2*2+4*3+5*4 = 37, ...
+  const Tensor x = Tensor::from_host(*backend, {1, 3, 3, 1}, std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8, 9});
+  const Tensor weight = Tensor::from_host(*backend, {1, 2, 2, 1}, std::vector<float>{1, 2, 3, 4});
+  const Tensor bias = Tensor::from_host(*backend, {1}, std::vector<float>{100});
+  const Tensor y(*backend, {1, 2, 2, 1});
+  backend->convolution_forward({.x = x, .weight = weight, .bias = bias, .y = y});
+  EXPECT_EQ(y.to_host<float>(), (std::vector<float>{137, 147, 167, 177}));
+  // Stride 2 with one row and column of zeros after: only the corner pixels start a window.
+  const Tensor strided(*backend, {1, 2, 2, 1});
+  backend->convolution_forward({.x = x, .weight = weight, .y = strided, .options = {2, 0, 1}});
+  EXPECT_EQ(strided.to_host<float>(), (std::vector<float>{37, 3 + 18, 7 + 16, 9}));
+}
+
+TEST(ReferenceConvolution, ItsGradientsAreItsAdjoints) {
+  const auto backend = make_reference_backend();
+  for (const Conv2dOptions& options : {Conv2dOptions{1, 1, 1}, Conv2dOptions{2, 0, 1}, Conv2dOptions{3, 2, 0}}) {
+    const auto doubles = [&](const Shape& shape, std::uint64_t stream) {
+      return Tensor::from_host(*backend, shape, uniform(*backend, shape, stream).to_doubles());
+    };
+    const Tensor x = doubles({2, 7, 8, 3}, 1), weight = doubles({4, 3, 3, 3}, 2);
+    const Shape out{2, options.output_size(7, 3), options.output_size(8, 3), 4};
+    const Tensor dy = doubles(out, 3), y(*backend, out, DType::float64);
+    const Tensor dx(*backend, x.shape(), DType::float64), d_weight(*backend, weight.shape(), DType::float64);
+    backend->convolution_forward({.x = x, .weight = weight, .y = y, .options = options});
+    backend->convolution_backward_data({.dy = dy, .weight = weight, .dx = dx, .options = options});
+    backend->convolution_backward_weights({.x = x, .dy = dy, .d_weight = d_weight, .options = options});
+    EXPECT_NEAR(inner_product(y, dy), inner_product(x, dx), 1e-10);
+    EXPECT_NEAR(inner_product(y, dy), inner_product(weight, d_weight), 1e-10);
+  }
+}
+
+TEST(FusedConvolution, ForwardNormalisesOnReadAndGathersMoments) {
+  for (const Shape& shape : {Shape{2, 9, 7, 5}, Shape{3, 8, 8, 16}, Shape{1, 40, 33, 3}}) {
+    expect_all_backends_agree([&](Backend& backend) -> std::vector<Tensor> {
+      const Shape out{shape[0], (shape[1] + 1) / 2, (shape[2] + 1) / 2, 17};
+      const Tensor y(backend, out), mean(backend, {17}), variance(backend, {17});
+      backend.convolution_forward({.x = uniform(backend, shape, 1),
+                                   .weight = uniform(backend, {17, 3, 3, shape[3]}, 2),
+                                   .bias = uniform(backend, {17}, 3),
+                                   .y = y,
+                                   .options = {2, 1, 1},
+                                   .normalise = coefficients(backend, shape[3], 4),
+                                   .mean = mean,
+                                   .variance = variance});
+      return {y, mean, variance};
+    });
+  }
+}
+
+TEST(FusedConvolution, ByDataMasksAddsAndGathersTheBatchNormsGradients) {
+  for (const std::int64_t stride : {1, 2}) {
+    expect_all_backends_agree([&](Backend& backend) -> std::vector<Tensor> {
+      const Shape in{3, 9, 8, 17}, out{3, (9 + stride - 1) / stride, (8 + stride - 1) / stride, 5};
+      const Tensor dx = uniform(backend, in, 6);  // the addend is overwritten in place
+      const BatchNormGradients gradients{Tensor(backend, {17}), Tensor(backend, {17})};
+      backend.convolution_backward_data({.dy = uniform(backend, out, 1),
+                                         .weight = uniform(backend, {5, 3, 3, 17}, 2),
+                                         .addend = dx,
+                                         .dx = dx,
+                                         .options = {stride, 1, 1},
+                                         .x = uniform(backend, in, 3),
+                                         .normalised_input = coefficients(backend, 17, 10),
+                                         .gradients = gradients});
+      return {dx, gradients.weight, gradients.bias};
+    });
+  }
+}
+
+TEST(FusedConvolution, ByWeightsFoldsTheBatchNormsBackward) {
+  for (const bool in_place : {false, true}) {
+    expect_all_backends_agree([&](Backend& backend) -> std::vector<Tensor> {
+      const Shape in{3, 9, 8, 5}, out{3, 9, 8, 17};
+      const Tensor dz = uniform(backend, out, 1), dy = in_place ? dz : Tensor(backend, out);
+      const Tensor d_weight(backend, {17, 3, 3, 5}), d_bias(backend, {17});
+      backend.convolution_backward_weights({.x = uniform(backend, in, 2),
+                                            .normalise = coefficients(backend, 5, 20),
+                                            .dy = dz,
+                                            .d_weight = d_weight,
+                                            .d_bias = d_bias,
+                                            .options = {1, 1, 1},
+                                            .batch_norm = coefficients(backend, 17, 30),
+                                            .y = uniform(backend, out, 3),
+                                            .gradients = {uniform(backend, {17}, 4), uniform(backend, {17}, 5)},
+                                            .dy_out = dy});
+      return {d_weight, d_bias, dy};
+    });
+  }
+}
+
+TEST(BatchNorm, MomentsAreSoundWhereTheMeanIsTenThousandDeviations) {
+  for (const auto& backend : all_backends()) {
+    std::vector<float> values(2 * 40 * 40 * 3);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = 10000.0F + ((i / 3) % 2 == 0 ? 1.0F : -1.0F);
+    const Tensor mean(*backend, {3}), variance(*backend, {3});
+    backend->batch_norm_moments(Tensor::from_host(*backend, {2, 40, 40, 3}, values), mean, variance);
+    expect_near(mean.to_doubles(), {10000, 10000, 10000}, 1e-7, backend->description());
+    expect_near(variance.to_doubles(), {1, 1, 1}, 1e-6, backend->description());
+  }
+}
+
+TEST(BatchNorm, PrepareGivesScalesAndMovesTheRunningStatisticsByTheUnbiasedVariance) {
+  for (const auto& backend : all_backends()) {
+    const auto one = [&](float value) { return Tensor::from_host(*backend, {1}, std::vector<float>{value}); };
+    BatchNormPrepare call{.mean = one(2), .variance = one(3), .weight = one(5), .epsilon = 1.0};
+    call.inverse_deviation = one(0), call.scale = one(0);
+    call.running_mean = one(1), call.running_variance = one(1);
+    call.momentum = 0.5;
+    call.pixels = 4;
+    backend->batch_norm_prepare(call);
+    EXPECT_FLOAT_EQ(call.inverse_deviation.to_host<float>()[0], 0.5F);
+    EXPECT_FLOAT_EQ(call.scale.to_host<float>()[0], 2.5F);
+    EXPECT_FLOAT_EQ(call.running_mean.to_host<float>()[0], 1.5F);
+    EXPECT_FLOAT_EQ(call.running_variance.to_host<float>()[0], 2.5F);  // halfway from 1 to 3 * 4/3
+  }
+}
+
+TEST(Sgd, TakesTwoStepsAsTheFormulaSays) {
+  for (const auto& backend : all_backends()) {
+    const auto filled = [&](double value) { return Tensor::full(*backend, {19}, value); };
+    for (const bool nesterov : {false, true}) {
+      const SgdStep::Parameter parameter{filled(2.0), filled(0.5), filled(0.0), 0.1};
+      const SgdStep step{.parameters = {&parameter, 1}, .learning_rate = 0.1, .momentum = 0.9, .nesterov = nesterov};
+      double weight = 2.0, velocity = 0.0;
+      for (int i = 0; i < 2; ++i) {
+        backend->sgd_step(step);
+        const double gradient = 0.5 + 0.1 * weight;
+        velocity = 0.9 * velocity + gradient;
+        weight -= 0.1 * (nesterov ? gradient + 0.9 * velocity : velocity);
+      }
+      expect_near(parameter.value.to_doubles(), std::vector<double>(19, weight), 1e-6, backend->description());
+      expect_near(parameter.velocity.to_doubles(), std::vector<double>(19, velocity), 1e-6, backend->description());
+    }
+  }
+}
+
+TEST(Augment, ShiftsFlipsReflectsAndNormalises) {
+  for (const auto& backend : all_backends()) {
+    // One 2x3 image of one channel: rows 1 2 3 and 4 5 6.
+    const Tensor images = Tensor::from_host(*backend, {1, 2, 3, 1}, std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6});
+    const std::vector<std::int32_t> draws = {0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 0, -1, -2, 0, 0, 0, 1, 1};
+    const Tensor x(*backend, {5, 2, 3, 1});
+    backend->augment({.images = images,
+                      .draws = Tensor::from_host(*backend, {5, 4}, draws),
+                      .scale = Tensor::full(*backend, {1}, 2.0),
+                      .offset = Tensor::full(*backend, {2, 3, 1}, 1.0),
+                      .x = x});
+    std::vector<float> expected;
+    for (const int pixel : {1, 2, 3, 4, 5, 6,     // as it is
+                            3, 2, 1, 6, 5, 4,     // flipped
+                            5, 6, 5, 2, 3, 2,     // down and right by one: row 2 is row 0, column 3 is column 1
+                            6, 5, 4, 3, 2, 1,     // up by one, left by two: column -2 is column 2
+                            2, 3, 2, 5, 6, 5}) {  // flipped, then shifted in the image: columns 3, 2, 1
+      expected.push_back(2.0F * static_cast<float>(pixel) - 1.0F);
+    }
+    EXPECT_EQ(x.to_host<float>(), expected) << backend->description();
+  }
+}
+
+TEST(Augment, BackendsAgreeOnColourImages) {
+  expect_all_backends_agree([](Backend& backend) -> std::vector<Tensor> {
+    std::vector<std::uint8_t> pixels(4 * 11 * 13 * 3);
+    for (std::size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<std::uint8_t>(Random(1).bits(i));
+    std::vector<std::int32_t> draws;
+    for (std::uint64_t i = 0; i < 20; ++i) {
+      const auto shift = [&](std::uint64_t at) { return static_cast<std::int32_t>(Random(2).below(at, 9)) - 4; };
+      draws.insert(draws.end(), {static_cast<std::int32_t>(i % 4), shift(2 * i), shift(2 * i + 1), i % 3 == 0 ? 1 : 0});
+    }
+    const Tensor x(backend, {20, 11, 13, 3});
+    backend.augment({.images = Tensor::from_host(backend, {4, 11, 13, 3}, pixels),
+                     .draws = Tensor::from_host(backend, {20, 4}, draws),
+                     .scale = uniform(backend, {3}, 1),
+                     .offset = uniform(backend, {11, 13, 3}, 2),
+                     .x = x});
+    return {x};
+  });
+}
+
+TEST(Softmax, SumsToOneAndStandsLargeLogits) {
+  for (const auto& backend : all_backends()) {
+    const Tensor logits = Tensor::from_host(*backend, {2, 2}, std::vector<float>{10000, 9999, -10000, -10000});
+    const Tensor probabilities(*backend, {2, 2});
+    backend->softmax(logits, probabilities);
+    const double e = std::exp(1.0);
+    expect_near(probabilities.to_doubles(), {e / (1 + e), 1 / (1 + e), 0.5, 0.5}, 1e-6, backend->description());
+  }
+}
+
+TEST(SoftmaxCrossEntropy, IsItsClosedFormAndAddsUpTotals) {
+  for (const auto& backend : all_backends()) {
+    const Tensor logits =
+        Tensor::from_host(*backend, {2, 2}, std::vector<float>{0, static_cast<float>(std::log(3.0)), 1, 0});
+    const Tensor labels = Tensor::from_host(*backend, {2}, std::vector<std::int32_t>{1, 1});
+    const Tensor loss(*backend, {1}), d_logits(*backend, {2, 2});
+    const Tensor totals = Tensor::from_host(*backend, {2}, std::vector<double>{10, 20});
+    const double smoothing = 0.2, p = 1 / (1 + std::exp(1.0));  // p: of class 1 in the second image
+    backend->softmax_cross_entropy({logits, labels, smoothing, loss, d_logits, totals});
+    // Targets 0.1 and 0.9; probabilities 1/4, 3/4 and 1-p, p.
+    const double first = -0.1 * std::log(0.25) - 0.9 * std::log(0.75),
+                 second = -0.1 * std::log(1 - p) - 0.9 * std::log(p);
+    expect_near(loss.to_doubles(), {(first + second) / 2}, 1e-6, backend->description());
+    expect_near(d_logits.to_doubles(), {0.075, -0.075, (1 - p - 0.1) / 2, (p - 0.9) / 2}, 1e-6, backend->description());
+    expect_near(totals.to_doubles(), {10 + first + second, 21}, 1e-6, backend->description());
+  }
+}
+
+TEST(SoftmaxCrossEntropy, ALossThatIsNotANumberStaysOne) {
+  for (const auto& backend : all_backends()) {
+    const float nan = std::numeric_limits<float>::quiet_NaN();
+    const Tensor loss(*backend, {1});
+    backend->softmax_cross_entropy({.logits = Tensor::from_host(*backend, {1, 3}, std::vector<float>{nan, 0, 1}),
+                                    .labels = Tensor::from_host(*backend, {1}, std::vector<std::int32_t>{1}),
+                                    .loss = loss});
+    EXPECT_TRUE(std::isnan(loss.to_host<float>()[0])) << backend->description();
+  }
+}
+
+TEST(AveragePool, LeavesOutRowsAndColumnsThatDontFillAWindow) {
+  for (const auto& backend : all_backends()) {
+    std::vector<float> values(15);
+    std::iota(values.begin(), values.end(), 0.0F);  // 3 rows of 5
+    const Tensor x = Tensor::from_host(*backend, {1, 3, 5, 1}, values), y(*backend, {1, 1, 2, 1});
+    backend->average_pool_forward({x, y, 2, 2});
+    EXPECT_EQ(y.to_host<float>(), (std::vector<float>{3, 5}));
+    backend->average_pool_backward({x, Tensor::from_host(*backend, {1, 1, 2, 1}, std::vector<float>{4, 8}), 2, 2});
+    EXPECT_EQ(x.to_host<float>(), (std::vector<float>{1, 1, 2, 2, 0, 1, 1, 2, 2, 0, 0, 0, 0, 0, 0}));
+  }
+}
+
+TEST(AccumulateMoments, AddsSumsProductsAndClassSums) {
+  for (const auto& backend : all_backends()) {
+    const std::int64_t images = 7, features = 19, classes = 3;
+    const Tensor x = uniform(*backend, {images, features}, 1);
+    const std::vector<std::int32_t> labels = {0, 1, 2, 0, 1, 0, 0};
+    const auto zeros = [&](const Shape& shape) { return Tensor::zeros(*backend, shape, DType::float64); };
+    const AccumulateMoments call{x,
+                                 Tensor::from_host(*backend, {images}, labels),
+                                 zeros({features}),
+                                 zeros({features, features}),
+                                 zeros({classes, features}),
+                                 zeros({classes})};
+    backend->accumulate_moments(call);
+    backend->accumulate_moments(call);
+    const std::vector<double> values = x.to_doubles();
+    const auto at = [&](std::int64_t image, std::int64_t feature) {
+      return values[static_cast<std::size_t>(image * features + feature)];
+    };
+    std::vector<double> sum(19), products(19 * 19), class_sums(3 * 19);
+    for (std::int64_t image = 0; image < images; ++image) {
+      for (std::int64_t i = 0; i < features; ++i) {
+        sum[static_cast<std::size_t>(i)] += 2 * at(image, i);
+        class_sums[static_cast<std::size_t>(labels[static_cast<std::size_t>(image)] * features + i)] +=
+            2 * at(image, i);
+        for (std::int64_t j = 0; j < features; ++j) {
+          products[static_cast<std::size_t>(i * features + j)] += 2 * at(image, i) * at(image, j);
+        }
+      }
+    }
+    expect_near(call.sum.to_doubles(), sum, 1e-14, backend->description());
+    expect_near(call.products.to_doubles(), products, 1e-14, backend->description());
+    expect_near(call.class_sums.to_doubles(), class_sums, 1e-14, backend->description());
+    expect_near(call.class_counts.to_doubles(), {8, 4, 2}, 1e-14, backend->description());
+  }
+}
+
+TEST(CpuBackend, RefusesWhatTheMachineLacks) {
+  EXPECT_THROW(make_cpu_backend({.instruction_set = "mmx"}), Error);
+  EXPECT_THROW(make_cpu_backend({.threads = -1}), Error);
+  EXPECT_THROW(make_cpu_backend({.threads = 100000}), Error);
+  EXPECT_EQ(cpu_instruction_sets().back(), "portable");
+}
+
+}  // namespace
+}  // namespace stagewise

@@ -1,0 +1,198 @@
+// What a run writes and reads: models, the journal, the folder; and the small things they are made of.
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "cpu/cpu_backend.h"
+#include "search/importance.h"
+#include "search/journal.h"
+#include "search/model_file.h"
+#include "search/network_drawing.h"
+#include "search/run_data.h"
+#include "search/run_directory.h"
+#include "search/text.h"
+#include "tensor/atomic_file.h"
+#include "tensor/safetensors.h"
+
+namespace stagewise {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string message_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+class RunFiles : public testing::Test {
+ protected:
+  RunFiles() : folder_(fs::temp_directory_path() / ("stagewise-run-files-" + std::to_string(getpid()))) {
+    fs::remove_all(folder_);
+    fs::create_directories(folder_);
+  }
+  ~RunFiles() override { fs::remove_all(folder_); }
+  std::string path(const std::string& name) const { return folder_ / name; }
+
+  /// A saved network of one stage, for images of 8x8.
+  std::string saved_model() {
+    Architecture architecture = Architecture::of_depths({2});
+    architecture.height = architecture.width = 8;
+    architecture.classes = 3;
+    const ResNet network(*backend_, architecture, 7);
+    save_model(path("model.safetensors"), network, {.scale = {1, 2, 3}, .offset = std::vector<float>(192, 0.5f)},
+               {"cat", "dog", "eel"});
+    return path("model.safetensors");
+  }
+
+  /// What loading says after `change` was done to the saved file.
+  std::string error_after(const std::function<void(Safetensors&)>& change) {
+    Safetensors file = read_safetensors(saved_model());
+    change(file);
+    write_safetensors(path("changed.safetensors"), file);
+    return message_of([&] { load_model(*backend_, path("changed.safetensors")); });
+  }
+
+  std::unique_ptr<Backend> backend_ = make_cpu_backend({.threads = 1});
+  fs::path folder_;
+};
+
+TEST_F(RunFiles, AModelComesBackWithItsClassesAndNormalisation) {
+  const std::string file = saved_model();
+  const Model model = load_model(*backend_, file);
+  EXPECT_EQ(model.classes, (std::vector<std::string>{"cat", "dog", "eel"}));
+  ASSERT_TRUE(model.normalisation.has_value());
+  EXPECT_EQ(model.normalisation->scale, (std::vector<float>{1, 2, 3}));
+  save_model(path("again.safetensors"), *model.network, *model.normalisation, model.classes);
+  EXPECT_EQ(read_file(path("again.safetensors")), read_file(file));
+}
+
+TEST_F(RunFiles, AFolderStandsForTheModelInIt) {
+  saved_model();
+  EXPECT_EQ(load_architecture(folder_).depths(), (std::vector<std::int64_t>{2}));
+  EXPECT_TRUE(contains(message_of([&] { load_architecture("/"); }), "holds no model.safetensors"));
+}
+
+TEST_F(RunFiles, AModelThatIsNotWholeNamesTheTensor) {
+  const std::string name = "stages.0.blocks.1.conv1.weight";
+  EXPECT_TRUE(contains(error_after([&](Safetensors& file) { file.tensors.erase(name); }), "lacks the tensor `" + name));
+  EXPECT_TRUE(contains(error_after([&](Safetensors& file) {
+                         auto& entry = file.tensors.at(name);
+                         entry.shape = Shape{16, 3, 16, 3};
+                       }),
+                       "expected `" + name + "` to be float32 [16,3,3,16], it is float32 [16,3,16,3]"));
+  EXPECT_TRUE(contains(
+      error_after([&](Safetensors& file) { file.tensors["stages.0.blocks.9.conv1.weight"] = file.tensors.at(name); }),
+      "`stages.0.blocks.9.conv1.weight`"));
+  EXPECT_TRUE(contains(error_after([](Safetensors& file) { file.tensors.erase("normalisation.scale"); }),
+                       "lacks the tensor `normalisation.scale`"));
+}
+
+TEST_F(RunFiles, MetadataThatLiesIsRefused) {
+  EXPECT_TRUE(contains(error_after([](Safetensors& file) { file.metadata.erase("architecture"); }), "metadata"));
+  EXPECT_TRUE(contains(error_after([](Safetensors& file) { file.metadata["architecture"] = "{}"; }), "changed"));
+  EXPECT_TRUE(contains(error_after([](Safetensors& file) { file.metadata["classes"] = "[\"one\"]"; }), "1 classes"));
+  EXPECT_TRUE(contains(error_after([](Safetensors& file) { file.metadata["classes"] = "one"; }), "JSON list"));
+  EXPECT_TRUE(contains(error_after([](Safetensors& file) {
+                         Architecture huge = Architecture::of_depths({1000, 1000, 1000});
+                         file.metadata["architecture"] = huge.to_json();
+                       }),
+                       "needs"));
+}
+
+TEST_F(RunFiles, TheVariantIsSeenInTheFile) {
+  const std::string file = saved_model();
+  EXPECT_NO_THROW(load_model(*backend_, file, Variant::standard));
+  EXPECT_TRUE(contains(message_of([&] { load_model(*backend_, file, Variant::paper); }), "not paper"));
+}
+
+TEST_F(RunFiles, TheJournalGoesOnBehindWhatTheCheckpointCounted) {
+  std::int64_t kept = 0;
+  {
+    Journal journal(path("journal.jsonl"));
+    journal.write({{"event", "one"}});
+    kept = journal.bytes();
+    journal.write({{"event", "lost"}});
+  }
+  {
+    Journal journal(path("journal.jsonl"), kept);
+    journal.write({{"event", "two"}});
+  }
+  EXPECT_EQ(read_file(path("journal.jsonl")), "{\"event\":\"one\"}\n{\"event\":\"two\"}\n");
+  EXPECT_TRUE(contains(message_of([&] { Journal(path("journal.jsonl"), 1000); }), "fewer than the 1000"));
+}
+
+TEST_F(RunFiles, TwoWritersOfOneJournalAreRefused) {
+  const Journal journal(path("journal.jsonl"));
+  EXPECT_TRUE(contains(message_of([&] { Journal(path("journal.jsonl"), 0); }), "another process"));
+}
+
+TEST_F(RunFiles, ANewRunTakesNoFolderThatHoldsSomething) {
+  const RunDirectory run = RunDirectory::create(path("run"), "train");
+  EXPECT_NO_THROW(RunDirectory::create(path("run"), "train"));  // still empty
+  write_file_atomically(run.checkpoint(), "x");
+  EXPECT_TRUE(contains(message_of([&] { RunDirectory::create(path("run"), "train"); }), "--resume"));
+  write_file_atomically(path("file"), "x");
+  EXPECT_TRUE(contains(message_of([&] { RunDirectory::create(path("file"), "train"); }), "is a file"));
+  EXPECT_TRUE(contains(message_of([&] { RunDirectory::create(folder_, "train"); }), "isn't empty"));
+  EXPECT_TRUE(contains(message_of([&] { RunDirectory::resume(path("nowhere")); }), "no run to go on with"));
+}
+
+TEST_F(RunFiles, ADiscardedRunLeavesNothing) {
+  const RunDirectory run = RunDirectory::create(path("deep/run"), "train");
+  write_file_atomically(run.config(), "x");
+  run.discard();
+  EXPECT_FALSE(fs::exists(run.path()));
+}
+
+TEST(Text, NumbersAsPeopleReadThem) {
+  EXPECT_EQ(with_thousands(0), "0");
+  EXPECT_EQ(with_thousands(999), "999");
+  EXPECT_EQ(with_thousands(1000), "1,000");
+  EXPECT_EQ(with_thousands(-123456), "-123,456");
+  EXPECT_EQ(with_thousands(1234567), "1,234,567");
+  EXPECT_EQ(percent(0.9338), "93.38%");
+  EXPECT_EQ(in_millions(92'735'488), "92.7 M");
+  EXPECT_EQ(in_millions(640), "640");
+  EXPECT_EQ(duration(59.4), "59 s");
+  EXPECT_EQ(duration(59.6), "1 min 00 s");
+  EXPECT_EQ(duration(7500), "2 h 05 min");
+  EXPECT_EQ(left("█▓", 4) + "|", "█▓  |");
+}
+
+TEST(Text, TheDrawnBarsAreAsLongAsTheStagesAreDeep) {
+  const std::string drawing = draw_network(Architecture::of_depths({2, 3}), {"a", "b"}, {0, 1});
+  EXPECT_EQ(drawing,
+            "  stage 1  32x32x16     ██     2 blocks  a\n"
+            "  stage 2  16x16x32     ██▓    3 blocks  b");
+}
+
+TEST(RunData, AStratifiedDrawIsEvenAndPartOfEveryLargerOne) {
+  std::vector<std::int32_t> labels;
+  for (int i = 0; i < 300; ++i) labels.push_back(i % 3);
+  const auto few = stratified_draw(labels, 30, 5), many = stratified_draw(labels, 60, 5);
+  std::array<int, 3> counts{};
+  for (const std::int32_t index : few) ++counts[static_cast<std::size_t>(labels[static_cast<std::size_t>(index)])];
+  EXPECT_EQ(counts, (std::array<int, 3>{10, 10, 10}));
+  EXPECT_TRUE(std::includes(many.begin(), many.end(), few.begin(), few.end()));
+  EXPECT_NE(few, stratified_draw(labels, 30, 6));
+  EXPECT_EQ(stratified_draw(labels, 0, 5).size(), labels.size());
+  EXPECT_THROW(stratified_draw(labels, 301, 5), Error);
+}
+
+TEST(Importance, WindowsAreThePapersOnItsMapsAndStayFewOnLargerOnes) {
+  for (const std::int64_t side : {32, 16, 8}) EXPECT_EQ(pooling_window(side, side).height, 8);
+  EXPECT_EQ(pooling_window(4, 7).height, 4);
+  EXPECT_EQ(pooling_window(4, 7).width, 7);
+  EXPECT_EQ(pooling_window(128, 128).width, 32);
+}
+
+}  // namespace
+}  // namespace stagewise

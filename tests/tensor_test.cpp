@@ -1,0 +1,565 @@
+// Shapes, tensors, random numbers, the allocator, and the files that tensors are kept in.
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
+#include <csignal>
+#include <cstring>
+#include <new>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <set>
+#include <thread>
+
+#include "cpu/reference_backend.h"
+#include "tensor/atomic_file.h"
+#include "tensor/backend.h"
+#include "tensor/random.h"
+#include "tensor/safetensors.h"
+#include "tests/temporary_folder.h"
+
+namespace stagewise {
+namespace {
+
+TEST(Shape, CountsItsElementsAndWritesItself) {
+  const Shape shape{2, 3, 4};
+  EXPECT_EQ(shape.rank(), 3);
+  EXPECT_EQ(shape[1], 3);
+  EXPECT_EQ(shape.back(), 4);
+  EXPECT_EQ(shape.count(), 24);
+  EXPECT_EQ(concat(shape), "[2,3,4]");
+  EXPECT_EQ(Shape().count(), 1);
+  EXPECT_EQ(concat(Shape()), "[]");
+  EXPECT_EQ((Shape{5, 0}.count()), 0);
+  EXPECT_NE((Shape{2, 3}), (Shape{3, 2}));
+  EXPECT_NE((Shape{2, 3}), (Shape{2, 3, 1}));
+}
+
+TEST(Shape, RefusesWhatIsNoShape) {
+  EXPECT_EQ(message_of([] { Shape{1, 2, 3, 4, 5}; }), "[shape] expected at most 4 sizes, got 5");
+  EXPECT_EQ(message_of([] { Shape{3, -1}; }), "[shape] expected sizes of at least 0, got -1");
+  const std::int64_t large = std::int64_t{1} << 40;
+  EXPECT_TRUE(contains(message_of([&] { Shape{large, large}.count(); }), "more than 2^63 elements"));
+}
+
+class Tensors : public testing::Test {
+ protected:
+  void TearDown() override { EXPECT_EQ(backend_->allocator().statistics().guard_violations, 0); }
+  const std::unique_ptr<Backend> backend_ = make_reference_backend(/*guarded=*/true);
+};
+
+TEST_F(Tensors, KeepTheirElementsOfEveryType) {
+  const auto round_trip = [this](const auto& values) {
+    using Value = typename std::decay_t<decltype(values)>::value_type;
+    const Tensor tensor = Tensor::from_host(*backend_, {2, 2}, values);
+    EXPECT_EQ(tensor.bytes(), 4 * sizeof(Value));
+    EXPECT_EQ(tensor.template to_host<Value>(), values);
+    EXPECT_EQ(tensor.to_doubles(), std::vector<double>(values.begin(), values.end()));
+  };
+  round_trip(std::vector<std::uint8_t>{0, 1, 254, 255});
+  round_trip(std::vector<std::int32_t>{-2147483647, -1, 0, 2147483647});
+  round_trip(std::vector<float>{-0.1F, 0.0F, 1e-38F, 3e38F});
+  round_trip(std::vector<double>{-0.1, 0.0, 1e-300, 1e300});
+}
+
+TEST_F(Tensors, AreMadeFromDoublesAndFromOneValue) {
+  const std::vector<double> values{0.1, 0.2};
+  EXPECT_EQ(Tensor::from_doubles(*backend_, {2}, values, DType::float32).to_host<float>(),
+            (std::vector<float>{0.1F, 0.2F}));
+  EXPECT_EQ(Tensor::from_doubles(*backend_, {2}, values, DType::float64).to_host<double>(), values);
+  EXPECT_EQ(Tensor::full(*backend_, {3}, 0.1).to_host<float>(), (std::vector<float>{0.1F, 0.1F, 0.1F}));
+  EXPECT_EQ(Tensor::full(*backend_, {2}, -7, DType::int32).to_host<std::int32_t>(),
+            (std::vector<std::int32_t>{-7, -7}));
+  EXPECT_EQ(Tensor::zeros(*backend_, {}).to_host<float>(), std::vector<float>{0.0F});
+  EXPECT_TRUE(Tensor::zeros(*backend_, {0, 3}).to_host<float>().empty());
+}
+
+TEST_F(Tensors, ShareElementsWhenCopiedOrReshapedAndNotWhenCloned) {
+  const Tensor tensor = Tensor::from_host(*backend_, {2, 3}, std::vector<float>{1, 2, 3, 4, 5, 6});
+  const Tensor copy = tensor, reshaped = tensor.reshaped({3, 1, 2}), clone = tensor.clone();
+  EXPECT_EQ(reshaped.shape(), (Shape{3, 1, 2}));
+  EXPECT_EQ(clone.shape(), tensor.shape());
+  EXPECT_EQ(clone.to_host<float>(), tensor.to_host<float>());
+  tensor.assign(std::span<const float>(std::vector<float>{6, 5, 4, 3, 2, 1}));
+  EXPECT_EQ(copy.to_host<float>(), (std::vector<float>{6, 5, 4, 3, 2, 1}));
+  EXPECT_EQ(reshaped.to_host<float>(), (std::vector<float>{6, 5, 4, 3, 2, 1}));
+  EXPECT_EQ(clone.to_host<float>(), (std::vector<float>{1, 2, 3, 4, 5, 6}));
+  EXPECT_FALSE(Tensor().defined());
+  EXPECT_EQ(Tensor().data<float>(), nullptr);
+}
+
+TEST_F(Tensors, SayWhatDidNotFit) {
+  const Tensor tensor = Tensor::zeros(*backend_, {2, 3});
+  const std::string wrong_type = "[tensor] expected elements of type int32, got float32 of shape [2,3]";
+  EXPECT_EQ(message_of([&] { tensor.to_host<std::int32_t>(); }), wrong_type);
+  EXPECT_EQ(message_of([&] { (void)tensor.data<std::int32_t>(); }), wrong_type);
+  EXPECT_EQ(message_of([&] { tensor.assign(std::span<const std::int32_t>()); }), wrong_type);
+  EXPECT_EQ(message_of([&] {
+              Tensor::from_host(*backend_, {2, 3}, std::vector<float>(5));
+            }),
+            "[tensor] expected 6 values for shape [2,3], got 5");
+  EXPECT_EQ(message_of([&] { tensor.reshaped({4, 2}); }), "[reshape] expected a shape of 6 elements, got [4,2]");
+  EXPECT_EQ(message_of([&] { Tensor::from_doubles(*backend_, {0}, {}, DType::uint8); }),
+            "[tensor] expected float32 or float64, got uint8");
+}
+
+// The answers published with the generator (Random123, kat_vectors).
+TEST(Philox, GivesThePublishedAnswers) {
+  using Block = std::array<std::uint32_t, 4>;
+  const std::uint32_t ones = 0xffffffff;
+  EXPECT_EQ(philox4x32({0, 0, 0, 0}, {0, 0}), (Block{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
+  EXPECT_EQ(philox4x32({ones, ones, ones, ones}, {ones, ones}),
+            (Block{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  EXPECT_EQ(philox4x32({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
+            (Block{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
+}
+
+// As in cuRAND: the block's number fills the low half of the counter, the stream the high half, the seed the key.
+TEST(Random, LaysItsNumbersOutInBlocks) {
+  const std::uint64_t number = 0x123456789a, stream = 0xfedcba9876543210, seed = 0x0f1e2d3c4b5a6978;
+  const auto block = philox4x32({0x3456789a, 0x12, 0x76543210, 0xfedcba98}, {0x4b5a6978, 0x0f1e2d3c});
+  const Random random(seed, stream);
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    EXPECT_EQ(random.bits(4 * number + i), block[i]);
+    EXPECT_EQ(random.uniform(4 * number + i), block[i] / 4294967296.0);
+  }
+}
+
+constexpr int kDraws = 100'000;
+
+TEST(Random, UniformNumbersFillTheUnitIntervalEvenly) {
+  const Random random(1);
+  double sum = 0.0, neighbours = 0.0;
+  std::array<int, 16> bins{};
+  for (int i = 0; i < kDraws; ++i) {
+    const double x = random.uniform(i);
+    ASSERT_TRUE(x >= 0.0 && x < 1.0);
+    sum += x;
+    neighbours += (x - 0.5) * (random.uniform(i + 1) - 0.5);
+    ++bins[static_cast<std::size_t>(16 * x)];
+  }
+  EXPECT_NEAR(sum / kDraws, 0.5, 5 / std::sqrt(12.0 * kDraws));
+  EXPECT_NEAR(neighbours / kDraws, 0.0, 5 / 12.0 / std::sqrt(kDraws));
+  double chi_squared = 0.0;
+  for (const int bin : bins) chi_squared += std::pow(bin - kDraws / 16.0, 2) / (kDraws / 16.0);
+  EXPECT_LT(chi_squared, 45.0);  // 15 degrees of freedom: p < 1e-4
+}
+
+TEST(Random, NormalNumbersHaveTheMomentsOfTheNormalDistribution) {
+  const Random random(2);
+  double sum = 0.0, squares = 0.0, fourths = 0.0;
+  int beyond_two = 0;
+  for (int i = 0; i < kDraws; ++i) {
+    const double x = random.normal(i);
+    ASSERT_TRUE(std::isfinite(x));
+    sum += x;
+    squares += x * x;
+    fourths += x * x * x * x;
+    beyond_two += std::abs(x) > 2.0 ? 1 : 0;
+  }
+  const double deviation = 1.0 / std::sqrt(kDraws);
+  EXPECT_NEAR(sum / kDraws, 0.0, 5 * deviation);
+  EXPECT_NEAR(squares / kDraws, 1.0, 5 * std::sqrt(2.0) * deviation);
+  EXPECT_NEAR(fourths / kDraws, 3.0, 5 * std::sqrt(96.0) * deviation);
+  EXPECT_NEAR(static_cast<double>(beyond_two) / kDraws, 0.0455, 5 * std::sqrt(0.0455) * deviation);
+}
+
+TEST(Random, BelowTakesEveryValueAlikeAndNoOther) {
+  const Random random(3);
+  std::array<int, 7> counts{};
+  for (int i = 0; i < kDraws; ++i) {
+    const std::uint64_t value = random.below(i, 7);
+    ASSERT_LT(value, 7U);
+    ++counts[value];
+    EXPECT_EQ(random.below(i, 1), 0U);
+  }
+  double chi_squared = 0.0;
+  for (const int count : counts) chi_squared += std::pow(count - kDraws / 7.0, 2) / (kDraws / 7.0);
+  EXPECT_LT(chi_squared, 28.0);  // 6 degrees of freedom: p < 1e-4
+  EXPECT_GT(random.below(0, ~std::uint64_t{0}) | random.below(1, ~std::uint64_t{0}), std::uint64_t{1} << 60);
+}
+
+TEST(Random, SeedsAndStreamsKeepApart) {
+  std::set<std::uint32_t> seen;
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    for (std::uint64_t stream = 0; stream < 4; ++stream) {
+      for (std::uint64_t index = 0; index < 8; ++index) seen.insert(Random(seed, stream).bits(index));
+    }
+  }
+  EXPECT_EQ(seen.size(), 128U);
+  std::set<std::uint64_t> streams;
+  for (const char* name : {"order", "augment"}) {
+    for (std::uint64_t a = 0; a < 3; ++a) {
+      for (std::uint64_t b = 0; b < 3; ++b) streams.insert(stream_of(name, a, b));
+    }
+  }
+  EXPECT_EQ(streams.size(), 18U);
+  // From the published hash of "a": each of the counters' 16 zero bytes only multiplies it by FNV's prime.
+  std::uint64_t hash = 0xaf63dc4c8601ec8c;
+  for (int i = 0; i < 16; ++i) hash *= 0x100000001b3;
+  EXPECT_EQ(stream_of("a"), hash);
+}
+
+class Allocator : public testing::Test {
+ protected:
+  CachingAllocator::Source source() {
+    return {[this](std::size_t bytes) {
+              system_bytes_ += bytes;
+              return ::operator new (bytes, std::align_val_t{64});
+            },
+            [this](void* pointer, std::size_t bytes) {
+              system_bytes_ -= bytes;
+              ::operator delete (pointer, std::align_val_t{64});
+            }};
+  }
+  void TearDown() override { EXPECT_EQ(system_bytes_, 0U) << "not everything was given back"; }
+  std::size_t system_bytes_ = 0;
+};
+
+TEST_F(Allocator, HandsFreedBuffersOutAgain) {
+  CachingAllocator allocator(source());
+  void* const first = allocator.allocate(1000);
+  void* const second = allocator.allocate(1000);
+  EXPECT_NE(first, second);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(first) % 64, 0U);
+  const std::int64_t in_use = allocator.statistics().bytes_in_use;
+  EXPECT_GE(in_use, 2000);
+  EXPECT_EQ(allocator.statistics().bytes_cached, 0);
+  allocator.deallocate(first, 1000);
+  EXPECT_EQ(allocator.statistics().bytes_cached, in_use / 2);
+  EXPECT_EQ(allocator.allocate(1000), first);
+  EXPECT_EQ(allocator.statistics().system_allocations, 2);
+  allocator.deallocate(first, 1000);
+  allocator.deallocate(second, 1000);
+  EXPECT_EQ(allocator.statistics().bytes_in_use, 0);
+  EXPECT_EQ(allocator.statistics().bytes_cached, in_use);
+  EXPECT_EQ(allocator.statistics().peak_bytes_in_use, in_use);
+}
+
+TEST_F(Allocator, WastesAtMostAnEighth) {
+  CachingAllocator allocator(source());
+  for (const std::size_t bytes : {1025U, 5000U, 65'537U, 1'000'001U}) {
+    void* const pointer = allocator.allocate(bytes);
+    EXPECT_GE(allocator.statistics().bytes_in_use, static_cast<std::int64_t>(bytes));
+    EXPECT_LE(allocator.statistics().bytes_in_use, static_cast<std::int64_t>(bytes + bytes / 8));
+    allocator.deallocate(pointer, bytes);
+  }
+}
+
+TEST_F(Allocator, TrimGivesTheCachedBuffersBack) {
+  CachingAllocator allocator(source());
+  void* const kept = allocator.allocate(64);
+  allocator.deallocate(allocator.allocate(5000), 5000);
+  EXPECT_GT(system_bytes_, 5000U);
+  allocator.trim();
+  EXPECT_EQ(system_bytes_, 64U);
+  EXPECT_EQ(allocator.statistics().bytes_cached, 0);
+  allocator.deallocate(kept, 64);
+}
+
+TEST_F(Allocator, NoticesAByteWrittenBeyondABuffer) {
+  CachingAllocator allocator(source(), /*guarded=*/true);
+  const std::size_t size = 100;
+  const auto violations_after_writing = [&](std::ptrdiff_t place) {
+    auto* const bytes = static_cast<unsigned char*>(allocator.allocate(size));
+    bytes[place] = 0;
+    allocator.deallocate(bytes, size);
+    return allocator.statistics().guard_violations;
+  };
+  EXPECT_EQ(violations_after_writing(0), 0);
+  EXPECT_EQ(violations_after_writing(size - 1), 0);
+  EXPECT_EQ(violations_after_writing(size), 1);
+  EXPECT_EQ(violations_after_writing(-1), 2);
+  EXPECT_EQ(violations_after_writing(50), 2);
+}
+
+TEST_F(Allocator, GuardedBuffersStartAsNotANumberEvenWhenUsedBefore) {
+  CachingAllocator allocator(source(), /*guarded=*/true);
+  for (int use = 0; use < 2; ++use) {
+    auto* const floats = static_cast<float*>(allocator.allocate(10 * sizeof(float)));
+    EXPECT_TRUE(std::all_of(floats, floats + 10, [](float value) { return std::isnan(value); }));
+    std::fill_n(floats, 10, 1.0F);
+    allocator.deallocate(floats, 10 * sizeof(float));
+  }
+  EXPECT_EQ(allocator.statistics().system_allocations, 1);
+}
+
+TEST_F(Allocator, ServesSeveralThreads) {
+  CachingAllocator allocator(source(), /*guarded=*/true);
+  {
+    std::vector<std::jthread> threads;
+    for (int thread = 0; thread < 4; ++thread) {
+      threads.emplace_back([&allocator, thread] {
+        for (int i = 0; i < 500; ++i) {
+          const auto bytes = static_cast<std::size_t>(1 + 37 * i % 300);
+          void* const buffer = allocator.allocate(bytes);
+          std::memset(buffer, thread, bytes);
+          allocator.deallocate(buffer, bytes);
+        }
+      });
+    }
+  }
+  EXPECT_EQ(allocator.statistics().bytes_in_use, 0);
+  EXPECT_EQ(allocator.statistics().guard_violations, 0);
+}
+
+class SafetensorsFiles : public testing::Test {
+ protected:
+  /// A file by its format's definition: eight bytes of length, the header, the data.
+  static std::string file_of(const std::string& header, const std::string& data) {
+    std::string bytes;
+    for (int i = 0; i < 8; ++i) bytes += static_cast<char>((header.size() >> (8 * i)) & 0xff);
+    return bytes + header + data;
+  }
+  static Safetensors example() {
+    Safetensors file;
+    file.metadata = {{"blocks", "6,8,6"}, {"note", "\"quoted\" \xC3\xA9"}};
+    file.tensors["z/bytes"] = {DType::uint8, {3}, {1, 2, 255}};
+    file.tensors["whole"] = {DType::int32, {1, 2}, {1, 0, 0, 0, 255, 255, 255, 255}};
+    file.tensors["empty"] = {DType::float64, {0, 4}, {}};
+    file.tensors["scalar"] = {DType::float64, {}, std::vector<unsigned char>(8, 7)};
+    return file;
+  }
+  static void expect_equal(const Safetensors& a, const Safetensors& b) {
+    EXPECT_EQ(a.metadata, b.metadata);
+    ASSERT_EQ(a.tensors.size(), b.tensors.size());
+    for (const auto& [name, entry] : a.tensors) {
+      const SafetensorsEntry& other = b.tensors.at(name);
+      EXPECT_EQ(entry.dtype, other.dtype) << name;
+      EXPECT_EQ(entry.shape, other.shape) << name;
+      EXPECT_EQ(entry.bytes, other.bytes) << name;
+    }
+  }
+  std::string error_of(const std::string& contents) const {
+    folder_.write("lie.safetensors", contents);
+    return message_of([&] { read_safetensors(folder_.path("lie.safetensors")); });
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(SafetensorsFiles, ComeBackAsTheyWereWritten) {
+  const std::string path = folder_.path("file.safetensors");
+  write_safetensors(path, example());
+  expect_equal(read_safetensors(path), example());
+  write_safetensors(path, {});
+  expect_equal(read_safetensors(path), {});
+  EXPECT_EQ(folder_.entries(), 1);
+}
+
+TEST_F(SafetensorsFiles, AreWrittenAsTheFormatSays) {
+  write_safetensors(folder_.path("file.safetensors"), example());
+  const std::string bytes = folder_.read("file.safetensors");
+  std::uint64_t length = 0;
+  for (int i = 7; i >= 0; --i)
+    length = length * 256 + static_cast<unsigned char>(bytes.at(static_cast<std::size_t>(i)));
+  EXPECT_EQ(length % 8, 0U);
+  const auto header = nlohmann::json::parse(bytes.substr(8, length));
+  EXPECT_EQ(header.at("__metadata__").at("blocks"), "6,8,6");
+  EXPECT_EQ(header.at("whole").at("dtype"), "I32");
+  EXPECT_EQ(header.at("whole").at("shape"), (std::vector<int>{1, 2}));
+  EXPECT_EQ(header.at("scalar").at("shape"), nlohmann::json::array());
+  const auto begin = header.at("z/bytes").at("data_offsets").at(0).get<std::size_t>();
+  EXPECT_EQ(bytes.substr(8 + length + begin, 3), "\x01\x02\xff");
+  EXPECT_EQ(bytes.size(), 8 + length + 19);
+}
+
+TEST_F(SafetensorsFiles, AreReadByteByByte) {
+  const std::string header = R"( {"b":{"shape":[],"dtype":"U8","data_offsets":[8,9]},)"
+                             R"("a":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]},"__metadata__":{"k":"v"}}  )";
+  const std::string data("\x00\x00\x80\x3f\x00\x00\x00\xc0\x2a", 9);
+  const Safetensors file = read_safetensors(folder_.write("hand.safetensors", file_of(header, data)));
+  const SafetensorsEntry& a = file.tensors.at("a");
+  EXPECT_EQ(a.shape, (Shape{1, 2}));
+  std::array<float, 2> values{};
+  ASSERT_EQ(a.bytes.size(), sizeof values);
+  std::memcpy(values.data(), a.bytes.data(), sizeof values);
+  EXPECT_EQ(values, (std::array<float, 2>{1.0F, -2.0F}));
+  EXPECT_EQ(file.tensors.at("b").bytes, std::vector<unsigned char>{42});
+  EXPECT_EQ(file.metadata, (std::map<std::string, std::string>{{"k", "v"}}));
+}
+
+TEST_F(SafetensorsFiles, ThatLieAreRefusedByName) {
+  const auto one = [](const std::string& type, const std::string& shape, const std::string& range) {
+    return R"({"a":{"dtype":")" + type + R"(","shape":)" + shape + R"(,"data_offsets":)" + range + "}}";
+  };
+  const auto two = [](const std::string& first, const std::string& second) {
+    return R"({"a":{"dtype":"U8","shape":[4],"data_offsets":)" + first +
+           R"(},"b":{"dtype":"U8","shape":[4],"data_offsets":)" + second + "}}";
+  };
+  const std::string sound = file_of(one("F32", "[2]", "[0,8]"), "12345678"), huge = "9223372036854775807";
+  ASSERT_EQ(error_of(sound), "no error");
+  ASSERT_EQ(error_of(file_of(two("[0,4]", "[4,8]"), "12345678")), "no error");
+  const std::pair<const char*, std::string> lies[] = {
+      {"nothing at all", ""},
+      {"half a length", "\x10"},
+      {"a header beyond the file", sound.substr(0, 30)},
+      {"a header of 2^64-1 bytes", std::string(8, '\xff') + "{}"},
+      {"data cut short", sound.substr(0, sound.size() - 1)},
+      {"data that belong to nobody", sound + "9"},
+      {"no JSON", file_of("{\"a\":", "")},
+      {"no UTF-8", file_of("{\"\xff\":{}}", "")},
+      {"no object", file_of("[1,2]", "")},
+      {"endless nesting", file_of(std::string(100'000, '['), "")},
+      {"a tensor that is no object", file_of(R"({"a":3})", "")},
+      {"two of a name", file_of(R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
+                                R"("a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}})",
+                                "1")},
+      {"metadata of numbers", file_of(R"({"__metadata__":{"k":1}})", "")},
+      {"no offsets", file_of(R"({"a":{"dtype":"U8","shape":[1]}})", "1")},
+      {"no shape", file_of(R"({"a":{"dtype":"U8","data_offsets":[0,1]}})", "1")},
+      {"one offset", file_of(one("U8", "[1]", "[1]"), "1")},
+      {"offsets below 0", file_of(one("U8", "[2]", "[-1,1]"), "1")},
+      {"offsets that are fractions", file_of(one("U8", "[1]", "[0.0,1.0]"), "1")},
+      {"offsets backwards", file_of(one("U8", "[0]", "[1,0]"), "1")},
+      {"offsets beyond the file", file_of(one("U8", "[9]", "[0,9]"), "12345678")},
+      {"offsets of 2^64-1", file_of(one("U8", "[1]", "[18446744073709551615,18446744073709551615]"), "1")},
+      {"an overlap", file_of(two("[0,4]", "[3,7]"), "1234567")},
+      {"the same bytes twice", file_of(two("[0,4]", "[0,4]"), "1234")},
+      {"a gap", file_of(two("[0,4]", "[5,9]"), "123456789")},
+      {"a gap at the start", file_of(one("U8", "[4]", "[1,5]"), "12345")},
+      {"fewer bytes than the shape", file_of(one("F32", "[3]", "[0,8]"), "12345678")},
+      {"more bytes than the shape", file_of(one("F32", "[1]", "[0,8]"), "12345678")},
+      {"half an element", file_of(one("F32", "[1]", "[0,6]"), "123456")},
+      {"a shape of 2^63-1 elements", file_of(one("F32", "[" + huge + "]", "[0,8]"), "12345678")},
+      {"a shape whose bytes wrap round to 8", file_of(one("F64", "[2305843009213693953]", "[0,8]"), "12345678")},
+      {"a shape that overflows", file_of(one("U8", "[" + huge + "," + huge + "]", "[0,1]"), "1")},
+      {"a shape of 2^64 elements", file_of(one("U8", "[4294967296,4294967296]", "[0,0]"), "")},
+      {"a size below 0", file_of(one("U8", "[-1,-1]", "[0,1]"), "1")},
+      {"five sizes", file_of(one("U8", "[1,1,1,1,1]", "[0,1]"), "1")},
+      {"a shape that is a number", file_of(one("U8", "1", "[0,1]"), "1")},
+      {"a type we lack", file_of(one("BF16", "[1]", "[0,2]"), "12")},
+      {"a type in lower case", file_of(one("f32", "[1]", "[0,4]"), "1234")},
+  };
+  for (const auto& [lie, contents] : lies) {
+    const std::string error = error_of(contents);
+    EXPECT_TRUE(contains(error, folder_.path("lie.safetensors"))) << lie;
+  }
+  EXPECT_TRUE(contains(message_of([&] { read_safetensors(folder_.path("absent")); }), folder_.path("absent")));
+  EXPECT_TRUE(contains(error_of(file_of(one("BF16", "[1]", "[0,2]"), "12")), "BF16"));
+}
+
+TEST_F(SafetensorsFiles, EntriesThatDoNotFitTheirShapeAreNotWritten) {
+  Safetensors file = example();
+  file.tensors["scalar"].bytes.pop_back();
+  EXPECT_TRUE(contains(message_of([&] { write_safetensors(folder_.path("file"), file); }), "'scalar'"));
+  file = example();
+  file.metadata["k"] = "\xff";
+  EXPECT_TRUE(contains(message_of([&] { write_safetensors(folder_.path("file"), file); }), "UTF-8"));
+  EXPECT_EQ(folder_.entries(), 0);
+}
+
+TEST_F(SafetensorsFiles, SurviveCorruption) {
+  write_safetensors(folder_.path("sound.safetensors"), example());
+  const std::string sound = folder_.read("sound.safetensors");
+  std::mt19937 random(11);  // NOLINT(cert-msc51-cpp): the same corruptions in every run
+  const std::size_t data_bytes = 19;
+  int refused = 0;
+  for (int i = 0; i < 400; ++i) {
+    std::string corrupt = sound;
+    const std::size_t place = random() % sound.size();
+    corrupt[place] = static_cast<char>(corrupt[place] ^ (1 + random() % 255));
+    const std::string error = error_of(corrupt);  // any other exception, or a crash, ends the test
+    refused += error != "no error" ? 1 : 0;
+    if (place >= sound.size() - data_bytes) EXPECT_EQ(error, "no error") << "data may be anything";
+    if (place < 8) EXPECT_NE(error, "no error") << "byte " << place << " of the length";
+  }
+  EXPECT_GT(refused, 200);
+  for (std::size_t length = 0; length < sound.size(); ++length) {
+    EXPECT_NE(error_of(sound.substr(0, length)), "no error") << "cut to " << length << " bytes";
+  }
+}
+
+TEST(ReleasedModel, IsReadable) {
+  const char* const shared = std::getenv("STAGEWISE_SHARED");
+  const std::string path = std::string(shared != nullptr ? shared : STAGEWISE_SOURCE_DIR "/../shared") +
+                           "/reference/released/iteration1.safetensors";
+  if (!std::filesystem::exists(path)) GTEST_SKIP() << "the shared data are not here: no " << path;
+  const Safetensors file = read_safetensors(path);
+  EXPECT_EQ(file.metadata.at("blocks"), "6,8,6");
+  EXPECT_EQ(file.tensors.at("classifier.weight").shape, (Shape{10, 64}));
+  EXPECT_EQ(file.tensors.at("classifier.weight").dtype, DType::float32);
+}
+
+TEST(AtomicFiles, HoldWhatWasWrittenAndReplaceWhatWasThere) {
+  const TemporaryFolder folder;
+  const std::string path = folder.path("file"), binary("a\0\xff\n", 4);
+  write_file_atomically(path, binary);
+  EXPECT_EQ(folder.read("file"), binary);
+  EXPECT_EQ(read_file(path), binary);
+  write_file_atomically(path, "");
+  EXPECT_EQ(read_file(path), "");
+  EXPECT_EQ(folder.entries(), 1);
+}
+
+TEST(AtomicFiles, AppearOnlyWhenCommitted) {
+  const TemporaryFolder folder;
+  const std::string path = folder.write("file", "old");
+  {
+    AtomicFile abandoned(path);
+    abandoned.write("new", 3);
+    EXPECT_EQ(folder.read("file"), "old");
+  }
+  EXPECT_EQ(folder.read("file"), "old");
+  EXPECT_EQ(folder.entries(), 1);
+  AtomicFile file(path);
+  file.write("ne", 2);
+  file.write("wer", 3);
+  file.commit();
+  EXPECT_EQ(folder.read("file"), "newer");
+  EXPECT_EQ(folder.entries(), 1);
+}
+
+TEST(AtomicFiles, SayWhereTheyCouldNotBeWrittenOrRead) {
+  const TemporaryFolder folder;
+  const std::string missing = folder.path("no/such/file");
+  EXPECT_TRUE(contains(message_of([&] { write_file_atomically(missing, "x"); }), missing));
+  EXPECT_TRUE(contains(message_of([&] { read_file(missing); }), missing));
+  EXPECT_TRUE(contains(message_of([&] { read_file(folder.path()); }), folder.path()));
+  EXPECT_EQ(folder.entries(), 0);
+  std::filesystem::create_directory(folder.path("folder"));
+  EXPECT_TRUE(contains(message_of([&] { write_file_atomically(folder.path("folder"), "x"); }), folder.path("folder")));
+  EXPECT_EQ(folder.entries(), 1);
+}
+
+/// Lets no file of the process grow beyond `bytes`: to a write it is as if the disk were full.
+class FileSizeLimit {
+ public:
+  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit limit{bytes, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  ~FileSizeLimit() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  FileSizeLimit(const FileSizeLimit&) = delete;
+  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
+
+ private:
+  void (*handler_)(int);
+  rlimit before_{};
+};
+
+TEST(AtomicFiles, LeaveTheOldFileWhenThereIsNoRoom) {
+  const TemporaryFolder folder;
+  const std::string path = folder.write("file", "old");
+  std::string error, tensors_error;
+  {
+    const FileSizeLimit limit(4096);
+    error = message_of([&] { write_file_atomically(path, std::string(10'000, 'x')); });
+    Safetensors large;
+    large.tensors["a"] = {DType::uint8, {10'000}, std::vector<unsigned char>(10'000)};
+    tensors_error = message_of([&] { write_safetensors(path, large); });
+  }
+  EXPECT_TRUE(contains(error, path));
+  EXPECT_TRUE(contains(error, "File too large"));
+  EXPECT_TRUE(contains(tensors_error, path));
+  EXPECT_EQ(folder.read("file"), "old");
+  EXPECT_EQ(folder.entries(), 1);
+}
+
+}  // namespace
+}  // namespace stagewise
