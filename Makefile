@@ -1,0 +1,75 @@
+# make search   installs what is missing, builds, and runs a small search on the built-in data
+# make test     the tests;  make test-all adds the long ones (all released networks)
+# make bench    how fast a training step is here
+# make cifar10  fetches CIFAR-10 into data/
+# make format | lint | clean
+BUILD ?= build
+JOBS ?= $(shell nproc)
+CIFAR10 ?= data
+CTEST_FLAGS ?= -LE long
+
+BUILD_PACKAGES = g++ cmake nlohmann-json3-dev libcli11-dev libeigen3-dev libstb-dev
+TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev
+
+CIFAR10_URL = https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz
+CIFAR10_SHA256 = c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd
+
+.PHONY: build search test test-all bench cifar10 format lint clean
+
+build:
+	@.ci/install-packages $(BUILD_PACKAGES)
+	@cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=OFF >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@rm -f $(BUILD).log
+	@cmake --build $(BUILD) -j $(JOBS) --target stagewise
+
+search: build
+	$(BUILD)/stagewise search --data synthetic --start 1,1,1 --step 1 --iterations 2 --epochs 2
+
+test:
+	@.ci/install-packages $(TEST_PACKAGES)
+	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=ON $(CMAKE_FLAGS)
+	cmake --build $(BUILD) -j $(JOBS)
+	ctest --test-dir $(BUILD) --output-on-failure $(CTEST_FLAGS)
+
+test-all:
+	$(MAKE) test CTEST_FLAGS=
+
+bench:
+	@.ci/install-packages $(BUILD_PACKAGES) libbenchmark-dev
+	cmake -S . -B $(BUILD) -DSTAGEWISE_BENCH=ON
+	cmake --build $(BUILD) -j $(JOBS) --target training_step
+	$(BUILD)/bench/training_step
+
+cifar10: $(CIFAR10)/cifar-10-batches-bin/test_batch.bin
+
+$(CIFAR10)/cifar-10-batches-bin/test_batch.bin:
+	@mkdir -p $(CIFAR10)
+	@command -v curl >/dev/null || .ci/install-packages curl ca-certificates
+	@curl --fail --location --progress-bar --output $(CIFAR10)/cifar-10-binary.tar.gz.part $(CIFAR10_URL) || { \
+	  rm -f $(CIFAR10)/cifar-10-binary.tar.gz.part; \
+	  echo "No way to $(CIFAR10_URL) from here."; \
+	  echo "On a machine with internet, fetch that file; copy it to $(CIFAR10)/ here, and run:"; \
+	  echo "  tar -xzf $(CIFAR10)/cifar-10-binary.tar.gz -C $(CIFAR10)"; \
+	  echo "Then: $(BUILD)/stagewise search --data $(CIFAR10)"; exit 1; }
+	@echo "$(CIFAR10_SHA256)  $(CIFAR10)/cifar-10-binary.tar.gz.part" | sha256sum --check --quiet || { \
+	  rm -f $(CIFAR10)/cifar-10-binary.tar.gz.part; \
+	  echo "The file from $(CIFAR10_URL) is not the official archive (SHA-256 differs); removed."; exit 1; }
+	@mv $(CIFAR10)/cifar-10-binary.tar.gz.part $(CIFAR10)/cifar-10-binary.tar.gz
+	@tar -xzf $(CIFAR10)/cifar-10-binary.tar.gz -C $(CIFAR10)
+	@echo "CIFAR-10 is in $(CIFAR10)/. Now: $(BUILD)/stagewise search --data $(CIFAR10)"
+
+SOURCES = $(shell git ls-files '*.cpp' '*.h')
+format:
+	@.ci/install-packages clang-format
+	clang-format -i $(SOURCES)
+
+# Formatting, the floors' arrows, and clang-tidy over what the compile commands list.
+lint:
+	@.ci/install-packages clang-format clang-tidy $(TEST_PACKAGES)
+	clang-format --dry-run --Werror $(SOURCES)
+	.ci/check-floors
+	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=ON >/dev/null
+	git ls-files '*.cpp' | grep -v '^cpu/kernels/' | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-*
