@@ -14,6 +14,7 @@ constexpr double kKink = 1e-2;
 
 std::vector<Variable> variables(const std::vector<Tensor>& inputs) {
   std::vector<Variable> result;
+  result.reserve(inputs.size());
   for (const Tensor& input : inputs) result.emplace_back(input, true);
   return result;
 }

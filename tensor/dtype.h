@@ -12,7 +12,7 @@ enum class DType : std::uint8_t { uint8, int32, float32, float64 };
 constexpr std::size_t size_of(DType dtype) {
   switch (dtype) {
     case DType::uint8: return 1;
-    case DType::int32: return 4;
+    case DType::int32:
     case DType::float32: return 4;
     case DType::float64: return 8;
   }

@@ -1,5 +1,6 @@
-// Real data, real networks. Needs CIFAR-10 (STAGEWISE_CIFAR10: the folder that holds cifar-10-batches-bin) and, for the
-// released networks, the shared reference folder (STAGEWISE_SHARED); skips where they are absent.
+// Real data, real networks, whole trainings. Needs CIFAR-10 (STAGEWISE_CIFAR10: the folder that holds
+// cifar-10-batches-bin) and, for the released networks, the shared reference folder (STAGEWISE_SHARED); skips where
+// they are absent.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -94,6 +95,16 @@ TEST(RealData, ResNet8LearnsFiveThousandImagesInThreeEpochs) {
   const std::string output = output_of("evaluate " + run + " --data " + cifar10());
   std::filesystem::remove_all(run);
   EXPECT_GE(right_of(output), 4000) << output;
+}
+
+TEST(SyntheticData, AResNet8Passes85PercentWithinFiveEpochs) {
+  const std::string run = std::filesystem::temp_directory_path() / ("stagewise-synthetic-" + std::to_string(getpid()));
+  output_of("train --blocks 1,1,1 --epochs 5 --quiet --out " + run);
+  const std::string output = output_of("evaluate " + run);
+  std::filesystem::remove_all(run);
+  std::smatch match;
+  ASSERT_TRUE(std::regex_search(output, match, std::regex("([0-9,]+) of 2,000 right"))) << output;
+  EXPECT_GT(std::stol(std::regex_replace(match[1].str(), std::regex(","), "")), 1700) << output;
 }
 
 }  // namespace
