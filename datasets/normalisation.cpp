@@ -27,7 +27,7 @@ Normalisation channel_normalisation(const Images& images) {
   }
 
   Normalisation normalisation{std::vector<float>(channels), std::vector<float>(pixels * channels)};
-  const double total = static_cast<double>(images.pixels.size() / channels);
+  const auto total = static_cast<double>(images.count() * images.height * images.width);
   for (std::size_t c = 0; c < channels; ++c) {
     double mean = 0.0, variance = 0.0;
     for (int v = 0; v < 256; ++v) mean += v * static_cast<double>(histogram[c][v]) / total;

@@ -174,6 +174,24 @@ TEST(BatchNorm, MomentsAreSoundWhereTheMeanIsTenThousandDeviations) {
   }
 }
 
+TEST(Relu, DoesNotHideANotANumber) {
+  for (const auto& backend : all_backends()) {
+    std::vector<float> values(35, -1.0F);
+    values[0] = values[34] = std::numeric_limits<float>::quiet_NaN();
+    const Tensor x = Tensor::from_host(*backend, {1, 5, 1, 7}, values), y(*backend, x.shape());
+    backend->relu_forward(x, y);
+    const BatchNormCoefficients by{Tensor::zeros(*backend, {7}), Tensor::full(*backend, {7}, 1.0),
+                                   Tensor::full(*backend, {7}, 1.0), Tensor::zeros(*backend, {7})};
+    const Tensor normalised(*backend, x.shape());
+    backend->batch_norm_forward({.x = x, .coefficients = by, .relu = true, .y = normalised});
+    for (const Tensor& out : {y, normalised}) {
+      const auto result = out.to_host<float>();
+      EXPECT_TRUE(std::isnan(result[0]) && std::isnan(result[34])) << backend->description();
+      EXPECT_EQ(result[1], 0.0F);
+    }
+  }
+}
+
 TEST(BatchNorm, PrepareGivesScalesAndMovesTheRunningStatisticsByTheUnbiasedVariance) {
   for (const auto& backend : all_backends()) {
     const auto one = [&](float value) { return Tensor::from_host(*backend, {1}, std::vector<float>{value}); };

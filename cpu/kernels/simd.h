@@ -39,7 +39,8 @@ static inline void store_first(float* to, Floats value, int count) {
   for (int lane = 0; lane < count; ++lane) to[lane] = value[lane];
 }
 
-static inline Floats relu(Floats x) { return x > Floats{} ? x : Floats{}; }
+/// max(x, 0); a NaN stays one, so that a training that diverges shows.
+static inline Floats relu(Floats x) { return x < Floats{} ? Floats{} : x; }
 /// value where condition > 0, else zero.
 static inline Floats where_positive(Floats condition, Floats value) { return condition > Floats{} ? value : Floats{}; }
 
