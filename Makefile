@@ -61,13 +61,13 @@ $(CIFAR10)/cifar-10-batches-bin/test_batch.bin:
 SOURCES = $(shell git ls-files '*.cpp' '*.h')
 format:
 	@.ci/install-packages clang-format
-	clang-format -i $(SOURCES)
+	@clang-format -i $(SOURCES)
 
 # Formatting, and the floors' arrows.
 check:
 	@.ci/install-packages clang-format
-	clang-format --dry-run --Werror $(SOURCES)
-	.ci/check-floors
+	@clang-format --dry-run --Werror $(SOURCES)
+	@.ci/check-floors
 
 # The same, and clang-tidy over what the compile commands list: minutes.
 lint: check
