@@ -34,7 +34,7 @@ void list_groups(const ConvolutionPlan& plan, const SubConvolution& part, std::i
 
 const ConvolutionPlan& CpuBackend::plan(const ConvolutionShape& shape, bool by_data) {
   const auto& [images, height, width, channels, out_height, out_width, out_channels, rows, columns, options] = shape;
-  const std::array<std::int64_t, 13> key = {by_data,
+  const std::array<std::int64_t, 12> key = {by_data,
                                             height,
                                             width,
                                             channels,
@@ -45,8 +45,7 @@ const ConvolutionPlan& CpuBackend::plan(const ConvolutionShape& shape, bool by_d
                                             columns,
                                             options.stride,
                                             options.padding_before,
-                                            options.padding_after,
-                                            0};
+                                            options.padding_after};
   const std::lock_guard lock(plans_mutex_);
   auto found = plans_.find(key);
   if (found == plans_.end()) {

@@ -61,7 +61,7 @@ class CpuBackend : public HostBackend {
   const Kernels& kernels_;
   ThreadPool pool_;
   std::mutex plans_mutex_;
-  std::map<std::array<std::int64_t, 13>, ConvolutionPlan> plans_;
+  std::map<std::array<std::int64_t, 12>, ConvolutionPlan> plans_;
 };
 
 ChannelCoefficients pointers(const BatchNormCoefficients& coefficients);

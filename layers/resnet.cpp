@@ -63,6 +63,10 @@ void ResNet::visit(const Visitor& visitor) const {
   visitor.parameter("classifier.bias", classifier_bias_, false);
 }
 
+std::map<std::string, Tensor> ResNet::tensors() const {
+  return tensors_of([this](const Visitor& visitor) { visit(visitor); });
+}
+
 std::unique_ptr<ResNet> ResNet::clone() const {
   auto copy = std::make_unique<ResNet>(*backend_, architecture(), seed_, dtype_);
   copy->copy_from(*this);
@@ -70,11 +74,8 @@ std::unique_ptr<ResNet> ResNet::clone() const {
 }
 
 void ResNet::copy_from(const ResNet& other) const {
-  const auto tensors = [](const ResNet& network) {
-    return tensors_of([&](const Visitor& visitor) { network.visit(visitor); });
-  };
-  const std::map<std::string, Tensor> source = tensors(other);
-  for (const auto& [name, tensor] : tensors(*this)) {
+  const std::map<std::string, Tensor> source = other.tensors();
+  for (const auto& [name, tensor] : tensors()) {
     const auto found = source.find(name);
     if (found != source.end() && found->second.shape() == tensor.shape()) copy_values(found->second, tensor);
   }

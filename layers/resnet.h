@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -63,6 +64,8 @@ class ResNet {
   const std::vector<Stage>& stages() const { return stages_; }
   Backend& backend() const { return *backend_; }
   void visit(const Visitor& visitor) const;
+  /// Every parameter's value and every buffer, by name.
+  std::map<std::string, Tensor> tensors() const;
   /// A network of its own with the same tensors' values.
   std::unique_ptr<ResNet> clone() const;
   /// Copies every parameter and buffer of the same name and shape from `other`.

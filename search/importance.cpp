@@ -43,7 +43,7 @@ AccumulateMoments empty_moments(Backend& backend, std::int64_t features, std::in
 
 /// Row-major on the device, column-major in Eigen.
 Eigen::MatrixXd to_matrix(const Tensor& tensor) {
-  const std::vector<double> values = tensor.to_host<double>();
+  const std::vector<double> values = tensor.to_doubles();
   using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
   return Eigen::Map<const RowMajor>(values.data(), tensor.shape()[0], tensor.shape().back());
 }
@@ -90,9 +90,7 @@ class LinearJudge {
     for_each_batch(images_, indices_, [&](const Batch& batch) {
       HostBatch host{{}, batch.labels.to_host<std::int32_t>()};
       for (const Tensor& features : stage_features(network_, batch)) {
-        const std::vector<double> values = features.to_doubles();
-        using RowMajor = Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-        host.features.push_back(Eigen::Map<const RowMajor>(values.data(), features.shape()[0], features.shape()[1]));
+        host.features.push_back(to_matrix(features));
       }
       batches_.push_back(std::move(host));
     });

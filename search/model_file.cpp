@@ -2,7 +2,6 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "layers/cost.h"
 #include "search/network_tensors.h"
@@ -98,12 +97,10 @@ std::vector<std::string> classes_in(const Safetensors& file, const std::string& 
 }
 
 void refuse_extra_tensors(const Safetensors& file, const std::string& path, const ResNet& network) {
-  std::set<std::string> known{kScale, kOffset};
-  network.visit({.parameter = [&](const std::string& name, const Variable&, bool) { known.insert(name); },
-                 .buffer = [&](const std::string& name, const Tensor&) { known.insert(name); }});
+  const std::map<std::string, Tensor> known = network.tensors();
   for (const auto& [name, entry] : file.tensors) {
-    require(known.contains(name), "`", path, "` holds the tensor `", name, "` ", entry.shape,
-            ", which its network doesn't have");
+    require(name == kScale || name == kOffset || known.contains(name), "`", path, "` holds the tensor `", name, "` ",
+            entry.shape, ", which its network doesn't have");
   }
 }
 

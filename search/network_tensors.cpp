@@ -4,17 +4,6 @@
 
 namespace stagewise {
 
-namespace {
-
-/// Calls `visit` with every tensor that is saved, learning or not.
-void for_each_tensor(const ResNet& network, const std::function<void(const std::string&, const Tensor&)>& visit) {
-  network.visit(
-      {.parameter = [&](const std::string& name, const Variable& parameter, bool) { visit(name, parameter.value()); },
-       .buffer = visit});
-}
-
-}  // namespace
-
 SafetensorsEntry to_entry(const Tensor& tensor) {
   SafetensorsEntry entry{.dtype = tensor.dtype(), .shape = tensor.shape(), .bytes = {}};
   entry.bytes.resize(tensor.bytes());
@@ -29,12 +18,11 @@ Tensor to_tensor(Backend& backend, const SafetensorsEntry& entry) {
 }
 
 void store_network(const ResNet& network, const std::string& prefix, Safetensors& file) {
-  for_each_tensor(
-      network, [&](const std::string& name, const Tensor& tensor) { file.tensors[prefix + name] = to_entry(tensor); });
+  for (const auto& [name, tensor] : network.tensors()) file.tensors[prefix + name] = to_entry(tensor);
 }
 
 void load_network(const Safetensors& file, const std::string& prefix, const std::string& path, const ResNet& network) {
-  for_each_tensor(network, [&](const std::string& name, const Tensor& tensor) {
+  for (const auto& [name, tensor] : network.tensors()) {
     const auto found = file.tensors.find(prefix + name);
     require(found != file.tensors.end(), "`", path, "` lacks the tensor `", prefix, name, "` ", tensor.shape());
     const SafetensorsEntry& entry = found->second;
@@ -42,7 +30,7 @@ void load_network(const Safetensors& file, const std::string& prefix, const std:
             "` to be ", name_of(tensor.dtype()), " ", tensor.shape(), ", it is ", name_of(entry.dtype), " ",
             entry.shape);
     tensor.backend().copy_from_host(entry.bytes.data(), tensor);
-  });
+  }
 }
 
 void store_velocities(const Sgd& optimiser, const std::string& prefix, Safetensors& file) {

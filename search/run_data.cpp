@@ -66,16 +66,21 @@ Split split_of(const std::vector<std::int32_t>& chosen, const std::vector<std::i
 
 }  // namespace
 
-RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, Progress& progress) {
-  const Dataset dataset = open_dataset(options.data, {.image_size = options.image_size,
-                                                      .seed = options.seed,
-                                                      .synthetic_train = options.synthetic_train,
-                                                      .synthetic_test = options.synthetic_test,
-                                                      .skip_unreadable = options.skip_unreadable,
-                                                      .threads = options.threads,
-                                                      .progress = progress.counts()});
+Dataset open_announced(const DataOptions& options, Progress& progress) {
+  Dataset dataset = open_dataset(options.data, {.image_size = options.image_size,
+                                                .seed = options.seed,
+                                                .synthetic_train = options.synthetic_train,
+                                                .synthetic_test = options.synthetic_test,
+                                                .skip_unreadable = options.skip_unreadable,
+                                                .threads = options.threads,
+                                                .progress = progress.counts()});
   progress.line(dataset.description);
   for (const std::string& remark : dataset.remarks) progress.line("  " + remark);
+  return dataset;
+}
+
+RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, Progress& progress) {
+  const Dataset dataset = open_announced(options, progress);
 
   const Images& images = dataset.train;
   const auto classes = static_cast<std::int64_t>(dataset.classes.size());

@@ -35,7 +35,10 @@ struct RunData {
   Architecture architecture(const std::vector<std::int64_t>& depths, Variant variant) const;
 };
 
-/// Opens the data and says on `progress` what was found. The normalisation is the variant's: the channels' means and
+/// Opens the data, and says on `progress` what was found and what was passed over. Errors: as datasets/dataset.h's.
+Dataset open_announced(const DataOptions& options, Progress& progress);
+
+/// Opens the data for a run. The normalisation is the variant's: the channels' means and
 /// deviations, or the mean image. Errors: throws Error for anything wrong with the data.
 RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, Progress& progress);
 

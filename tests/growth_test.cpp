@@ -3,12 +3,11 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <limits>
 #include <string>
 
 #include "layers/cost.h"
-#include "tensor/error.h"
+#include "tests/temporary_folder.h"
 
 namespace stagewise {
 namespace {
@@ -23,15 +22,6 @@ std::vector<std::size_t> growing(const std::vector<double>& rises, const GrowthR
 }
 
 using Stages = std::vector<std::size_t>;
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
 
 TEST(Growth, StagesGrowWhoseScoreRose) {
   const auto decisions = decide_growth(paper_network(), {0.9, 0.8, 0.7}, {0.912, 0.75, 0.7}, {.step = 2});

@@ -14,14 +14,6 @@
 namespace stagewise {
 namespace {
 
-std::map<std::string, Tensor> tensors_of_network(const ResNet& network) {
-  std::map<std::string, Tensor> tensors;
-  network.visit({.parameter = [&](const std::string& name, const Variable& parameter,
-                                  bool) { tensors[name] = parameter.value(); },
-                 .buffer = [&](const std::string& name, const Tensor& buffer) { tensors[name] = buffer; }});
-  return tensors;
-}
-
 Architecture small_architecture(const std::vector<std::int64_t>& depths, Variant variant = Variant::standard) {
   Architecture architecture = Architecture::of_depths(depths, variant);
   for (std::size_t stage = 0; stage < architecture.stages.size(); ++stage)
@@ -87,7 +79,7 @@ TEST(Cost, CountsTheTensorsThatANetworkHas) {
 
 TEST(ResNet, NamesItsTensorsAsTheReleasedFilesDo) {
   const auto backend = make_reference_backend();
-  const auto tensors = tensors_of_network(ResNet(*backend, small_architecture({1, 2}, Variant::paper), 1));
+  const auto tensors = ResNet(*backend, small_architecture({1, 2}, Variant::paper), 1).tensors();
   for (const char* const name :
        {"stem.conv.weight", "stem.conv.bias", "stem.batch_norm.running_variance", "stages.0.blocks.0.conv1.weight",
         "stages.1.blocks.0.projection.bias", "stages.1.blocks.1.batch_norm2.running_mean", "classifier.weight"}) {
@@ -107,9 +99,9 @@ TEST(ResNet, WeightDecayIsForFiltersAndLinearWeightsOnly) {
 
 TEST(ResNet, DrawsHeNormalFiltersByTheSeedAndTheNameOnly) {
   const auto backend = make_reference_backend();
-  const auto shallow = tensors_of_network(ResNet(*backend, Architecture::of_depths({1, 1, 1}), 3));
-  const auto deep = tensors_of_network(ResNet(*backend, Architecture::of_depths({2, 2, 2}), 3));
-  const auto other = tensors_of_network(ResNet(*backend, Architecture::of_depths({1, 1, 1}), 4));
+  const auto shallow = ResNet(*backend, Architecture::of_depths({1, 1, 1}), 3).tensors();
+  const auto deep = ResNet(*backend, Architecture::of_depths({2, 2, 2}), 3).tensors();
+  const auto other = ResNet(*backend, Architecture::of_depths({1, 1, 1}), 4).tensors();
   const char* const name = "stages.2.blocks.0.conv2.weight";
   EXPECT_EQ(shallow.at(name).to_doubles(), deep.at(name).to_doubles());
   EXPECT_NE(shallow.at(name).to_doubles(), other.at(name).to_doubles());
@@ -165,13 +157,13 @@ TEST(Growth, KeepsEveryTensorNameAndVelocityInPlace) {
   Sgd optimiser;
   train_step(network, optimiser, images, 0.1);
   std::map<std::string, std::pair<void*, std::vector<double>>> before, velocities;
-  for (const auto& [name, tensor] : tensors_of_network(network)) before[name] = {tensor.address(), tensor.to_doubles()};
+  for (const auto& [name, tensor] : network.tensors()) before[name] = {tensor.address(), tensor.to_doubles()};
   for (const auto& [name, tensor] : optimiser.velocities()) velocities[name] = {tensor.address(), tensor.to_doubles()};
 
   EXPECT_EQ(network.stages()[1].insert(1, BlockInitialiser::zero_gamma), 2);
   EXPECT_EQ(network.stages()[1].insert(3, BlockInitialiser::he), 3);
   EXPECT_EQ(network.architecture().stages[1].blocks, (std::vector<std::int64_t>{0, 2, 1, 3}));
-  const auto after = tensors_of_network(network);
+  const auto after = network.tensors();
   for (const auto& [name, old] : before) {
     EXPECT_EQ(after.at(name).address(), old.first) << name;
     EXPECT_EQ(after.at(name).to_doubles(), old.second) << name;
@@ -189,7 +181,7 @@ TEST(Growth, CopyTakesTheBlockBeforeIt) {
   const ResNet network(*backend, small_architecture({2}), 1);
   const auto grown = network.clone();
   grown->stages()[0].insert(2, BlockInitialiser::copy);
-  const auto tensors = tensors_of_network(*grown);
+  const auto tensors = grown->tensors();
   for (const char* const part :
        {".conv1.weight", ".conv2.weight", ".batch_norm1.weight", ".batch_norm2.running_mean"}) {
     EXPECT_EQ(tensors.at(std::string("stages.0.blocks.2") + part).to_doubles(),

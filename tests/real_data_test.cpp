@@ -14,6 +14,7 @@
 #include "datasets/dataset.h"
 #include "search/importance.h"
 #include "search/model_file.h"
+#include "tests/temporary_folder.h"
 
 namespace stagewise {
 namespace {
@@ -48,10 +49,10 @@ std::string output_of(const std::string& arguments) {
   return output;
 }
 
-/// From a line such as `9,338 of 10,000 right (93.38%)`.
-long right_of(const std::string& output) {
+/// From a line such as `9,338 of 10,000 right (93.38%)`; -1 where there is none for `of` images.
+long right_of(const std::string& output, const std::string& of = "10,000") {
   std::smatch match;
-  if (!std::regex_search(output, match, std::regex("([0-9,]+) of 10,000 right"))) return -1;
+  if (!std::regex_search(output, match, std::regex("([0-9,]+) of " + of + " right"))) return -1;
   return std::stol(std::regex_replace(match[1].str(), std::regex(","), ""));
 }
 
@@ -89,22 +90,20 @@ TEST(ReleasedNetworks, Iteration5HasThePublishedStageScores) { expect_scores(5, 
 
 TEST(RealData, ResNet8LearnsFiveThousandImagesInThreeEpochs) {
   NEEDS_CIFAR10();
-  const std::string run = std::filesystem::temp_directory_path() / ("stagewise-real-data-" + std::to_string(getpid()));
+  const TemporaryFolder folder;
+  const std::string run = folder.path("run");
   output_of("train --blocks 1,1,1 --epochs 3 --train-images 5000 --batch-size 64 --quiet --data " + cifar10() +
             " --out " + run);
   const std::string output = output_of("evaluate " + run + " --data " + cifar10());
-  std::filesystem::remove_all(run);
   EXPECT_GE(right_of(output), 4000) << output;
 }
 
 TEST(SyntheticData, AResNet8Passes85PercentWithinFiveEpochs) {
-  const std::string run = std::filesystem::temp_directory_path() / ("stagewise-synthetic-" + std::to_string(getpid()));
+  const TemporaryFolder folder;
+  const std::string run = folder.path("run");
   output_of("train --blocks 1,1,1 --epochs 5 --quiet --out " + run);
   const std::string output = output_of("evaluate " + run);
-  std::filesystem::remove_all(run);
-  std::smatch match;
-  ASSERT_TRUE(std::regex_search(output, match, std::regex("([0-9,]+) of 2,000 right"))) << output;
-  EXPECT_GT(std::stol(std::regex_replace(match[1].str(), std::regex(","), "")), 1700) << output;
+  EXPECT_GT(right_of(output, "2,000"), 1700) << output;
 }
 
 }  // namespace

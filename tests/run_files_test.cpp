@@ -15,22 +15,12 @@
 #include "search/text.h"
 #include "tensor/atomic_file.h"
 #include "tensor/safetensors.h"
+#include "tests/temporary_folder.h"
 
 namespace stagewise {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "no error";
-}
-
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
 class RunFiles : public testing::Test {
  protected:

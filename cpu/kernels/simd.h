@@ -20,7 +20,6 @@ STAGEWISE_KERNELS_BEGIN
 
 constexpr int kLanes = STAGEWISE_LANES;
 typedef float Floats __attribute__((vector_size(kLanes * sizeof(float))));
-typedef std::int32_t Masks __attribute__((vector_size(kLanes * sizeof(float))));
 typedef float UnalignedFloats __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 
 static inline Floats load(const float* from) { return *reinterpret_cast<const UnalignedFloats*>(from); }

@@ -30,16 +30,9 @@ void check_classes(const Model& model, const Dataset& dataset) {
 }
 
 Dataset open_data(const Model& model, const Settings& settings, Progress& progress) {
-  const Architecture architecture = model.network->architecture();
-  Dataset dataset = open_dataset(settings.data.data, {.image_size = architecture.height,
-                                                      .seed = settings.seed,
-                                                      .synthetic_train = settings.data.synthetic_train,
-                                                      .synthetic_test = settings.data.synthetic_test,
-                                                      .skip_unreadable = settings.data.skip_unreadable,
-                                                      .threads = settings.threads,
-                                                      .progress = progress.counts()});
-  progress.line(dataset.description);
-  for (const std::string& remark : dataset.remarks) progress.line("  " + remark);
+  DataOptions options = settings.data_options();
+  options.image_size = model.network->architecture().height;
+  Dataset dataset = open_announced(options, progress);
   check_classes(model, dataset);
   return dataset;
 }
