@@ -26,82 +26,13 @@ const float* offset(const Tensor& tensor, std::int64_t floats) {
 
 }  // namespace
 
-ChannelCoefficients pointers(const BatchNormCoefficients& coefficients) {
-  return {coefficients.mean.data<float>(), coefficients.inverse_deviation.data<float>(),
-          coefficients.scale.data<float>(), coefficients.shift.data<float>()};
-}
-
-BatchNormBackwardFactors::BatchNormBackwardFactors(const BatchNormCoefficients& coefficients,
-                                                   const BatchNormGradients& gradients, std::int64_t pixels) {
-  if (!coefficients.defined()) return;
-  for (std::int64_t channel = 0; channel < coefficients.mean.count(); ++channel) {
-    const double scale = coefficients.scale.data<float>()[channel];
-    const double inverse_deviation = coefficients.inverse_deviation.data<float>()[channel];
-    a.push_back(static_cast<float>(scale));
-    b.push_back(static_cast<float>(-scale * inverse_deviation * gradients.weight.data<float>()[channel] /
-                                   static_cast<double>(pixels)));
-    c.push_back(static_cast<float>(-scale * gradients.bias.data<float>()[channel] / static_cast<double>(pixels)));
-  }
-}
-
-void combine_moments(PartialSums& sums, const std::vector<std::int64_t>& pixels,
-                     const std::vector<const float*>& pivots, std::int64_t channels, float* mean, float* variance) {
-  std::vector<double> means(static_cast<std::size_t>(channels)), deviations(means.size());
-  double total = 0;
-  for (std::size_t item = 0; item < pixels.size(); ++item) {
-    const auto count = static_cast<double>(pixels[item]);
-    double* const first = sums.first(static_cast<std::int64_t>(item));
-    double* const second = sums.second(static_cast<std::int64_t>(item));
-    for (std::int64_t c = 0; c < channels; ++c) {
-      second[c] -= first[c] * first[c] / count;
-      first[c] = pivots[item][c] + first[c] / count;
-      means[static_cast<std::size_t>(c)] += count * first[c];
-    }
-    total += count;
-  }
-  for (double& value : means) value /= total;
-  for (std::size_t item = 0; item < pixels.size(); ++item) {
-    const auto count = static_cast<double>(pixels[item]);
-    const double* const first = sums.first(static_cast<std::int64_t>(item));
-    const double* const second = sums.second(static_cast<std::int64_t>(item));
-    for (std::size_t c = 0; c < means.size(); ++c) {
-      const double apart = first[c] - means[c];
-      deviations[c] += second[c] + count * apart * apart;
-    }
-  }
-  for (std::size_t c = 0; c < means.size(); ++c) {
-    mean[c] = static_cast<float>(means[c]);
-    variance[c] = static_cast<float>(std::max(deviations[c] / total, 0.0));
-  }
-}
-
-void combine_gradients(PartialSums& sums, std::int64_t items, std::int64_t channels,
-                       const BatchNormGradients& gradients) {
-  for (std::int64_t c = 0; c < channels; ++c) {
-    double weight = 0, bias = 0;
-    for (std::int64_t item = 0; item < items; ++item) {
-      weight += sums.first(item)[c];
-      bias += sums.second(item)[c];
-    }
-    gradients.weight.data<float>()[c] = static_cast<float>(weight);
-    gradients.bias.data<float>()[c] = static_cast<float>(bias);
-  }
-}
-
 void CpuBackend::batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) {
   const PixelRuns runs(x);
-  PartialSums sums(runs.items, runs.channels);
-  std::vector<std::int64_t> pixels;
-  std::vector<const float*> pivots;
-  for (std::int64_t item = 0; item < runs.items; ++item) {
-    pixels.push_back(runs.size(item));
-    pivots.push_back(x.data<float>() + runs.first(item) * runs.channels);
-  }
+  PartialMoments moments(runs.items, runs.channels);
   pool_.run(runs.items, [&](std::int64_t item) {
-    const float* const pivot = pivots[static_cast<std::size_t>(item)];
-    kernels_.moment_sums(pivot, runs.size(item), runs.channels, pivot, sums.first(item), sums.second(item));
+    moments.add(kernels_, item, x.data<float>() + runs.first(item) * runs.channels, runs.size(item));
   });
-  combine_moments(sums, pixels, pivots, runs.channels, mean.data<float>(), variance.data<float>());
+  moments.combine(mean.data<float>(), variance.data<float>());
 }
 
 void CpuBackend::batch_norm_prepare(const BatchNormPrepare& call) {
@@ -143,7 +74,7 @@ void CpuBackend::batch_norm_backward_reduce(const BatchNormBackwardReduce& call)
                                 masked ? call.dz.data<float>() + at : nullptr, runs.size(item), runs.channels,
                                 sums.first(item), sums.second(item)});
   });
-  combine_gradients(sums, runs.items, runs.channels, call.gradients);
+  sums.combine(call.gradients);
 }
 
 void CpuBackend::batch_norm_backward_data(const BatchNormBackwardData& call) {

@@ -1,16 +1,9 @@
-// Convolution forward and by data: one work item is a strip of an image. It stages input rows as it needs them
-// (padding, normalise and ReLU on read), computes a few dozen pixels, and finishes them while they are still in L1
-// (moments on write, or the batch-norm backward's mask and sums).
+// Convolution forward and by data, and the direct algorithm: one work item is a strip of an image. It stages input rows
+// as it needs them (padding, normalise and ReLU on read), computes a few dozen pixels, and finishes them while they are
+// still in L1 (moments on write, or the batch-norm backward's mask and sums).
 #include "cpu/cpu_backend_impl.h"
 
 namespace stagewise::cpu {
-
-struct CpuBackend::Epilogue {
-  enum class Kind { none, moments, batch_norm_backward } kind = Kind::none;
-  PartialSums* sums = nullptr;
-  const float* x = nullptr;  // batch_norm_backward: what the forward pass normalised
-  ChannelCoefficients coefficients = {};
-};
 
 namespace {
 
@@ -49,30 +42,48 @@ const ConvolutionPlan& CpuBackend::plan(const ConvolutionShape& shape, bool by_d
   const std::lock_guard lock(plans_mutex_);
   auto found = plans_.find(key);
   if (found == plans_.end()) {
-    found = plans_.emplace(key, by_data ? plan_by_data(shape, kernels_) : plan_forward(shape, kernels_)).first;
+    found = plans_
+                .emplace(key, by_data ? plan_by_data(shape, kernels_, strict_convolution_)
+                                      : plan_forward(shape, kernels_, strict_convolution_))
+                .first;
   }
   return found->second;
 }
 
-void CpuBackend::run_convolution(const ConvolutionPlan& plan, const ConvolutionShape& shape, const float* input,
-                                 const ChannelCoefficients* normalise, const float* weight, const float* bias,
-                                 const float* addend, float* output, const Epilogue& epilogue) {
-  const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels_.lanes;
-  const Tensor packed_tensor(*this, {std::max<std::int64_t>(plan.packed_floats, 1)});
-  float* const packed = packed_tensor.data<float>();
-  const auto part_count = static_cast<std::int64_t>(plan.parts.size());
-  pool_.run(part_count * plan.blocks, [&](std::int64_t item) {
-    const SubConvolution& part = plan.parts[static_cast<std::size_t>(item / plan.blocks)];
-    pack_weights(plan, part, item % plan.blocks, kernels_.lanes, shape, weight, packed);
-  });
+void Epilogue::operator()(const Kernels& kernels, std::int64_t item, float* output, std::int64_t offset,
+                          std::int64_t pixels, std::int64_t channels) const {
+  float* const finished = output + offset;
+  if (moments != nullptr) moments->add(kernels, item, finished, pixels);
+  if (sums != nullptr) {
+    kernels.batch_norm_reduce({finished, nullptr, x + offset, coefficients, ReluMask::normalised_input, finished,
+                               pixels, channels, sums->first(item), sums->second(item)});
+  }
+}
 
+void CpuBackend::convolve(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run) {
+  const Tensor packed(*this, {std::max<std::int64_t>(plan.packed_floats, 1)});
+  const auto parts = static_cast<std::int64_t>(plan.parts.size());
+  pool_.run(parts * plan.blocks, [&](std::int64_t item) {
+    const SubConvolution& part = plan.parts[static_cast<std::size_t>(item / plan.blocks)];
+    pack_weights(plan, part, item % plan.blocks, kernels_.lanes, shape, run.weight, packed.data<float>());
+  });
+  if (plan.choice.algorithm == Algorithm::winograd) {
+    convolve_winograd(plan, shape, run, packed.data<float>());
+  } else {
+    convolve_direct(plan, shape, run, packed.data<float>());
+  }
+}
+
+void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run,
+                                 const float* packed) {
+  const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels_.lanes;
   const std::int64_t input_row = plan.padded_width * plan.in_channels, output_row = plan.out_width * plan.out_channels;
   pool_.run(shape.images * plan.strips, [&](std::int64_t item) {
     const std::int64_t image = item / plan.strips, first_row = item % plan.strips * plan.strip_rows;
     const std::int64_t last_row = std::min(first_row + plan.strip_rows, plan.grid_rows());
-    float* const image_output = output + image * plan.out_height * output_row;
+    float* const image_output = run.output + image * plan.out_height * output_row;
     float* const staged = scratch_floats(0, plan.staged_rows(last_row - first_row) * input_row);
-    StageRows stage{input + image * plan.in_height * plan.in_width * plan.in_channels,
+    StageRows stage{run.input + image * plan.in_height * plan.in_width * plan.in_channels,
                     plan.in_height,
                     plan.in_width,
                     plan.in_channels,
@@ -81,7 +92,7 @@ void CpuBackend::run_convolution(const ConvolutionPlan& plan, const ConvolutionS
                     plan.top,
                     plan.left,
                     plan.padded_width,
-                    normalise,
+                    run.normalise,
                     nullptr};
     thread_local std::vector<PixelGroup> groups;
     std::int64_t staged_rows = 0;  // so far, from the strip's first on
@@ -107,28 +118,20 @@ void CpuBackend::run_convolution(const ConvolutionPlan& plan, const ConvolutionS
                              0,
                              plan.vectors,
                              nullptr,
-                             addend != nullptr,
-                             addend != nullptr ? addend - output : 0};
+                             run.addend != nullptr,
+                             run.addend != nullptr ? run.addend - run.output : 0};
         for (std::int64_t block = 0; block < plan.blocks; ++block) {
           job.first_channel = block * block_channels;
           job.channels = std::min(block_channels, plan.out_channels - job.first_channel);
-          job.bias = bias != nullptr ? bias + job.first_channel : nullptr;
+          job.bias = run.bias != nullptr ? run.bias + job.first_channel : nullptr;
           kernels_.convolution_block(job);
           job.weights += part.taps * block_channels;
         }
       }
       const std::int64_t out_row = row * plan.output_step;
       const std::int64_t out_rows = std::min(end * plan.output_step, plan.out_height) - out_row;
-      float* const finished = image_output + out_row * output_row;
-      if (epilogue.kind == Epilogue::Kind::moments) {
-        kernels_.moment_sums(finished, out_rows * plan.out_width, plan.out_channels,
-                             image_output + first_row * plan.output_step * output_row, epilogue.sums->first(item),
-                             epilogue.sums->second(item));
-      } else if (epilogue.kind == Epilogue::Kind::batch_norm_backward) {
-        kernels_.batch_norm_reduce({finished, nullptr, epilogue.x + (finished - output), epilogue.coefficients,
-                                    ReluMask::normalised_input, finished, out_rows * plan.out_width, plan.out_channels,
-                                    epilogue.sums->first(item), epilogue.sums->second(item)});
-      }
+      run.epilogue(kernels_, item, run.output, image_output + out_row * output_row - run.output,
+                   out_rows * plan.out_width, plan.out_channels);
     }
   });
 }
@@ -137,36 +140,35 @@ void CpuBackend::convolution_forward(const ConvolutionForward& call) {
   const ConvolutionShape shape = convolution_shape(call.x, call.weight, call.y, call.options);
   const ConvolutionPlan& plan = this->plan(shape, false);
   const bool gathers = call.mean.defined();
-  const std::int64_t items = shape.images * plan.strips;
-  PartialSums sums(gathers ? items : 0, shape.out_channels);
+  PartialMoments moments(gathers ? plan.items(shape.images) : 0, shape.out_channels);
   const ChannelCoefficients normalise = pointers(call.normalise);
-  run_convolution(plan, shape, call.x.data<float>(), call.normalise.defined() ? &normalise : nullptr,
-                  call.weight.data<float>(), call.bias.data<float>(), nullptr, call.y.data<float>(),
-                  {gathers ? Epilogue::Kind::moments : Epilogue::Kind::none, &sums, nullptr, {}});
-  if (!gathers) return;
-  std::vector<std::int64_t> pixels;
-  std::vector<const float*> pivots;
-  for (std::int64_t item = 0; item < items; ++item) {
-    const std::int64_t first_row = item % plan.strips * plan.strip_rows;
-    const std::int64_t rows = std::min(plan.strip_rows, plan.out_height - first_row);
-    pixels.push_back(rows * plan.out_width);
-    pivots.push_back(call.y.data<float>() +
-                     (item / plan.strips * plan.out_height + first_row) * plan.out_width * plan.out_channels);
-  }
-  combine_moments(sums, pixels, pivots, shape.out_channels, call.mean.data<float>(), call.variance.data<float>());
+  convolve(plan, shape,
+           {.input = call.x.data<float>(),
+            .normalise = call.normalise.defined() ? &normalise : nullptr,
+            .weight = call.weight.data<float>(),
+            .bias = call.bias.data<float>(),
+            .addend = nullptr,
+            .output = call.y.data<float>(),
+            .epilogue = {.moments = gathers ? &moments : nullptr}});
+  if (gathers) moments.combine(call.mean.data<float>(), call.variance.data<float>());
 }
 
 void CpuBackend::convolution_backward_data(const ConvolutionBackwardData& call) {
   const ConvolutionShape shape = convolution_shape(call.dx, call.weight, call.dy, call.options);
   const ConvolutionPlan& plan = this->plan(shape, true);
   const bool folds = call.normalised_input.defined();
-  const std::int64_t items = shape.images * plan.strips;
-  PartialSums sums(folds ? items : 0, shape.channels);
-  run_convolution(plan, shape, call.dy.data<float>(), nullptr, call.weight.data<float>(), nullptr,
-                  call.addend.data<float>(), call.dx.data<float>(),
-                  {folds ? Epilogue::Kind::batch_norm_backward : Epilogue::Kind::none, &sums, call.x.data<float>(),
-                   pointers(call.normalised_input)});
-  if (folds) combine_gradients(sums, items, shape.channels, call.gradients);
+  PartialSums sums(folds ? plan.items(shape.images) : 0, shape.channels);
+  convolve(plan, shape,
+           {.input = call.dy.data<float>(),
+            .normalise = nullptr,
+            .weight = call.weight.data<float>(),
+            .bias = nullptr,
+            .addend = call.addend.data<float>(),
+            .output = call.dx.data<float>(),
+            .epilogue = {.sums = folds ? &sums : nullptr,
+                         .x = call.x.data<float>(),
+                         .coefficients = pointers(call.normalised_input)}});
+  if (folds) sums.combine(call.gradients);
 }
 
 }  // namespace stagewise::cpu

@@ -10,17 +10,64 @@ namespace {
 constexpr std::int64_t kGroupPixels = 64;
 // Output pixels of a work item: a CIFAR image; larger images are cut, so that one image feeds many threads.
 constexpr std::int64_t kStripPixels = 1024;
+// A sweep's rows of x and dy are to stay in L1, the chunks' filters together in the last-level cache.
+constexpr std::int64_t kSweepBytes = 24 << 10, kPartialBytes = 2 << 20;
+// Tiles of a block: enough for the product's registers and to reuse the filter, few enough for L2.
+constexpr std::int64_t kBlockTiles = 16;
+// A tile and channel through both passes of Winograd's transforms, and through memory, in multiply-adds of the product.
+constexpr double kTransformCost = 160;
 
 std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-/// Fills in what follows from the parts: padding to the right, blocking, offsets.
-void finish(ConvolutionPlan& plan, const Kernels& kernels) {
+AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, std::int64_t out_height,
+                       std::int64_t out_width, bool strict) {
+  AlgorithmChoice choice;
+  const auto pixels = static_cast<double>(out_height * out_width);
+  const auto pairs = static_cast<double>(shape.channels * shape.out_channels);
+  choice.direct = 1e-9 * pixels * pairs * static_cast<double>(shape.filter_height * shape.filter_width);
+  if (shape.filter_height != 3 || shape.filter_width != 3) {
+    choice.reason = "Winograd is for filters of 3x3";
+  } else if (shape.options.stride != 1) {
+    choice.reason = "Winograd is for stride 1";
+  } else if (shape.options.padding_before > 2) {
+    choice.reason = "Winograd is for padding up to 2";
+  } else {
+    const auto tiles = static_cast<double>((out_height + 3) / 4 * ((out_width + 3) / 4));
+    const auto transformed =
+        static_cast<double>(round_up(shape.channels, kernels.lanes) + round_up(shape.out_channels, kernels.lanes));
+    choice.winograd = 1e-9 * tiles * (kWinogradPositions * pairs + kTransformCost * transformed);
+    const bool fewer = choice.winograd < choice.direct;
+    choice.reason = strict ? "strict" : fewer ? "fewer steps" : "fewer steps than Winograd's with its transforms";
+    if (fewer && !strict) choice.algorithm = Algorithm::winograd;
+  }
+  return choice;
+}
+
+/// Blocks of about kBlockTiles tiles; items of whole blocks and about kStripPixels pixels.
+TileRows tile_rows(std::int64_t height, std::int64_t width) {
+  TileRows rows{(height + 3) / 4, (width + 3) / 4};
+  rows.block_rows = std::max<std::int64_t>(kBlockTiles / rows.tile_columns, 1);
+  rows.item_rows = rows.block_rows;
+  if (rows.tile_rows > rows.block_rows) {
+    rows.item_rows = std::clamp<std::int64_t>(kStripPixels / (16 * rows.block_tiles()), 1,
+                                              (rows.tile_rows + rows.block_rows - 1) / rows.block_rows) *
+                     rows.block_rows;
+  }
+  return rows;
+}
+
+/// Fills in what follows from the choice and the parts: padding to the right, blocking, offsets.
+void finish(ConvolutionPlan& plan, const ConvolutionShape& shape, const Kernels& kernels) {
   plan.vectors = plan.out_channels > kernels.lanes ? 2 : 1;
   const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels.lanes;
   plan.blocks = (plan.out_channels + block_channels - 1) / block_channels;
   std::int64_t columns = 1;
+  if (plan.choice.algorithm == Algorithm::winograd) {
+    plan.top = plan.left = plan.by_data ? 2 - shape.options.padding_before : shape.options.padding_before;
+    plan.tiles = tile_rows(plan.out_height, plan.out_width);
+  }
   plan.padded_width = plan.left + plan.in_width;
   for (const SubConvolution& part : plan.parts) {
     columns = std::max(columns, part.columns);
@@ -31,6 +78,7 @@ void finish(ConvolutionPlan& plan, const Kernels& kernels) {
       plan.tap_reach = std::max(plan.tap_reach, row.staged_row);
     }
   }
+  if (plan.choice.algorithm == Algorithm::winograd) plan.padded_width = 4 * plan.tiles.tile_columns + 2;
   for (SubConvolution& part : plan.parts) {
     for (const FilterRow& row : part.filter_rows) {
       part.tap_rows.push_back({(row.staged_row * plan.padded_width + row.staged_column) * plan.in_channels,
@@ -54,8 +102,22 @@ ConvolutionShape convolution_shape(const Tensor& x, const Tensor& weight, const 
           y.shape()[2], y.shape()[3], weight.shape()[1], weight.shape()[2], options};
 }
 
-ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kernels) {
+std::int64_t ConvolutionPlan::items(std::int64_t images) const {
+  if (choice.algorithm == Algorithm::direct) return images * strips;
+  return (images * tiles.tile_rows + tiles.item_rows - 1) / tiles.item_rows;
+}
+
+std::int64_t WeightsPlan::units(std::int64_t images) const {
+  return images * (choice.algorithm == Algorithm::direct ? strips : tiles.tile_rows);
+}
+
+std::int64_t WeightsPlan::chunks(std::int64_t images) const {
+  return std::min(units(images), std::clamp<std::int64_t>(kPartialBytes / (4 * filter_floats), 8, 64));
+}
+
+ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {
   ConvolutionPlan plan;
+  plan.choice = choose(shape, kernels, shape.out_height, shape.out_width, strict);
   plan.in_height = shape.height, plan.in_width = shape.width, plan.in_channels = shape.channels;
   plan.out_height = shape.out_height, plan.out_width = shape.out_width, plan.out_channels = shape.out_channels;
   plan.input_stride = shape.options.stride;
@@ -65,14 +127,15 @@ ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kerne
     all.filter_rows.push_back({row, 0, row, 0, shape.filter_width, 1});
   }
   plan.parts.push_back(std::move(all));
-  finish(plan, kernels);
+  finish(plan, shape, kernels);
   return plan;
 }
 
 // dx[h] = sum over r of dy[(h + before - r) / s] w[r], over the r that divide. For h = offset + i s the staged row is
 // i + (offset + before - r) / s + top; along columns the same, and falling filter columns give rising staged ones.
-ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kernels) {
+ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {
   ConvolutionPlan plan;
+  plan.choice = choose(shape, kernels, shape.height, shape.width, strict);
   plan.by_data = true;
   plan.in_height = shape.out_height, plan.in_width = shape.out_width, plan.in_channels = shape.out_channels;
   plan.out_height = shape.height, plan.out_width = shape.width, plan.out_channels = shape.channels;
@@ -86,8 +149,12 @@ ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kerne
       SubConvolution part{
           row_offset, column_offset, grid(shape.height, row_offset), grid(shape.width, column_offset), {}, {}};
       const std::int64_t first_column = (column_offset + before) % step;
-      for (std::int64_t row = (row_offset + before) % step; row < shape.filter_height; row += step) {
-        if (first_column >= shape.filter_width) break;
+      const std::int64_t first_row = (row_offset + before) % step;
+      if (first_row >= shape.filter_height || first_column >= shape.filter_width) {
+        plan.parts.push_back(std::move(part));
+        continue;
+      }
+      for (std::int64_t row = first_row + (shape.filter_height - 1 - first_row) / step * step; row >= 0; row -= step) {
         const std::int64_t columns = (shape.filter_width - first_column + step - 1) / step;
         const std::int64_t last_column = first_column + (columns - 1) * step;
         part.filter_rows.push_back({(row_offset + before - row) / step + plan.top,
@@ -97,7 +164,32 @@ ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kerne
       plan.parts.push_back(std::move(part));
     }
   }
-  finish(plan, kernels);
+  finish(plan, shape, kernels);
+  return plan;
+}
+
+WeightsPlan plan_weights(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {
+  WeightsPlan plan;
+  plan.choice = choose(shape, kernels, shape.out_height, shape.out_width, strict);
+  plan.vectors = shape.out_channels > kernels.lanes ? 2 : 1;
+  plan.block_channels = plan.vectors * kernels.lanes;
+  plan.blocks = (shape.out_channels + plan.block_channels - 1) / plan.block_channels;
+  plan.stored_channels = plan.blocks * plan.block_channels;
+  plan.taps = shape.filter_height * shape.filter_width * shape.channels;
+  plan.filter_floats = plan.taps * plan.stored_channels;
+  plan.padded_width = std::max(shape.width + shape.options.padding_before,
+                               (shape.out_width - 1) * shape.options.stride + shape.filter_width);
+  if (plan.choice.algorithm == Algorithm::winograd) {
+    plan.tiles = tile_rows(shape.out_height, shape.out_width);
+    return plan;
+  }
+  const std::int64_t row_bytes =
+      4 * (plan.padded_width * shape.channels * shape.options.stride + shape.out_width * plan.stored_channels);
+  plan.sweep_rows = std::clamp<std::int64_t>(kSweepBytes / row_bytes, 1, shape.out_height);
+  plan.strip_rows =
+      std::min(shape.out_height, (std::max<std::int64_t>(1024 / shape.out_width, 1) + plan.sweep_rows - 1) /
+                                     plan.sweep_rows * plan.sweep_rows);
+  plan.strips = (shape.out_height + plan.strip_rows - 1) / plan.strip_rows;
   return plan;
 }
 

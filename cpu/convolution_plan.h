@@ -1,7 +1,9 @@
-// How the direct kernels go about a convolution: a plan depends only on shapes, so it is made once and kept.
+// How a convolution is computed: by which algorithm and in which blocks. A plan depends only on shapes, never on the
+// number of threads, so it is made once and kept.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "cpu/kernels/kernels.h"
@@ -19,6 +21,15 @@ struct ConvolutionShape {
 ConvolutionShape convolution_shape(const Tensor& x, const Tensor& weight, const Tensor& y,
                                    const Conv2dOptions& options);
 
+enum class Algorithm { direct, winograd };
+
+/// Which algorithm takes fewer steps, in multiply-adds a tile of 4x4 outputs; `winograd` is 0 where it can't be used.
+struct AlgorithmChoice {
+  Algorithm algorithm = Algorithm::direct;
+  double direct = 0, winograd = 0;  // billions of multiply-adds an image, the transforms' steps counted as such
+  std::string reason;
+};
+
 /// One filter row of a sub-convolution: filter columns first, first + step, ... seen from left to right in the input.
 struct FilterRow {
   std::int64_t staged_row, staged_column;  // of its first tap, for the sub-convolution's first output pixel
@@ -35,9 +46,18 @@ struct SubConvolution {
   std::int64_t packed_offset = 0;  // of its weights among the packed ones
 };
 
+/// Rows of Winograd's 4x4 output tiles, counted through all images: row g lies in image g / tile_rows.
+struct TileRows {
+  std::int64_t tile_rows = 0, tile_columns = 0;  // of an image
+  std::int64_t block_rows = 1;                   // tile rows transformed and multiplied together: they stay in L2
+  std::int64_t item_rows = 1;                    // tile rows of one work item, a multiple of block_rows
+  std::int64_t block_tiles() const { return block_rows * tile_columns; }
+};
+
 /// Forward: one sub-convolution. By data with stride s: dx falls into s x s grids, each a convolution of dy at stride 1
 /// with the filter taps of its parity, so nothing is multiplied with the zeros between.
 struct ConvolutionPlan {
+  AlgorithmChoice choice;
   bool by_data = false;
   std::int64_t in_height, in_width, in_channels;  // of what is staged: x, or dy by data
   std::int64_t out_height, out_width, out_channels;
@@ -48,15 +68,33 @@ struct ConvolutionPlan {
   std::int64_t blocks = 0;                           // of output channels
   std::int64_t group_rows = 1;                       // grid rows computed together: a few dozen pixels, still in L1
   std::int64_t strip_rows = 1, strips = 1;           // grid rows of one work item, and how many items an image gives
+  TileRows tiles;                                    // with Algorithm::winograd, instead of groups and strips
   std::vector<SubConvolution> parts;
   std::int64_t packed_floats = 0;
 
+  /// Work items for so many images.
+  std::int64_t items(std::int64_t images) const;
   std::int64_t grid_rows() const { return (out_height + output_step - 1) / output_step; }
   std::int64_t staged_rows(std::int64_t grid_rows) const { return (grid_rows - 1) * input_stride + tap_reach + 1; }
 };
 
-ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kernels);
-ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kernels);
+/// With `strict`, direct kernels only.
+ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kernels, bool strict);
+ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kernels, bool strict);
+
+/// The gradient of the filter. Work items are chunks of the batch: each sums into a filter of its own.
+struct WeightsPlan {
+  AlgorithmChoice choice;
+  std::int64_t vectors, block_channels, blocks, stored_channels;          // stored: rounded up to whole blocks
+  std::int64_t taps, filter_floats;                                       // taps: floats under a pixel, all filter rows
+  std::int64_t padded_width, sweep_rows = 0, strip_rows = 0, strips = 0;  // direct
+  TileRows tiles;                                                         // Winograd
+
+  /// What a chunk is made of: strips of images, or rows of tiles.
+  std::int64_t units(std::int64_t images) const;
+  std::int64_t chunks(std::int64_t images) const;
+};
+WeightsPlan plan_weights(const ConvolutionShape& shape, const Kernels& kernels, bool strict);
 
 /// The filter [K,R,S,C] as the kernel reads it: for one part and block, [tap, vectors * lanes], zeros where channels
 /// end.

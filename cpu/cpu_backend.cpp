@@ -53,8 +53,13 @@ void for_elements(ThreadPool& pool, std::int64_t count, const Body& body) {
 
 }  // namespace
 
-CpuBackend::CpuBackend(std::string instruction_set, const Kernels& kernels, int threads, bool guarded)
-    : HostBackend(guarded), instruction_set_(std::move(instruction_set)), kernels_(kernels), pool_(threads) {}
+CpuBackend::CpuBackend(std::string instruction_set, const Kernels& kernels, int threads, bool strict_convolution,
+                       bool guarded)
+    : HostBackend(guarded),
+      instruction_set_(std::move(instruction_set)),
+      kernels_(kernels),
+      strict_convolution_(strict_convolution),
+      pool_(threads) {}
 
 std::string CpuBackend::description() const {
   return concat(instruction_set_, ", ", pool_.threads(), pool_.threads() == 1 ? " thread" : " threads");
@@ -99,7 +104,8 @@ std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options) {
   for (const cpu::InstructionSet& set : cpu::instruction_sets()) {
     const bool supported = set.supported();
     if (supported && (wanted.empty() || wanted == set.name)) {
-      return std::make_unique<cpu::CpuBackend>(set.name, *set.kernels, threads, options.guarded);
+      return std::make_unique<cpu::CpuBackend>(set.name, *set.kernels, threads, options.strict_convolution,
+                                               options.guarded);
     }
     known += concat(known.empty() ? "" : ", ", set.name, supported ? "" : " (not on this machine)");
   }

@@ -10,9 +10,10 @@
 namespace stagewise {
 
 struct CpuOptions {
-  int threads = 0;              // 0: one for each core the process may use
-  std::string instruction_set;  // "" takes STAGEWISE_INSTRUCTION_SET if set, else the best the machine has
-  bool guarded = false;         // for tests: tensor/allocator.h
+  int threads = 0;                  // 0: one for each core the process may use
+  std::string instruction_set;      // "" takes STAGEWISE_INSTRUCTION_SET if set, else the best the machine has
+  bool strict_convolution = false;  // direct kernels only: a tenth of Winograd's rounding error
+  bool guarded = false;             // for tests: tensor/allocator.h
 };
 
 /// Same seed, same bits, with any number of threads: work is cut by the problem's size.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cpu/convolution_plan.h"
+#include "cpu/convolution_run.h"
 #include "cpu/host_backend.h"
 #include "cpu/kernels/kernels.h"
 #include "cpu/parallel.h"
@@ -17,7 +18,7 @@ namespace stagewise::cpu {
 
 class CpuBackend : public HostBackend {
  public:
-  CpuBackend(std::string instruction_set, const Kernels& kernels, int threads, bool guarded);
+  CpuBackend(std::string instruction_set, const Kernels& kernels, int threads, bool strict_convolution, bool guarded);
 
   std::string name() const override { return "cpu"; }
   std::string description() const override;
@@ -50,48 +51,24 @@ class CpuBackend : public HostBackend {
   void accumulate_moments(const AccumulateMoments& call) override;
 
  private:
-  /// What happens to a group of finished output rows while they are in L1.
-  struct Epilogue;
   const ConvolutionPlan& plan(const ConvolutionShape& shape, bool by_data);
-  void run_convolution(const ConvolutionPlan& plan, const ConvolutionShape& shape, const float* input,
-                       const ChannelCoefficients* normalise, const float* weight, const float* bias,
-                       const float* addend, float* output, const Epilogue& epilogue);
+  void convolve(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run);
+  void convolve_direct(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run,
+                       const float* packed);
+  void convolve_winograd(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run,
+                         const float* packed);
+  /// Adds the gradient of a filter over units [begin, end) of the plan.
+  void direct_weights(const WeightsPlan& plan, const WeightsRun& run, std::int64_t begin, std::int64_t end,
+                      float* filter, double* bias);
+  void winograd_weights(const WeightsPlan& plan, const WeightsRun& run, std::int64_t begin, std::int64_t end,
+                        float* filter, double* bias);
 
   const std::string instruction_set_;
   const Kernels& kernels_;
+  const bool strict_convolution_;
   ThreadPool pool_;
   std::mutex plans_mutex_;
   std::map<std::array<std::int64_t, 12>, ConvolutionPlan> plans_;
 };
-
-ChannelCoefficients pointers(const BatchNormCoefficients& coefficients);
-
-/// What a batch norm's backward multiplies with: dx = a * dz + b * (x - mean) + c, each [C].
-struct BatchNormBackwardFactors {
-  std::vector<float> a, b, c;
-  BatchNormBackwardFactors(const BatchNormCoefficients& coefficients, const BatchNormGradients& gradients,
-                           std::int64_t pixels);
-};
-
-/// Sums for each channel, one row for each work item, so that they can be added in a fixed order.
-class PartialSums {
- public:
-  PartialSums(std::int64_t items, std::int64_t channels)
-      : channels_(channels), values_(static_cast<std::size_t>(items * channels * 2)) {}
-  double* first(std::int64_t item) { return values_.data() + item * channels_ * 2; }
-  double* second(std::int64_t item) { return first(item) + channels_; }
-
- private:
-  std::int64_t channels_;
-  std::vector<double> values_;
-};
-
-/// Turns items' sums of (x - pivot) and of its square into means and squared deviations, and those into the mean and
-/// the biased variance of all (Chan, Golub, LeVeque 1983). Item i has `pixels[i]` pixels and the pivot at `pivots[i]`.
-void combine_moments(PartialSums& sums, const std::vector<std::int64_t>& pixels,
-                     const std::vector<const float*>& pivots, std::int64_t channels, float* mean, float* variance);
-/// Adds the items' sums: first to `weight`, second to `bias`.
-void combine_gradients(PartialSums& sums, std::int64_t items, std::int64_t channels,
-                       const BatchNormGradients& gradients);
 
 }  // namespace stagewise::cpu

@@ -52,7 +52,7 @@ class ThreadPool {
 };
 
 /// Scratch memory of the calling thread: at least `count` floats, aligned to 64 bytes, kept between calls. Buffers of
-/// different `slot`s (0..3) don't overlap.
+/// different `slot`s (0..7) don't overlap.
 float* scratch_floats(int slot, std::int64_t count);
 
 }  // namespace stagewise::cpu

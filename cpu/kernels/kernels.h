@@ -67,6 +67,67 @@ struct WeightGradientSweep {
   std::ptrdiff_t d_weights_stride;
 };
 
+/// Winograd F(4x4,3x3): positions of a transformed tile, 6x6.
+constexpr int kWinogradPositions = 36;
+
+/// v = Bt d B for one row of tiles: six staged rows of 4 * tiles + 2 pixels.
+struct WinogradInput {
+  const float* staged;  // readable a vector past the last row's end
+  std::ptrdiff_t staged_row;
+  std::int64_t tiles, channels;
+  float* strip;  // scratch: six rows, each writable a vector past its end
+  std::ptrdiff_t strip_row;
+  float* v;  // [36][tile][channel], out; channels rounded up to whole vectors
+  std::ptrdiff_t v_plane, v_tile;
+};
+
+/// m = v u at every position: [tiles, channels] times [channels, vectors * lanes].
+struct WinogradMultiply {
+  const float* v;
+  std::ptrdiff_t v_plane, v_tile;
+  std::int64_t tiles, channels;
+  const float* u;
+  std::ptrdiff_t u_plane;
+  int vectors;
+  float* m;  // [36][tile][vectors * lanes], out
+  std::ptrdiff_t m_plane;
+};
+
+/// y = At m A (+ bias) (+ addend) for one row of tiles and one block of channels.
+struct WinogradOutput {
+  const float* m;
+  std::ptrdiff_t m_plane;
+  std::int64_t tiles;
+  int vectors;
+  float* y;  // the first tile's first pixel, at the block's first channel
+  std::ptrdiff_t y_row, y_pixel;
+  std::int64_t rows, columns, channels;  // that exist, below the first tile row, and from the first tile and channel on
+  const float* bias;                     // of the block's first channel, or nullptr
+  bool has_addend;
+  std::ptrdiff_t addend;  // with has_addend: y + addend is what to add
+};
+
+/// w = A dy At for one row of tiles; all of its 4 x 4 * tiles pixels and whole vectors of channels are readable.
+struct WinogradGradient {
+  const float* dy;
+  std::ptrdiff_t dy_row, dy_pixel;
+  std::int64_t tiles, channels;
+  float* w;  // [36][tile][channel], out
+  std::ptrdiff_t w_plane, w_tile;
+};
+
+/// du += vt w at every position, summed over tiles.
+struct WinogradAccumulate {
+  const float* v;
+  std::ptrdiff_t v_plane, v_tile;
+  const float* w;
+  std::ptrdiff_t w_plane, w_tile;
+  std::int64_t tiles, channels, blocks;  // blocks of vectors * lanes output channels
+  int vectors;
+  float* du;  // [36][channel][output channel], in and out
+  std::ptrdiff_t du_plane, du_channel;
+};
+
 /// Where a gradient passes through a ReLU.
 enum class ReluMask { none, output, normalised_input };
 
@@ -91,6 +152,17 @@ struct Kernels {
   void (*stage_rows)(const StageRows&);
   void (*convolution_block)(const ConvolutionBlock&);
   void (*weight_gradient_sweep)(const WeightGradientSweep&);
+
+  void (*winograd_input)(const WinogradInput&);
+  void (*winograd_multiply)(const WinogradMultiply&);
+  void (*winograd_output)(const WinogradOutput&);
+  void (*winograd_gradient)(const WinogradGradient&);
+  void (*winograd_accumulate)(const WinogradAccumulate&);
+  /// u = G g Gt for `count` filters, a multiple of the lanes, that lie side by side: g [9][count], u [36][count].
+  void (*winograd_filter)(const float* g, std::ptrdiff_t g_tap, float* u, std::ptrdiff_t u_plane, std::int64_t count);
+  /// dg = Gt du G, likewise.
+  void (*winograd_filter_gradient)(const float* du, std::ptrdiff_t du_plane, float* dg, std::ptrdiff_t dg_tap,
+                                   std::int64_t count);
 
   /// Adds sums of (x - pivot) and of its square over the pixels, in double.
   void (*moment_sums)(const float* x, std::int64_t pixels, std::int64_t channels, const float* pivot, double* sum,

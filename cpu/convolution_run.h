@@ -1,0 +1,48 @@
+// What the convolution's algorithms share: where the data lies, and what is folded into reading and writing it.
+#pragma once
+
+#include "cpu/convolution_plan.h"
+#include "cpu/partial_sums.h"
+
+namespace stagewise::cpu {
+
+/// What happens to output rows as soon as they are computed, while they are in the cache.
+struct Epilogue {
+  PartialMoments* moments = nullptr;  // forward: gathers the output's moments
+  PartialSums* sums = nullptr;        // by data: the ReLU's mask, and the sums of the batch norm's backward
+  const float* x = nullptr;           // with sums: what the forward pass normalised
+  ChannelCoefficients coefficients = {};
+
+  /// Finishes `pixels` of output from `offset` floats on.
+  void operator()(const Kernels& kernels, std::int64_t item, float* output, std::int64_t offset, std::int64_t pixels,
+                  std::int64_t channels) const;
+};
+
+/// Forward and by data: output = convolution(input) + bias + addend.
+struct ConvolutionRun {
+  const float* input;
+  const ChannelCoefficients* normalise;  // or nullptr: read relu(normalise(input))
+  const float* weight;
+  const float* bias;    // or nullptr
+  const float* addend;  // or nullptr
+  float* output;
+  Epilogue epilogue;
+};
+
+/// By weights: the gradient of the filter from x and dy, with dy computed as it is read where a batch norm is folded
+/// in.
+struct WeightsRun {
+  ConvolutionShape shape;
+  const float* x;
+  const ChannelCoefficients* normalise;  // or nullptr: read relu(normalise(x))
+  const float* dy;
+  float* dy_out = nullptr;  // with a batch norm: where dy is written
+  const float* y = nullptr;
+  const float* mean = nullptr;
+  const BatchNormBackwardFactors* factors = nullptr;
+
+  /// dy of `pixels` pixels from `first` on, and their sum by channel added to `bias` if there is one.
+  const float* read_dy(const Kernels& kernels, std::int64_t first, std::int64_t pixels, double* bias) const;
+};
+
+}  // namespace stagewise::cpu
