@@ -11,9 +11,18 @@
 #include "cpu/cpu_backend.h"
 #include "cpu/reference_backend.h"
 #include "tensor/random.h"
+#include "tests/primitive_cases.h"
 
 namespace stagewise {
+namespace primitive_cases {
+void PrintTo(const PrimitiveCase& primitive, std::ostream* out) { *out << primitive.name; }
+}  // namespace primitive_cases
+
 namespace {
+
+using primitive_cases::coefficients;
+using primitive_cases::PrimitiveCase;
+using primitive_cases::uniform;
 
 /// Every backend of this machine, guarded: the reference first, then the CPU's instruction sets.
 std::vector<std::unique_ptr<Backend>> all_backends() {
@@ -23,20 +32,6 @@ std::vector<std::unique_ptr<Backend>> all_backends() {
     backends.push_back(make_cpu_backend({.threads = 2, .instruction_set = set, .guarded = true}));
   }
   return backends;
-}
-
-Tensor uniform(Backend& backend, const Shape& shape, std::uint64_t stream, double low = -1.0, double high = 1.0) {
-  const Random random(9, stream);
-  std::vector<float> values(static_cast<std::size_t>(shape.count()));
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = static_cast<float>(low + (high - low) * random.uniform(i));
-  }
-  return Tensor::from_host(backend, shape, values);
-}
-
-BatchNormCoefficients coefficients(Backend& backend, std::int64_t channels, std::uint64_t stream) {
-  return {uniform(backend, {channels}, stream), uniform(backend, {channels}, stream + 1, 0.5, 2.0),
-          uniform(backend, {channels}, stream + 2), uniform(backend, {channels}, stream + 3)};
 }
 
 void expect_near(const std::vector<double>& got, const std::vector<double>& expected, double tolerance,
@@ -105,21 +100,59 @@ TEST(ReferenceConvolution, ItsGradientsAreItsAdjoints) {
   }
 }
 
-TEST(FusedConvolution, ForwardNormalisesOnReadAndGathersMoments) {
-  for (const Shape& shape : {Shape{2, 9, 7, 5}, Shape{3, 8, 8, 16}, Shape{1, 40, 33, 3}}) {
-    expect_all_backends_agree([&](Backend& backend) -> std::vector<Tensor> {
-      const Shape out{shape[0], (shape[1] + 1) / 2, (shape[2] + 1) / 2, 17};
-      const Tensor y(backend, out), mean(backend, {17}), variance(backend, {17});
-      backend.convolution_forward({.x = uniform(backend, shape, 1),
-                                   .weight = uniform(backend, {17, 3, 3, shape[3]}, 2),
-                                   .bias = uniform(backend, {17}, 3),
-                                   .y = y,
-                                   .options = {2, 1, 1},
-                                   .normalise = coefficients(backend, shape[3], 4),
-                                   .mean = mean,
-                                   .variance = variance});
-      return {y, mean, variance};
-    });
+class Primitive : public testing::TestWithParam<PrimitiveCase> {};
+
+TEST_P(Primitive, AgreesWithTheReferenceOnEveryInstructionSet) {
+  // Rounding errors of a sum grow like the square root of its length; Winograd's transforms multiply them by ten.
+  const double tolerance = 4e-6 * std::sqrt(static_cast<double>(GetParam().reduction) + 16.0);
+  expect_all_backends_agree(
+      [](Backend& backend) {
+        const primitive_cases::Call call = GetParam().make(backend);
+        call.run();
+        return call.outputs;
+      },
+      tolerance);
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, Primitive, testing::ValuesIn(primitive_cases::test_cases()), [](const auto& info) {
+  std::string name = info.param.name;
+  std::replace_if(
+      name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+  return name;
+});
+
+/// Root mean square of the difference over that of the truth, for a convolution in all three directions.
+std::vector<double> convolution_errors(Backend& backend) {
+  const primitive_cases::ConvolutionSize size{2, 16, 16, 32, 32, 3, 3, {1, 1, 1}};
+  const auto reference = make_reference_backend();
+  std::vector<double> errors;
+  for (const PrimitiveCase& primitive : primitive_cases::convolution_cases({size})) {
+    if (primitive.name.find("fused") != std::string::npos) continue;
+    const auto values = [&](Backend& on) {
+      const primitive_cases::Call call = primitive.make(on);
+      call.run();
+      return call.outputs[0].to_doubles();
+    };
+    const std::vector<double> got = values(backend), truth = values(*reference);
+    double difference = 0, square = 0;
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      difference += (got[i] - truth[i]) * (got[i] - truth[i]);
+      square += truth[i] * truth[i];
+    }
+    errors.push_back(std::sqrt(difference / square));
+  }
+  return errors;
+}
+
+TEST(StrictConvolution, IsMoreExactThanWinogradInAllThreeDirections) {
+  for (const std::string& set : cpu_instruction_sets()) {
+    const auto direct = convolution_errors(*make_cpu_backend({.instruction_set = set, .strict_convolution = true}));
+    const auto winograd = convolution_errors(*make_cpu_backend({.instruction_set = set}));
+    for (std::size_t i = 0; i < direct.size(); ++i) {
+      EXPECT_LT(direct[i], 5e-7) << set;
+      EXPECT_LT(winograd[i], 5e-6) << set;
+      EXPECT_GT(winograd[i], direct[i]) << set << ": does the strict mode change anything?";
+    }
   }
 }
 
@@ -138,27 +171,6 @@ TEST(FusedConvolution, ByDataMasksAddsAndGathersTheBatchNormsGradients) {
                                          .normalised_input = coefficients(backend, 17, 10),
                                          .gradients = gradients});
       return {dx, gradients.weight, gradients.bias};
-    });
-  }
-}
-
-TEST(FusedConvolution, ByWeightsFoldsTheBatchNormsBackward) {
-  for (const bool in_place : {false, true}) {
-    expect_all_backends_agree([&](Backend& backend) -> std::vector<Tensor> {
-      const Shape in{3, 9, 8, 5}, out{3, 9, 8, 17};
-      const Tensor dz = uniform(backend, out, 1), dy = in_place ? dz : Tensor(backend, out);
-      const Tensor d_weight(backend, {17, 3, 3, 5}), d_bias(backend, {17});
-      backend.convolution_backward_weights({.x = uniform(backend, in, 2),
-                                            .normalise = coefficients(backend, 5, 20),
-                                            .dy = dz,
-                                            .d_weight = d_weight,
-                                            .d_bias = d_bias,
-                                            .options = {1, 1, 1},
-                                            .batch_norm = coefficients(backend, 17, 30),
-                                            .y = uniform(backend, out, 3),
-                                            .gradients = {uniform(backend, {17}, 4), uniform(backend, {17}, 5)},
-                                            .dy_out = dy});
-      return {d_weight, d_bias, dy};
     });
   }
 }

@@ -109,7 +109,7 @@ void multiply(const WinogradMultiply& job) {
     };
     std::int64_t left = job.tiles;
     for (; left >= Most; left -= Most) run.template operator()<Most>();
-    if (left >= 4) run.template operator()<4>(), left -= 4;
+    for (; left >= 4; left -= 4) run.template operator()<4>();
     if (left >= 2) run.template operator()<2>(), left -= 2;
     if (left >= 1) run.template operator()<1>();
   }
@@ -157,7 +157,7 @@ void accumulate(const WinogradAccumulate& job) {
         channel += Channels;
       };
       while (channel + Most <= job.channels) run.template operator()<Most>();
-      if (channel + 4 <= job.channels) run.template operator()<4>();
+      while (channel + 4 <= job.channels) run.template operator()<4>();
       while (channel < job.channels) run.template operator()<1>();
     }
   }

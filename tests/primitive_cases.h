@@ -1,0 +1,374 @@
+// Every primitive of the backend once, with the shapes it is tried on. One table drives the comparison of the fast
+// backends with the reference and the benches (bench/primitives.cpp).
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tensor/backend.h"
+#include "tensor/error.h"
+#include "tensor/random.h"
+
+namespace stagewise::primitive_cases {
+
+/// A primitive with its tensors on one backend.
+struct Call {
+  std::function<void()> run;
+  std::vector<Tensor> outputs;
+};
+
+struct PrimitiveCase {
+  std::string name;  // the primitive, then the shape: `convolution_forward/n128_32x32x16_k16_3x3_s1`
+  double flops = 0;  // multiplications and additions of the formula as written, whatever the algorithm
+  double bytes = 0;  // of the tensors that must be read or written, each once
+  std::function<Call(Backend&)> make;
+  std::int64_t reduction = 1;  // the longest sum behind an element of an output: sets the tolerance
+};
+
+/// Elements uniform in [low, high], the same on every backend.
+inline Tensor uniform(Backend& backend, const Shape& shape, std::uint64_t stream, double low = -1.0,
+                      double high = 1.0) {
+  const Random random(9, stream);
+  std::vector<float> values(static_cast<std::size_t>(shape.count()));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<float>(low + (high - low) * random.uniform(i));
+  }
+  return Tensor::from_host(backend, shape, values);
+}
+
+inline BatchNormCoefficients coefficients(Backend& backend, std::int64_t channels, std::uint64_t stream) {
+  return {uniform(backend, {channels}, stream), uniform(backend, {channels}, stream + 1, 0.5, 2.0),
+          uniform(backend, {channels}, stream + 2), uniform(backend, {channels}, stream + 3)};
+}
+
+inline Tensor labels(Backend& backend, std::int64_t count, std::int64_t classes) {
+  std::vector<std::int32_t> values(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<std::int32_t>(i * 7 % static_cast<std::size_t>(classes));
+  return Tensor::from_host(backend, {count}, values);
+}
+
+struct ConvolutionSize {
+  std::int64_t images, height, width, channels, filters, rows, columns;
+  Conv2dOptions options;
+
+  Shape input() const { return {images, height, width, channels}; }
+  Shape filter() const { return {filters, rows, columns, channels}; }
+  Shape output() const {
+    return {images, options.output_size(height, rows), options.output_size(width, columns), filters};
+  }
+  double flops() const { return 2.0 * static_cast<double>(output().count() * rows * columns * channels); }
+  double bytes(int inputs, int outputs) const {
+    return 4.0 * static_cast<double>(inputs * input().count() + outputs * output().count() + filter().count());
+  }
+  std::string name() const {
+    return concat("n", images, "_", height, "x", width, "x", channels, "_k", filters, "_", rows, "x", columns, "_s",
+                  options.stride, options.padding_before == options.padding_after ? "" : "_keras");
+  }
+};
+
+inline PrimitiveCase convolution_forward(const ConvolutionSize& size, bool fused) {
+  return {concat(fused ? "convolution_forward_fused/" : "convolution_forward/", size.name()), size.flops(),
+          size.bytes(1, 1),
+          [=](Backend& backend) -> Call {
+            ConvolutionForward pass{.x = uniform(backend, size.input(), 1),
+                                    .weight = uniform(backend, size.filter(), 2),
+                                    .y = Tensor(backend, size.output()),
+                                    .options = size.options};
+            if (!fused) return {[=, &backend] { backend.convolution_forward(pass); }, {pass.y}};
+            pass.normalise = coefficients(backend, size.channels, 4);
+            pass.mean = Tensor(backend, {size.filters}), pass.variance = Tensor(backend, {size.filters});
+            return {[=, &backend] { backend.convolution_forward(pass); }, {pass.y, pass.mean, pass.variance}};
+          },
+          size.rows* size.columns* size.channels};
+}
+
+/// Fused: zeroed where the ReLU was off, with the sums of the batch norm's gradients, as inside a residual block.
+inline PrimitiveCase convolution_backward_data(const ConvolutionSize& size, bool fused) {
+  return {concat(fused ? "convolution_backward_data_fused/" : "convolution_backward_data/", size.name()), size.flops(),
+          size.bytes(fused ? 2 : 1, 1),
+          [=](Backend& backend) -> Call {
+            ConvolutionBackwardData pass{.dy = uniform(backend, size.output(), 1),
+                                         .weight = uniform(backend, size.filter(), 2),
+                                         .dx = Tensor(backend, size.input()),
+                                         .options = size.options};
+            if (!fused) return {[=, &backend] { backend.convolution_backward_data(pass); }, {pass.dx}};
+            pass.x = uniform(backend, size.input(), 3);
+            pass.normalised_input = coefficients(backend, size.channels, 10);
+            pass.gradients = {Tensor(backend, {size.channels}), Tensor(backend, {size.channels})};
+            return {[=, &backend] { backend.convolution_backward_data(pass); },
+                    {pass.dx, pass.gradients.weight, pass.gradients.bias}};
+          },
+          size.rows* size.columns* size.filters};
+}
+
+/// Fused: with the batch norm's backward on read, and the normalised input, as inside a residual block.
+inline PrimitiveCase convolution_backward_weights(const ConvolutionSize& size, bool fused) {
+  return {concat(fused ? "convolution_backward_weights_fused/" : "convolution_backward_weights/", size.name()),
+          size.flops(), size.bytes(1, fused ? 3 : 1),
+          [=](Backend& backend) -> Call {
+            ConvolutionBackwardWeights pass{.x = uniform(backend, size.input(), 1),
+                                            .dy = uniform(backend, size.output(), 2),
+                                            .d_weight = Tensor(backend, size.filter()),
+                                            .options = size.options};
+            if (!fused) return {[=, &backend] { backend.convolution_backward_weights(pass); }, {pass.d_weight}};
+            pass.normalise = coefficients(backend, size.channels, 20);
+            pass.batch_norm = coefficients(backend, size.filters, 30);
+            pass.y = uniform(backend, size.output(), 3);
+            pass.gradients = {uniform(backend, {size.filters}, 4), uniform(backend, {size.filters}, 5)};
+            pass.dy_out = Tensor(backend, size.output());
+            return {[=, &backend] { backend.convolution_backward_weights(pass); }, {pass.d_weight, pass.dy_out}};
+          },
+          size.images* size.height* size.width};
+}
+
+inline std::vector<PrimitiveCase> batch_norm_cases(const Shape& shape) {
+  const auto count = static_cast<double>(shape.count());
+  const std::int64_t channels = shape[3], pixels = shape.count() / channels;
+  const auto name = [&](const char* primitive) {
+    return concat(primitive, "/", shape[0], "x", shape[1], "x", shape[2], "x", channels);
+  };
+  return {
+      {name("batch_norm_moments"), 3 * count, 4 * count,
+       [=](Backend& backend) -> Call {
+         const Tensor x = uniform(backend, shape, 1), mean(backend, {channels}), variance(backend, {channels});
+         return {[=, &backend] { backend.batch_norm_moments(x, mean, variance); }, {mean, variance}};
+       },
+       pixels},
+      {name("batch_norm_forward_add_relu"), 5 * count, 12 * count,
+       [=](Backend& backend) -> Call {
+         const BatchNormForward pass{
+             uniform(backend, shape, 1), coefficients(backend, channels, 3), uniform(backend, shape, 2), {}, true,
+             Tensor(backend, shape)};
+         return {[=, &backend] { backend.batch_norm_forward(pass); }, {pass.y}};
+       }},
+      {name("batch_norm_backward_reduce"), 5 * count, 16 * count,
+       [=](Backend& backend) -> Call {
+         const BatchNormBackwardReduce pass{
+             uniform(backend, shape, 1), uniform(backend, shape, 2),
+             uniform(backend, shape, 3), coefficients(backend, channels, 4),
+             Tensor(backend, shape),     {Tensor(backend, {channels}), Tensor(backend, {channels})}};
+         return {[=, &backend] { backend.batch_norm_backward_reduce(pass); },
+                 {pass.dz, pass.gradients.weight, pass.gradients.bias}};
+       },
+       pixels},
+      {name("batch_norm_backward_data"), 4 * count, 12 * count,
+       [=](Backend& backend) -> Call {
+         const BatchNormBackwardData pass{uniform(backend, shape, 1),
+                                          uniform(backend, shape, 2),
+                                          coefficients(backend, channels, 3),
+                                          {uniform(backend, {channels}, 7), uniform(backend, {channels}, 8)},
+                                          Tensor(backend, shape)};
+         return {[=, &backend] { backend.batch_norm_backward_data(pass); }, {pass.dx}};
+       }},
+  };
+}
+
+inline std::vector<PrimitiveCase> element_cases(const Shape& shape) {
+  const auto count = static_cast<double>(shape.count());
+  const auto name = [&](const char* primitive) { return concat(primitive, "/", shape.count()); };
+  return {
+      {name("add"), count, 12 * count,
+       [=](Backend& backend) -> Call {
+         const Tensor a = uniform(backend, shape, 1), b = uniform(backend, shape, 2), out(backend, shape);
+         return {[=, &backend] { backend.add(a, b, out); }, {out}};
+       }},
+      {name("relu_forward"), count, 8 * count,
+       [=](Backend& backend) -> Call {
+         const Tensor x = uniform(backend, shape, 1), y(backend, shape);
+         return {[=, &backend] { backend.relu_forward(x, y); }, {y}};
+       }},
+      {name("relu_backward"), count, 12 * count,
+       [=](Backend& backend) -> Call {
+         const Tensor dy = uniform(backend, shape, 1), y = uniform(backend, shape, 2), dx(backend, shape);
+         return {[=, &backend] { backend.relu_backward(dy, y, dx); }, {dx}};
+       }},
+  };
+}
+
+/// The end of the network: pooling, linear layer and loss, on feature maps `shape`.
+inline std::vector<PrimitiveCase> head_cases(const Shape& shape, std::int64_t classes) {
+  const std::int64_t images = shape[0], features = shape[3];
+  const auto count = static_cast<double>(shape.count()), logits = static_cast<double>(images * classes);
+  const auto products = static_cast<double>(images * features * classes);
+  const std::string size = concat("/", images, "x", shape[1], "x", shape[2], "x", features),
+                    linear = concat("/", images, "x", features, "_to", classes);
+  return {
+      {"average_pool_forward" + size, count, 4 * count,
+       [=](Backend& backend) -> Call {
+         const AveragePool pass{uniform(backend, shape, 1), Tensor(backend, {images, 1, 1, features}), shape[1],
+                                shape[2]};
+         return {[=, &backend] { backend.average_pool_forward(pass); }, {pass.y}};
+       },
+       shape[1] * shape[2]},
+      {"average_pool_backward" + size, count, 4 * count,
+       [=](Backend& backend) -> Call {
+         const AveragePool pass{Tensor(backend, shape), uniform(backend, {images, 1, 1, features}, 1), shape[1],
+                                shape[2]};
+         return {[=, &backend] { backend.average_pool_backward(pass); }, {pass.x}};
+       }},
+      {"linear_forward" + linear, 2 * products,
+       4.0 * static_cast<double>(images * features + features * classes) + 4 * logits,
+       [=](Backend& backend) -> Call {
+         const LinearForward pass{uniform(backend, {images, features}, 1), uniform(backend, {classes, features}, 2),
+                                  uniform(backend, {classes}, 3), Tensor(backend, {images, classes})};
+         return {[=, &backend] { backend.linear_forward(pass); }, {pass.y}};
+       },
+       features},
+      {"linear_backward" + linear, 4 * products,
+       8.0 * static_cast<double>(images * features + features * classes) + 4 * logits,
+       [=](Backend& backend) -> Call {
+         const LinearBackward pass{uniform(backend, {images, features}, 1), uniform(backend, {classes, features}, 2),
+                                   uniform(backend, {images, classes}, 3),  Tensor(backend, {images, features}),
+                                   Tensor(backend, {classes, features}),    Tensor(backend, {classes})};
+         return {[=, &backend] { backend.linear_backward(pass); }, {pass.dx, pass.d_weight, pass.d_bias}};
+       },
+       images},
+      {concat("softmax/", images, "x", classes), 4 * logits, 8 * logits,
+       [=](Backend& backend) -> Call {
+         const Tensor in = uniform(backend, {images, classes}, 1), out(backend, {images, classes});
+         return {[=, &backend] { backend.softmax(in, out); }, {out}};
+       }},
+      {concat("softmax_cross_entropy/", images, "x", classes), 6 * logits, 8 * logits,
+       [=](Backend& backend) -> Call {
+         const SoftmaxCrossEntropy pass{.logits = uniform(backend, {images, classes}, 1),
+                                        .labels = labels(backend, images, classes),
+                                        .smoothing = 0.1,
+                                        .loss = Tensor(backend, {1}),
+                                        .d_logits = Tensor(backend, {images, classes})};
+         return {[=, &backend] { backend.softmax_cross_entropy(pass); }, {pass.loss, pass.d_logits}};
+       },
+       images},
+      {concat("accumulate_moments/", images, "x", features), 2.0 * static_cast<double>(images * features * features),
+       4.0 * static_cast<double>(images * features) + 16.0 * static_cast<double>(features * features),
+       [=](Backend& backend) -> Call {
+         const auto zeros = [&](const Shape& of) { return Tensor::zeros(backend, of, DType::float64); };
+         const AccumulateMoments pass{uniform(backend, {images, features}, 1),
+                                      labels(backend, images, classes),
+                                      zeros({features}),
+                                      zeros({features, features}),
+                                      zeros({classes, features}),
+                                      zeros({classes})};
+         return {[=, &backend] { backend.accumulate_moments(pass); },
+                 {pass.sum, pass.products, pass.class_sums, pass.class_counts}};
+       },
+       images},
+  };
+}
+
+/// One step over parameters of these sizes.
+inline PrimitiveCase sgd_case(const std::vector<std::int64_t>& sizes) {
+  double count = 0;
+  for (const std::int64_t size : sizes) count += static_cast<double>(size);
+  return {concat("sgd_step/", sizes.size(), "_tensors_of_", static_cast<std::int64_t>(count)), 6 * count, 20 * count,
+          [=](Backend& backend) -> Call {
+            const auto parameters = std::make_shared<std::vector<SgdStep::Parameter>>();
+            Call call;
+            for (const std::int64_t size : sizes) {
+              parameters->push_back(
+                  {uniform(backend, {size}, 1), uniform(backend, {size}, 2), uniform(backend, {size}, 3), 5e-4});
+              call.outputs.push_back(parameters->back().value);
+              call.outputs.push_back(parameters->back().velocity);
+            }
+            call.run = [=, &backend] { backend.sgd_step({.parameters = *parameters, .learning_rate = 0.1}); };
+            return call;
+          }};
+}
+
+inline PrimitiveCase augment_case(std::int64_t images, std::int64_t size) {
+  const Shape batch{images, size, size, 3};
+  const auto count = static_cast<double>(batch.count());
+  return {concat("augment/", images, "x", size, "x", size, "x3"), 2 * count, 5 * count, [=](Backend& backend) -> Call {
+            std::vector<std::uint8_t> bytes(static_cast<std::size_t>(batch.count()));
+            for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(Random(1).bits(i));
+            std::vector<std::int32_t> draws;
+            for (std::int64_t i = 0; i < images; ++i) {
+              const auto shift = [&](std::int64_t at) {
+                return static_cast<std::int32_t>(Random(2).below(static_cast<std::uint64_t>(at), 5)) - 2;
+              };
+              draws.insert(draws.end(), {static_cast<std::int32_t>(i), shift(2 * i), shift(2 * i + 1),
+                                         static_cast<std::int32_t>(i % 2)});
+            }
+            const Augment pass{Tensor::from_host(backend, batch, bytes), Tensor::from_host(backend, {images, 4}, draws),
+                               uniform(backend, {3}, 1), uniform(backend, {size, size, 3}, 2), Tensor(backend, batch)};
+            return {[=, &backend] { backend.augment(pass); }, {pass.x}};
+          }};
+}
+
+inline std::vector<PrimitiveCase> convolution_cases(const std::vector<ConvolutionSize>& sizes) {
+  std::vector<PrimitiveCase> cases;
+  for (const ConvolutionSize& size : sizes) {
+    for (const bool fused : {false, true}) {
+      cases.push_back(convolution_forward(size, fused));
+      cases.push_back(convolution_backward_data(size, fused));
+      cases.push_back(convolution_backward_weights(size, fused));
+    }
+  }
+  return cases;
+}
+
+/// The shapes of the networks at a batch of so many images: the three stages, the strided convolutions, the
+/// projections and the stem.
+inline std::vector<ConvolutionSize> network_convolutions(std::int64_t batch) {
+  return {{batch, 32, 32, 16, 16, 3, 3, {1, 1, 1}}, {batch, 16, 16, 32, 32, 3, 3, {1, 1, 1}},
+          {batch, 8, 8, 64, 64, 3, 3, {1, 1, 1}},   {batch, 32, 32, 16, 32, 3, 3, {2, 1, 1}},
+          {batch, 16, 16, 32, 64, 3, 3, {2, 1, 1}}, {batch, 32, 32, 16, 32, 1, 1, {2, 0, 0}},
+          {batch, 16, 16, 32, 64, 1, 1, {2, 0, 0}}, {batch, 32, 32, 3, 16, 3, 3, {1, 1, 1}}};
+}
+
+/// Sizes where something ends in the middle: tiles, vectors, blocks, images.
+inline std::vector<ConvolutionSize> odd_convolutions() {
+  return {
+      {3, 9, 8, 17, 5, 3, 3, {1, 1, 1}},    {3, 9, 8, 5, 17, 3, 3, {2, 1, 1}},    {1, 1, 1, 16, 16, 3, 3, {1, 1, 1}},
+      {5, 7, 6, 33, 34, 3, 3, {1, 1, 1}},   {1, 33, 70, 24, 40, 3, 3, {1, 1, 1}}, {2, 11, 13, 16, 48, 3, 3, {1, 0, 0}},
+      {2, 10, 9, 20, 12, 3, 3, {1, 2, 2}},  {7, 4, 4, 64, 64, 3, 3, {1, 1, 1}},   {3, 12, 5, 16, 8, 3, 3, {1, 0, 2}},
+      {2, 6, 150, 16, 16, 3, 3, {1, 1, 1}}, {2, 9, 9, 8, 16, 5, 3, {2, 2, 1}}};
+}
+
+inline std::vector<PrimitiveCase> other_cases(std::int64_t batch) {
+  std::vector<PrimitiveCase> cases;
+  const auto take = [&](std::vector<PrimitiveCase> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(cases));
+  };
+  for (const Shape& shape : {Shape{batch, 32, 32, 16}, Shape{batch, 16, 16, 32}, Shape{batch, 8, 8, 64}}) {
+    take(batch_norm_cases(shape));
+  }
+  take(element_cases({batch, 32, 32, 16}));
+  take(head_cases({batch, 8, 8, 64}, 10));
+  cases.push_back(sgd_case({432, 2304, 2304, 4608, 9216, 9216, 18432, 36864, 36864, 640, 10}));
+  cases.push_back(augment_case(batch, 32));
+  return cases;
+}
+
+/// What the tests run: small batches, the odd sizes too.
+inline std::vector<PrimitiveCase> test_cases() {
+  std::vector<PrimitiveCase> cases = convolution_cases(network_convolutions(2));
+  const auto take = [&](std::vector<PrimitiveCase> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(cases));
+  };
+  take(convolution_cases(odd_convolutions()));
+  take(other_cases(3));
+  take(batch_norm_cases({2, 7, 5, 17}));
+  take(element_cases({3, 5, 7, 3}));
+  take(head_cases({5, 3, 7, 19}, 17));
+  return cases;
+}
+
+/// What the benches run: the networks' shapes at a real batch, and some that stress.
+inline std::vector<PrimitiveCase> bench_cases(std::int64_t batch) {
+  std::vector<PrimitiveCase> cases = convolution_cases(network_convolutions(batch));
+  const auto take = [&](std::vector<PrimitiveCase> more) {
+    std::move(more.begin(), more.end(), std::back_inserter(cases));
+  };
+  take(convolution_cases({{1, 32, 32, 16, 16, 3, 3, {1, 1, 1}},
+                          {batch, 8, 8, 128, 128, 3, 3, {1, 1, 1}},
+                          {batch / 8, 56, 56, 64, 64, 3, 3, {1, 1, 1}},
+                          {batch, 7, 7, 20, 20, 3, 3, {1, 1, 1}}}));
+  take(other_cases(batch));
+  return cases;
+}
+
+}  // namespace stagewise::primitive_cases
