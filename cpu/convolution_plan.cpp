@@ -13,7 +13,7 @@ constexpr std::int64_t kStripPixels = 1024;
 // A sweep's rows of x and dy are to stay in L1, the chunks' filters together in the last-level cache.
 constexpr std::int64_t kSweepBytes = 24 << 10, kPartialBytes = 2 << 20;
 // Tiles of a block: enough for the product's registers and to reuse the filter, few enough for L2.
-constexpr std::int64_t kBlockTiles = 16;
+constexpr std::int64_t kBlockTiles = 24;
 // A tile and channel through both passes of Winograd's transforms, and through memory, in multiply-adds of the product.
 constexpr double kTransformCost = 160;
 
@@ -37,7 +37,7 @@ AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, st
     const auto tiles = static_cast<double>((out_height + 3) / 4 * ((out_width + 3) / 4));
     const auto transformed =
         static_cast<double>(round_up(shape.channels, kernels.lanes) + round_up(shape.out_channels, kernels.lanes));
-    choice.winograd = 1e-9 * tiles * (kWinogradPositions * pairs + kTransformCost * transformed);
+    choice.winograd = 1e-9 * tiles * (kWinogradSide * kWinogradSide * pairs + kTransformCost * transformed);
     const bool fewer = choice.winograd < choice.direct;
     choice.reason = strict ? "strict" : fewer ? "fewer steps" : "fewer steps than Winograd's with its transforms";
     if (fewer && !strict) choice.algorithm = Algorithm::winograd;

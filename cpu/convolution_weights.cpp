@@ -93,14 +93,17 @@ void CpuBackend::convolution_backward_weights(const ConvolutionBackwardWeights& 
   });
 
   // [taps, channels] of all chunks to [channels, taps].
-  constexpr std::int64_t kTapsAtOnce = 32;
+  constexpr std::int64_t kTapsAtOnce = 16;
   pool_.run((plan.taps + kTapsAtOnce - 1) / kTapsAtOnce, [&](std::int64_t item) {
-    for (std::int64_t tap = item * kTapsAtOnce; tap < std::min(plan.taps, (item + 1) * kTapsAtOnce); ++tap) {
-      float* const total = partials.data<float>() + tap * plan.stored_channels;
-      for (std::int64_t chunk = 1; chunk < chunks; ++chunk) {
-        kernels_.add(total, total + chunk * plan.filter_floats, total, plan.stored_channels);
+    const std::int64_t first = item * kTapsAtOnce, last = std::min(plan.taps, first + kTapsAtOnce);
+    float* const total = partials.data<float>() + first * plan.stored_channels;
+    for (std::int64_t chunk = 1; chunk < chunks; ++chunk) {
+      kernels_.add(total, total + chunk * plan.filter_floats, total, (last - first) * plan.stored_channels);
+    }
+    for (std::int64_t k = 0; k < shape.out_channels; ++k) {
+      for (std::int64_t tap = first; tap < last; ++tap) {
+        call.d_weight.data<float>()[k * plan.taps + tap] = total[(tap - first) * plan.stored_channels + k];
       }
-      for (std::int64_t k = 0; k < shape.out_channels; ++k) call.d_weight.data<float>()[k * plan.taps + tap] = total[k];
     }
   });
   for (std::int64_t k = 0; call.d_bias.defined() && k < shape.out_channels; ++k) {

@@ -67,36 +67,43 @@ struct WeightGradientSweep {
   std::ptrdiff_t d_weights_stride;
 };
 
-/// Winograd F(4x4,3x3): positions of a transformed tile, 6x6.
-constexpr int kWinogradPositions = 36;
+/// Winograd F(4x4,3x3). A transformed tile has 6x6 positions; they are worked off row by row, so that what belongs to
+/// six positions stays in L1 between the steps.
+constexpr int kWinogradSide = 6;
 
-/// v = Bt d B for one row of tiles: six staged rows of 4 * tiles + 2 pixels.
-struct WinogradInput {
-  const float* staged;  // readable a vector past the last row's end
-  std::ptrdiff_t staged_row;
+/// Down the columns of one row of tiles: columns = Bt x for six staged rows, or A dy for four rows.
+struct WinogradColumns {
+  const float* rows;  // readable a vector past the last row's end
+  std::ptrdiff_t row;
+  std::int64_t floats;  // of a row
+  float* columns;       // six rows, each writable a vector past its end, out
+  std::ptrdiff_t column_row;
+};
+
+/// Along one row of those, for one row of tiles: v [6][tile][channel] = (Bt x) B, or (A dy) At.
+struct WinogradRow {
+  const float* columns;
   std::int64_t tiles, channels;
-  float* strip;  // scratch: six rows, each writable a vector past its end
-  std::ptrdiff_t strip_row;
-  float* v;  // [36][tile][channel], out; channels rounded up to whole vectors
+  float* v;  // out; writable to whole vectors of channels
   std::ptrdiff_t v_plane, v_tile;
 };
 
-/// m = v u at every position: [tiles, channels] times [channels, vectors * lanes].
+/// half = (v u) A for one row of positions: six products [tiles, channels] times [channels, vectors * lanes], and the
+/// first half of the transform back.
 struct WinogradMultiply {
   const float* v;
   std::ptrdiff_t v_plane, v_tile;
   std::int64_t tiles, channels;
-  const float* u;
-  std::ptrdiff_t u_plane;
+  const float* u;  // [6][channels][vectors * lanes]
   int vectors;
-  float* m;  // [36][tile][vectors * lanes], out
-  std::ptrdiff_t m_plane;
+  float* m;     // scratch: [6][tile][vectors * lanes]
+  float* half;  // [4][tile][vectors * lanes], out
 };
 
-/// y = At m A (+ bias) (+ addend) for one row of tiles and one block of channels.
+/// y = At half (+ bias) (+ addend) for one row of tiles and one block of channels.
 struct WinogradOutput {
-  const float* m;
-  std::ptrdiff_t m_plane;
+  const float* half;  // [6][4][block's tiles][vectors * lanes], at the row's first tile
+  std::ptrdiff_t half_plane;
   std::int64_t tiles;
   int vectors;
   float* y;  // the first tile's first pixel, at the block's first channel
@@ -107,16 +114,7 @@ struct WinogradOutput {
   std::ptrdiff_t addend;  // with has_addend: y + addend is what to add
 };
 
-/// w = A dy At for one row of tiles; all of its 4 x 4 * tiles pixels and whole vectors of channels are readable.
-struct WinogradGradient {
-  const float* dy;
-  std::ptrdiff_t dy_row, dy_pixel;
-  std::int64_t tiles, channels;
-  float* w;  // [36][tile][channel], out
-  std::ptrdiff_t w_plane, w_tile;
-};
-
-/// du += vt w at every position, summed over tiles.
+/// du += vt w for one row of positions, summed over tiles.
 struct WinogradAccumulate {
   const float* v;
   std::ptrdiff_t v_plane, v_tile;
@@ -124,7 +122,7 @@ struct WinogradAccumulate {
   std::ptrdiff_t w_plane, w_tile;
   std::int64_t tiles, channels, blocks;  // blocks of vectors * lanes output channels
   int vectors;
-  float* du;  // [36][channel][output channel], in and out
+  float* du;  // [6][channel][output channel], in and out
   std::ptrdiff_t du_plane, du_channel;
 };
 
@@ -153,10 +151,12 @@ struct Kernels {
   void (*convolution_block)(const ConvolutionBlock&);
   void (*weight_gradient_sweep)(const WeightGradientSweep&);
 
-  void (*winograd_input)(const WinogradInput&);
+  void (*winograd_input_columns)(const WinogradColumns&);
+  void (*winograd_input_row)(const WinogradRow&);
   void (*winograd_multiply)(const WinogradMultiply&);
   void (*winograd_output)(const WinogradOutput&);
-  void (*winograd_gradient)(const WinogradGradient&);
+  void (*winograd_gradient_columns)(const WinogradColumns&);
+  void (*winograd_gradient_row)(const WinogradRow&);
   void (*winograd_accumulate)(const WinogradAccumulate&);
   /// u = G g Gt for `count` filters, a multiple of the lanes, that lie side by side: g [9][count], u [36][count].
   void (*winograd_filter)(const float* g, std::ptrdiff_t g_tap, float* u, std::ptrdiff_t u_plane, std::int64_t count);

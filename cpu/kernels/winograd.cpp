@@ -5,8 +5,12 @@
 // The gradient of the filter is the transposed map: dg = Gt [sum over tiles of (Bt d B) . (A dy At)] G. The gradient of
 // the input is a forward convolution with the filter turned and transposed.
 //
-// Layout: v [36][tile][channel], u [36][channel][block of output channels], m [36][tile][block]; vectors run along the
-// channels everywhere, so the transforms shuffle nothing. Lanes past the last channel hold rubbish that nobody reads.
+// The transforms are one-dimensional twice: down the columns for a whole row of tiles, so that columns which neighbours
+// share are done once, then along the rows. Everything after that is done for one of the six rows of positions at a
+// time, whose v, u and m fit L1 together.
+//
+// Layout: v [6][tile][channel], u [6][6][channel][block of output channels], m [6][tile][block]; vectors run along the
+// channels everywhere, so nothing is shuffled. Lanes past the last channel hold rubbish that nobody reads.
 // Cost: (36 / 16) * 2 FLOPs an output and channel pair, and about 220 additions a tile and vector for the transforms.
 // Deterministic. Error: about 4e-6 of the largest value, ten times the direct kernel's.
 #include "cpu/kernels/all_kernels.h"
@@ -96,12 +100,25 @@ inline void multiply_tiles(const float* v, std::ptrdiff_t v_tile, const float* u
   }
 }
 
+/// m A for tiles [6][tile][lanes] to [4][tile][lanes].
+void halve(const float* m, std::int64_t floats, float* half) {
+  for (std::int64_t at = 0; at < floats; at += kLanes) {
+    Floats in[6], out[4];
+#pragma GCC unroll 6
+    for (int column = 0; column < 6; ++column) in[column] = load(m + column * floats + at);
+    output_transform(in, out);
+#pragma GCC unroll 4
+    for (int column = 0; column < 4; ++column) store(half + column * floats + at, out[column]);
+  }
+}
+
 template <int Most, int Vectors>
 void multiply(const WinogradMultiply& job) {
-  for (int position = 0; position < kWinogradPositions; ++position) {
-    const float* u = job.u + position * job.u_plane;
+  const std::int64_t floats = job.tiles * Vectors * kLanes;
+  for (int position = 0; position < kWinogradSide; ++position) {
+    const float* u = job.u + position * job.channels * Vectors * kLanes;
     const float* v = job.v + position * job.v_plane;
-    float* m = job.m + position * job.m_plane;
+    float* m = job.m + position * floats;
     const auto run = [&]<int Tiles>() {
       multiply_tiles<Tiles, Vectors>(v, job.v_tile, u, job.channels, m);
       v += Tiles * job.v_tile;
@@ -113,6 +130,7 @@ void multiply(const WinogradMultiply& job) {
     if (left >= 2) run.template operator()<2>(), left -= 2;
     if (left >= 1) run.template operator()<1>();
   }
+  halve(job.m, floats, job.half);
 }
 
 /// du[channel][k] += sum over tiles of v[tile][channel] * w[tile][k], for `Channels` channels and one position.
@@ -146,7 +164,7 @@ inline void accumulate_channels(const WinogradAccumulate& job, const float* v, c
 
 template <int Most, int Vectors>
 void accumulate(const WinogradAccumulate& job) {
-  for (int position = 0; position < kWinogradPositions; ++position) {
+  for (int position = 0; position < kWinogradSide; ++position) {
     const float* v = job.v + position * job.v_plane;
     for (std::int64_t block = 0; block < job.blocks; ++block) {
       const float* w = job.w + position * job.w_plane + block * Vectors * kLanes;
@@ -165,22 +183,15 @@ void accumulate(const WinogradAccumulate& job) {
 
 /// y[row][column] of one tile and vector of channels, bias and addend included.
 template <bool Whole>
-inline void finish_tile(const WinogradOutput& job, const float* m, std::int64_t tile, int part, int lanes) {
-  Floats half[6][4];
-#pragma GCC unroll 6
-  for (int row = 0; row < 6; ++row) {
-    Floats in[6];
-#pragma GCC unroll 6
-    for (int column = 0; column < 6; ++column) in[column] = load(m + (row * 6 + column) * job.m_plane);
-    output_transform(in, half[row]);
-  }
+inline void finish_tile(const WinogradOutput& job, std::int64_t tile, int part, int lanes) {
+  const float* half = job.half + (tile * job.vectors + part) * kLanes;
   const Floats bias = job.bias ? load_first(job.bias + part * kLanes, lanes) : Floats{};
 #pragma GCC unroll 4
   for (int column = 0; column < 4; ++column) {
     if (!Whole && tile * 4 + column >= job.columns) break;
-    const Floats in[6] = {half[0][column], half[1][column], half[2][column],
-                          half[3][column], half[4][column], half[5][column]};
-    Floats out[4];
+    Floats in[6], out[4];
+#pragma GCC unroll 6
+    for (int row = 0; row < 6; ++row) in[row] = load(half + (row * 4 + column) * job.half_plane);
     output_transform(in, out);
 #pragma GCC unroll 4
     for (int row = 0; row < 4; ++row) {
@@ -193,34 +204,41 @@ inline void finish_tile(const WinogradOutput& job, const float* m, std::int64_t 
   }
 }
 
-}  // namespace
-
-void winograd_input(const WinogradInput& job) {
-  // Bt down the columns for the whole strip, so that columns shared by neighbouring tiles are transformed once.
-  const std::int64_t row_floats = (job.tiles * 4 + 2) * job.channels;
-  for (std::int64_t at = 0; at < row_floats; at += kLanes) {
-    Floats in[6], out[6];
+/// One-dimensional transforms of `In` vectors to six: down the columns, and along a row.
+template <int In, void (*Transform)(const Floats (&)[In], Floats (&)[6])>
+void transform_columns(const WinogradColumns& job) {
+  for (std::int64_t at = 0; at < job.floats; at += kLanes) {
+    Floats in[In], out[6];
 #pragma GCC unroll 6
-    for (int row = 0; row < 6; ++row) in[row] = load(job.staged + row * job.staged_row + at);
-    input_transform(in, out);
+    for (int row = 0; row < In; ++row) in[row] = load(job.rows + row * job.row + at);
+    Transform(in, out);
 #pragma GCC unroll 6
-    for (int row = 0; row < 6; ++row) store(job.strip + row * job.strip_row + at, out[row]);
+    for (int row = 0; row < 6; ++row) store(job.columns + row * job.column_row + at, out[row]);
   }
-  for (int row = 0; row < 6; ++row) {
-    for (std::int64_t tile = 0; tile < job.tiles; ++tile) {
-      const float* from = job.strip + row * job.strip_row + tile * 4 * job.channels;
-      float* to = job.v + row * 6 * job.v_plane + tile * job.v_tile;
-      for (std::int64_t channel = 0; channel < job.channels; channel += kLanes) {
-        Floats in[6], out[6];
+}
+
+template <int In, void (*Transform)(const Floats (&)[In], Floats (&)[6])>
+void transform_row(const WinogradRow& job) {
+  for (std::int64_t tile = 0; tile < job.tiles; ++tile) {
+    const float* from = job.columns + tile * 4 * job.channels;
+    float* to = job.v + tile * job.v_tile;
+    for (std::int64_t channel = 0; channel < job.channels; channel += kLanes) {
+      Floats in[In], out[6];
 #pragma GCC unroll 6
-        for (int column = 0; column < 6; ++column) in[column] = load(from + column * job.channels + channel);
-        input_transform(in, out);
+      for (int column = 0; column < In; ++column) in[column] = load(from + column * job.channels + channel);
+      Transform(in, out);
 #pragma GCC unroll 6
-        for (int column = 0; column < 6; ++column) store(to + column * job.v_plane + channel, out[column]);
-      }
+      for (int column = 0; column < 6; ++column) store(to + column * job.v_plane + channel, out[column]);
     }
   }
 }
+
+}  // namespace
+
+void winograd_input_columns(const WinogradColumns& job) { transform_columns<6, input_transform>(job); }
+void winograd_input_row(const WinogradRow& job) { transform_row<6, input_transform>(job); }
+void winograd_gradient_columns(const WinogradColumns& job) { transform_columns<4, gradient_transform>(job); }
+void winograd_gradient_row(const WinogradRow& job) { transform_row<4, gradient_transform>(job); }
 
 void winograd_multiply(const WinogradMultiply& job) {
   if constexpr (kManyRegisters) {
@@ -235,36 +253,10 @@ void winograd_output(const WinogradOutput& job) {
     for (int part = 0; part < job.vectors; ++part) {
       const std::int64_t left = job.channels - part * kLanes;
       if (left <= 0) break;
-      const float* m = job.m + (tile * job.vectors + part) * kLanes;
       if (job.rows >= 4 && (tile + 1) * 4 <= job.columns && left >= kLanes) {
-        finish_tile<true>(job, m, tile, part, kLanes);
+        finish_tile<true>(job, tile, part, kLanes);
       } else {
-        finish_tile<false>(job, m, tile, part, static_cast<int>(smaller(left, kLanes)));
-      }
-    }
-  }
-}
-
-void winograd_gradient(const WinogradGradient& job) {
-  for (std::int64_t tile = 0; tile < job.tiles; ++tile) {
-    for (std::int64_t channel = 0; channel < job.channels; channel += kLanes) {
-      const float* from = job.dy + tile * 4 * job.dy_pixel + channel;
-      float* to = job.w + tile * job.w_tile + channel;
-      Floats half[4][6];
-#pragma GCC unroll 4
-      for (int row = 0; row < 4; ++row) {
-        Floats in[4];
-#pragma GCC unroll 4
-        for (int column = 0; column < 4; ++column) in[column] = load(from + row * job.dy_row + column * job.dy_pixel);
-        gradient_transform(in, half[row]);
-      }
-#pragma GCC unroll 6
-      for (int column = 0; column < 6; ++column) {
-        const Floats in[4] = {half[0][column], half[1][column], half[2][column], half[3][column]};
-        Floats out[6];
-        gradient_transform(in, out);
-#pragma GCC unroll 6
-        for (int row = 0; row < 6; ++row) store(to + (row * 6 + column) * job.w_plane, out[row]);
+        finish_tile<false>(job, tile, part, static_cast<int>(smaller(left, kLanes)));
       }
     }
   }
