@@ -58,6 +58,18 @@ class TileReader {
 
   std::int64_t staged_row() const { return staged_row_; }
 
+  /// Part `part` of `parts` of the image rows that lie under `count` rows of tiles and not under the ones before.
+  Prefetch prefetch(std::int64_t row, std::int64_t count, std::int64_t part, std::int64_t parts) const {
+    const std::int64_t image_floats = stage_.height * stage_.width * stage_.channels;
+    const auto at = [&](std::int64_t tile_row) {
+      const std::int64_t first =
+          tile_row % rows_.tile_rows * 4 + (tile_row % rows_.tile_rows == 0 ? 0 : 2 - stage_.top);
+      return tile_row / rows_.tile_rows * image_floats + first * stage_.width * stage_.channels;
+    };
+    const std::int64_t begin = at(row), floats = (at(row + count) - begin + parts - 1) / parts;
+    return {images_ + begin + part * floats, floats};
+  }
+
   /// The six rows under tile row `row` of all images'.
   const float* read(std::int64_t row) {
     const std::int64_t image = row / rows_.tile_rows, first = row % rows_.tile_rows * 4;
@@ -120,12 +132,25 @@ void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const Convolutio
       for (std::int64_t row = 0; row < count; ++row) {
         input.transform(kernels_.winograd_input_columns, row, reader.read(first + row), reader.staged_row());
       }
+      const std::int64_t output_floats =
+          output_offset(first + count - 1) + output_rows(first + count - 1) * output_row - output_offset(first);
       for (std::int64_t side = 0; side < kSide; ++side) {
         input.row(kernels_.winograd_input_row, count, side);
         for (std::int64_t block = 0; block < plan.blocks; ++block) {
-          kernels_.winograd_multiply({input.v, input.plane, input.tile, tiles, plan.in_channels,
-                                      u.data<float>() + block * u_block + side * kSide * u_plane, plan.vectors,
-                                      products, halves + block * half_block + side * 4 * tiles * block_channels});
+          const std::int64_t part = side * plan.blocks + block, parts = kSide * plan.blocks;
+          const std::int64_t floats = (output_floats + parts - 1) / parts;
+          kernels_.winograd_multiply(
+              {input.v,
+               input.plane,
+               input.tile,
+               tiles,
+               plan.in_channels,
+               u.data<float>() + block * u_block + side * kSide * u_plane,
+               plan.vectors,
+               products,
+               halves + block * half_block + side * 4 * tiles * block_channels,
+               reader.prefetch(first + count, std::min(rows.block_rows, total_rows - first - count), part, parts),
+               {run.output + output_offset(first) + part * floats, floats}});
         }
       }
       for (std::int64_t row = 0; row < count; ++row) {
@@ -177,10 +202,11 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
     for (std::int64_t side = 0; side < kSide; ++side) {
       input.row(kernels_.winograd_input_row, count, side);
       gradient.row(kernels_.winograd_gradient_row, count, side);
-      kernels_.winograd_accumulate({input.v, input.plane, input.tile, gradient.v, gradient.plane, gradient.tile,
-                                    count * rows.tile_columns, shape.channels, plan.blocks,
-                                    static_cast<int>(plan.vectors), du + side * kSide * du_plane, du_plane,
-                                    plan.stored_channels});
+      kernels_.winograd_accumulate(
+          {input.v, input.plane, input.tile, gradient.v, gradient.plane, gradient.tile, count * rows.tile_columns,
+           shape.channels, plan.blocks, static_cast<int>(plan.vectors), du + side * kSide * du_plane, du_plane,
+           plan.stored_channels,
+           reader.prefetch(first + count, std::min(rows.block_rows, end - first - count), side, kSide)});
     }
   }
   const std::int64_t floats = shape.channels * plan.stored_channels;

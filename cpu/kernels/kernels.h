@@ -88,6 +88,12 @@ struct WinogradRow {
   std::ptrdiff_t v_plane, v_tile;
 };
 
+/// Memory that will be needed soon, fetched bit by bit while something else computes.
+struct Prefetch {
+  const float* from = nullptr;
+  std::int64_t floats = 0;
+};
+
 /// half = (v u) A for one row of positions: six products [tiles, channels] times [channels, vectors * lanes], and the
 /// first half of the transform back.
 struct WinogradMultiply {
@@ -98,6 +104,7 @@ struct WinogradMultiply {
   int vectors;
   float* m;     // scratch: [6][tile][vectors * lanes]
   float* half;  // [4][tile][vectors * lanes], out
+  Prefetch input, output;
 };
 
 /// y = At half (+ bias) (+ addend) for one row of tiles and one block of channels.
@@ -124,6 +131,7 @@ struct WinogradAccumulate {
   int vectors;
   float* du;  // [6][channel][output channel], in and out
   std::ptrdiff_t du_plane, du_channel;
+  Prefetch input;
 };
 
 /// Where a gradient passes through a ReLU.

@@ -73,6 +73,24 @@ inline void filter_gradient_transform(const Floats (&u)[6], Floats (&g)[3]) {
   g[2] = (1.0f / 6.0f) * (sum2 - sum1) + u[5];
 }
 
+/// Hands out a run of memory to the prefetcher in equal parts.
+class PrefetchSteps {
+ public:
+  PrefetchSteps(const Prefetch& run, std::int64_t steps)
+      : at_(reinterpret_cast<const char*>(run.from)),
+        end_(at_ + run.floats * 4),
+        step_((run.floats * 4 / steps + 64) / 64 * 64) {}
+  void next() {
+    const char* const until = end_ - at_ < step_ ? end_ : at_ + step_;
+    for (; at_ < until; at_ += 64) __builtin_prefetch(at_);
+  }
+
+ private:
+  const char* at_;
+  const char* end_;
+  std::ptrdiff_t step_;
+};
+
 /// m[tile] = v[tile] u for `Tiles` tiles and one position.
 template <int Tiles, int Vectors>
 inline void multiply_tiles(const float* v, std::ptrdiff_t v_tile, const float* u, std::int64_t channels, float* m) {
@@ -115,11 +133,14 @@ void halve(const float* m, std::int64_t floats, float* half) {
 template <int Most, int Vectors>
 void multiply(const WinogradMultiply& job) {
   const std::int64_t floats = job.tiles * Vectors * kLanes;
+  const std::int64_t steps = kWinogradSide * ((job.tiles + Most - 1) / Most);
+  PrefetchSteps input(job.input, steps), output(job.output, steps);
   for (int position = 0; position < kWinogradSide; ++position) {
     const float* u = job.u + position * job.channels * Vectors * kLanes;
     const float* v = job.v + position * job.v_plane;
     float* m = job.m + position * floats;
     const auto run = [&]<int Tiles>() {
+      input.next(), output.next();
       multiply_tiles<Tiles, Vectors>(v, job.v_tile, u, job.channels, m);
       v += Tiles * job.v_tile;
       m += Tiles * Vectors * kLanes;
@@ -164,6 +185,7 @@ inline void accumulate_channels(const WinogradAccumulate& job, const float* v, c
 
 template <int Most, int Vectors>
 void accumulate(const WinogradAccumulate& job) {
+  PrefetchSteps input(job.input, kWinogradSide * job.blocks * ((job.channels + Most - 1) / Most));
   for (int position = 0; position < kWinogradSide; ++position) {
     const float* v = job.v + position * job.v_plane;
     for (std::int64_t block = 0; block < job.blocks; ++block) {
@@ -171,6 +193,7 @@ void accumulate(const WinogradAccumulate& job) {
       float* du = job.du + position * job.du_plane + block * Vectors * kLanes;
       std::int64_t channel = 0;
       const auto run = [&]<int Channels>() {
+        input.next();
         accumulate_channels<Channels, Vectors>(job, v + channel, w, du + channel * job.du_channel);
         channel += Channels;
       };
