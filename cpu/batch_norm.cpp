@@ -29,7 +29,7 @@ const float* offset(const Tensor& tensor, std::int64_t floats) {
 void CpuBackend::batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) {
   const PixelRuns runs(x);
   PartialMoments moments(runs.items, runs.channels);
-  pool_.run(runs.items, [&](std::int64_t item) {
+  pool_.sweep(runs.items, [&](std::int64_t item) {
     moments.add(kernels_, item, x.data<float>() + runs.first(item) * runs.channels, runs.size(item));
   });
   moments.combine(mean.data<float>(), variance.data<float>());
@@ -54,7 +54,7 @@ void CpuBackend::batch_norm_prepare(const BatchNormPrepare& call) {
 void CpuBackend::batch_norm_forward(const BatchNormForward& call) {
   const PixelRuns runs(call.x);
   const ChannelCoefficients coefficients = pointers(call.coefficients), of_addend = pointers(call.addend_coefficients);
-  pool_.run(runs.items, [&](std::int64_t item) {
+  pool_.sweep(runs.items, [&](std::int64_t item) {
     const std::int64_t at = runs.first(item) * runs.channels;
     kernels_.batch_norm_forward(offset(call.x, at), coefficients, offset(call.addend, at),
                                 call.addend_coefficients.defined() ? &of_addend : nullptr, call.relu,
@@ -66,7 +66,7 @@ void CpuBackend::batch_norm_backward_reduce(const BatchNormBackwardReduce& call)
   const PixelRuns runs(call.dy);
   PartialSums sums(runs.items, runs.channels);
   const ChannelCoefficients coefficients = pointers(call.coefficients);
-  pool_.run(runs.items, [&](std::int64_t item) {
+  pool_.sweep(runs.items, [&](std::int64_t item) {
     const std::int64_t at = runs.first(item) * runs.channels;
     const bool masked = call.y.defined();
     kernels_.batch_norm_reduce({offset(call.dy, at), offset(call.y, at), offset(call.x, at), coefficients,
@@ -80,7 +80,7 @@ void CpuBackend::batch_norm_backward_reduce(const BatchNormBackwardReduce& call)
 void CpuBackend::batch_norm_backward_data(const BatchNormBackwardData& call) {
   const PixelRuns runs(call.dz);
   const BatchNormBackwardFactors factors(call.coefficients, call.gradients, runs.pixels);
-  pool_.run(runs.items, [&](std::int64_t item) {
+  pool_.sweep(runs.items, [&](std::int64_t item) {
     const std::int64_t at = runs.first(item) * runs.channels;
     kernels_.batch_norm_backward(offset(call.dz, at), offset(call.x, at), call.coefficients.mean.data<float>(),
                                  factors.a.data(), factors.b.data(), factors.c.data(), call.dx.data<float>() + at,

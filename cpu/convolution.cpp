@@ -78,7 +78,7 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
                                  const float* packed) {
   const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels_.lanes;
   const std::int64_t input_row = plan.padded_width * plan.in_channels, output_row = plan.out_width * plan.out_channels;
-  pool_.run(shape.images * plan.strips, [&](std::int64_t item) {
+  pool_.sweep(shape.images * plan.strips, [&](std::int64_t item) {
     const std::int64_t image = item / plan.strips, first_row = item % plan.strips * plan.strip_rows;
     const std::int64_t last_row = std::min(first_row + plan.strip_rows, plan.grid_rows());
     float* const image_output = run.output + image * plan.out_height * output_row;

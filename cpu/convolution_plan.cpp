@@ -11,7 +11,7 @@ constexpr std::int64_t kGroupPixels = 64;
 // Output pixels of a work item: a CIFAR image; larger images are cut, so that one image feeds many threads.
 constexpr std::int64_t kStripPixels = 1024;
 // A sweep's rows of x and dy are to stay in L1, the chunks' filters together in the last-level cache.
-constexpr std::int64_t kSweepBytes = 24 << 10, kPartialBytes = 2 << 20;
+constexpr std::int64_t kSweepBytes = 24 << 10, kPartialBytes = 1 << 20;
 // Tiles of a block: enough for the product's registers and to reuse the filter, few enough for L2.
 constexpr std::int64_t kBlockTiles = 24;
 // A tile and channel through both passes of Winograd's transforms, and through memory, in multiply-adds of the product.
@@ -112,7 +112,7 @@ std::int64_t WeightsPlan::units(std::int64_t images) const {
 }
 
 std::int64_t WeightsPlan::chunks(std::int64_t images) const {
-  return std::min(units(images), std::clamp<std::int64_t>(kPartialBytes / (4 * filter_floats), 8, 64));
+  return std::min(units(images), std::clamp<std::int64_t>(kPartialBytes / (4 * filter_floats), 16, 64));
 }
 
 ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {

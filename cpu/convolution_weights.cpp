@@ -81,7 +81,7 @@ void CpuBackend::convolution_backward_weights(const ConvolutionBackwardWeights& 
                        .factors = &factors};
   const Tensor partials(*this, {chunks, plan.filter_floats});
   PartialSums bias_sums(call.d_bias.defined() ? chunks : 0, shape.out_channels);
-  pool_.run(chunks, [&](std::int64_t chunk) {
+  pool_.sweep(chunks, [&](std::int64_t chunk) {
     const std::int64_t begin = chunk * units / chunks, end = (chunk + 1) * units / chunks;
     float* const filter = partials.data<float>() + chunk * plan.filter_floats;
     double* const bias = call.d_bias.defined() ? bias_sums.first(chunk) : nullptr;

@@ -78,7 +78,7 @@ float* scratch_floats(int slot, std::int64_t count) {
     std::int64_t size = 0;
     ~Buffer() { ::operator delete (data, std::align_val_t{64}); }
   };
-  thread_local std::array<Buffer, 8> buffers;
+  thread_local std::array<Buffer, 10> buffers;
   Buffer& buffer = buffers.at(static_cast<std::size_t>(slot));
   if (buffer.size < count) {
     ::operator delete (buffer.data, std::align_val_t{64});

@@ -31,12 +31,22 @@ class ThreadPool {
         items, [](const void* erased, std::int64_t item) { (*static_cast<const Body*>(erased))(item); }, &body);
   }
 
+  /// The same, but every other call hands out the items from the last to the first: a loop over a batch then begins
+  /// with what the loop before it touched last, which is still in the cache.
+  template <class Body>
+  void sweep(std::int64_t items, const Body& body) {
+    const bool backwards = backwards_;
+    backwards_ = !backwards_;
+    run(items, [&](std::int64_t item) { body(backwards ? items - 1 - item : item); });
+  }
+
  private:
   using Function = void (*)(const void* body, std::int64_t item);
   void run_erased(std::int64_t items, Function function, const void* body);
   void work() noexcept;
   void serve();
 
+  bool backwards_ = false;
   std::mutex callers_;
   Function function_ = nullptr;
   const void* body_ = nullptr;
@@ -52,7 +62,7 @@ class ThreadPool {
 };
 
 /// Scratch memory of the calling thread: at least `count` floats, aligned to 64 bytes, kept between calls. Buffers of
-/// different `slot`s (0..7) don't overlap.
+/// different `slot`s (0..9) don't overlap.
 float* scratch_floats(int slot, std::int64_t count);
 
 }  // namespace stagewise::cpu

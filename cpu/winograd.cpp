@@ -15,27 +15,49 @@ std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
 }
 
 // A thread's scratch buffers.
-enum Slot { kStaged, kInputColumns, kInput, kProducts, kHalves, kGradientColumns, kGradient, kFilter };
+enum Slot { kStaged, kZeros, kInputColumns, kInput, kProducts, kHalves, kGradientColumns, kGradient, kFilter };
+
+/// An image's rows under the tiles, with zeros above and below.
+struct PaddedRows {
+  const float* image;
+  std::int64_t height, row;  // of the image: rows, and floats in one
+  const float* zeros;
+  const float* operator[](std::int64_t y) const { return y < 0 || y >= height ? zeros : image + y * row; }
+};
+
+const float* zero_floats(std::int64_t floats) {
+  float* const data = scratch_floats(kZeros, floats);
+  std::fill_n(data, floats, 0.0f);
+  return data;
+}
 
 /// Rows of tiles transformed down their columns; `row` then makes one row of positions of all of them.
 struct Columns {
-  std::int64_t channels, tile_columns, width, columns_row;
+  std::int64_t channels, tile_columns, padded_floats, columns_row;
   float* data;
   std::int64_t tile, plane;  // of v
   float* v;
 
-  Columns(Slot columns, Slot row, const TileRows& rows, std::int64_t width_, std::int64_t channels_, int lanes)
+  Columns(Slot columns, Slot row, const TileRows& rows, std::int64_t width, std::int64_t channels_, int lanes)
       : channels(channels_),
         tile_columns(rows.tile_columns),
-        width(width_),
-        columns_row(round_up(width * channels, lanes) + lanes),
+        padded_floats(width * channels),
+        columns_row(round_up(padded_floats, lanes) + lanes),
         data(scratch_floats(columns, rows.block_rows * kSide * columns_row)),
         tile(round_up(channels, lanes)),
         plane(rows.block_tiles() * tile + kPlanePadding),
         v(scratch_floats(row, kSide * plane)) {}
 
-  void transform(void (*kernel)(const WinogradColumns&), std::int64_t tile_row, const float* rows, std::int64_t row) {
-    kernel({rows, row, width * channels, data + tile_row * kSide * columns_row, columns_row});
+  /// From image rows `first` on, whose first pixel is pixel `left` of the columns.
+  void transform(void (*kernel)(const WinogradColumns&), std::int64_t tile_row, const PaddedRows& rows,
+                 std::int64_t first, std::int64_t left) {
+    const std::int64_t before = left * channels;
+    kernel({{rows[first], rows[first + 1], rows[first + 2], rows[first + 3], rows[first + 4], rows[first + 5]},
+            std::min(rows.row, padded_floats - before),
+            before,
+            padded_floats,
+            data + tile_row * kSide * columns_row,
+            columns_row});
   }
   void row(void (*kernel)(const WinogradRow&), std::int64_t tile_rows, std::int64_t position_row) {
     for (std::int64_t tile_row = 0; tile_row < tile_rows; ++tile_row) {
@@ -45,55 +67,57 @@ struct Columns {
   }
 };
 
-/// Stages the image rows under one row of tiles after the other; those that neighbours share only once.
+/// Reads the image rows under one row of tiles after the other. Where they must be normalised, that is done once for
+/// each row, in a buffer.
 class TileReader {
  public:
-  TileReader(const Kernels& kernels, const TileRows& rows, const StageRows& stage, const float* images)
+  TileReader(const Kernels& kernels, const TileRows& rows, const float* images, std::int64_t height, std::int64_t width,
+             std::int64_t channels, std::int64_t top, const ChannelCoefficients* normalise, const float* zeros)
       : kernels_(kernels),
         rows_(rows),
-        stage_(stage),
         images_(images),
-        staged_row_(stage.padded_width * stage.channels),
-        staged_(scratch_floats(kStaged, (rows.item_rows * 4 + 2) * staged_row_ + kernels.lanes)) {}
+        height_(height),
+        width_(width),
+        channels_(channels),
+        top_(top),
+        normalise_(normalise),
+        zeros_(zeros),
+        staged_(normalise != nullptr ? scratch_floats(kStaged, height * width * channels) : nullptr) {}
 
-  std::int64_t staged_row() const { return staged_row_; }
+  void read(std::int64_t row, Columns& columns, std::int64_t tile_row, std::int64_t left) {
+    const std::int64_t image = row / rows_.tile_rows, first = row % rows_.tile_rows * 4 - top_;
+    const std::int64_t floats = width_ * channels_;
+    const float* from = images_ + image * height_ * floats;
+    if (normalise_ != nullptr) {
+      if (image != image_) image_ = image, staged_rows_ = std::max<std::int64_t>(first, 0);
+      const std::int64_t until = std::min(first + kSide, height_);
+      kernels_.stage_rows({from, height_, width_, channels_, staged_rows_, until - staged_rows_, 0, 0, width_,
+                           normalise_, staged_ + staged_rows_ * floats});
+      staged_rows_ = std::max(staged_rows_, until);
+      from = staged_;
+    }
+    columns.transform(kernels_.winograd_input_columns, tile_row, {from, height_, floats, zeros_}, first, left);
+  }
 
   /// Part `part` of `parts` of the image rows that lie under `count` rows of tiles and not under the ones before.
   Prefetch prefetch(std::int64_t row, std::int64_t count, std::int64_t part, std::int64_t parts) const {
-    const std::int64_t image_floats = stage_.height * stage_.width * stage_.channels;
     const auto at = [&](std::int64_t tile_row) {
-      const std::int64_t first =
-          tile_row % rows_.tile_rows * 4 + (tile_row % rows_.tile_rows == 0 ? 0 : 2 - stage_.top);
-      return tile_row / rows_.tile_rows * image_floats + first * stage_.width * stage_.channels;
+      const std::int64_t first = tile_row % rows_.tile_rows == 0 ? 0 : tile_row % rows_.tile_rows * 4 + 2 - top_;
+      return (tile_row / rows_.tile_rows * height_ + first) * width_ * channels_;
     };
     const std::int64_t begin = at(row), floats = (at(row + count) - begin + parts - 1) / parts;
     return {images_ + begin + part * floats, floats};
   }
 
-  /// The six rows under tile row `row` of all images'.
-  const float* read(std::int64_t row) {
-    const std::int64_t image = row / rows_.tile_rows, first = row % rows_.tile_rows * 4;
-    if (first != next_row_ || used_ + 4 > rows_.item_rows * 4 + 2) used_ = 0;
-    const std::int64_t kept = used_ == 0 ? 0 : 2;
-    stage_.image = images_ + image * stage_.height * stage_.width * stage_.channels;
-    stage_.first_row = first + kept;
-    stage_.rows = 6 - kept;
-    stage_.staged = staged_ + used_ * staged_row_;
-    kernels_.stage_rows(stage_);
-    used_ += stage_.rows;
-    next_row_ = first + 4 < rows_.tile_rows * 4 ? first + 4 : -1;
-    return staged_ + (used_ - 6) * staged_row_;
-  }
-
  private:
   const Kernels& kernels_;
   const TileRows& rows_;
-  StageRows stage_;
   const float* images_;
-  std::int64_t staged_row_;
-  float* staged_;
-  std::int64_t used_ = 0;       // staged rows
-  std::int64_t next_row_ = -1;  // of the image: where a tile row must begin to go on
+  std::int64_t height_, width_, channels_, top_;
+  const ChannelCoefficients* normalise_;
+  const float* zeros_;
+  float* staged_;  // the image that was read last, normalised
+  std::int64_t image_ = -1, staged_rows_ = 0;
 };
 
 }  // namespace
@@ -117,11 +141,9 @@ void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const Convolutio
   const auto output_rows = [&](std::int64_t row) {
     return std::min<std::int64_t>(4, plan.out_height - row % rows.tile_rows * 4);
   };
-  pool_.run(plan.items(shape.images), [&](std::int64_t item) {
-    TileReader reader(kernels_, rows,
-                      {nullptr, plan.in_height, plan.in_width, plan.in_channels, 0, 0, plan.top, plan.left,
-                       plan.padded_width, run.normalise, nullptr},
-                      run.input);
+  pool_.sweep(plan.items(shape.images), [&](std::int64_t item) {
+    TileReader reader(kernels_, rows, run.input, plan.in_height, plan.in_width, plan.in_channels, plan.top,
+                      run.normalise, zero_floats(plan.in_width * plan.in_channels));
     Columns input(kInputColumns, kInput, rows, plan.padded_width, plan.in_channels, kernels_.lanes);
     const std::int64_t half_plane = rows.block_tiles() * block_channels, half_block = kSide * 4 * half_plane;
     float* const products = scratch_floats(kProducts, kSide * half_plane);
@@ -130,7 +152,7 @@ void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const Convolutio
     for (std::int64_t first = item * rows.item_rows; first < last; first += rows.block_rows) {
       const std::int64_t count = std::min(rows.block_rows, last - first), tiles = count * rows.tile_columns;
       for (std::int64_t row = 0; row < count; ++row) {
-        input.transform(kernels_.winograd_input_columns, row, reader.read(first + row), reader.staged_row());
+        reader.read(first + row, input, row, plan.left);
       }
       const std::int64_t output_floats =
           output_offset(first + count - 1) + output_rows(first + count - 1) * output_row - output_offset(first);
@@ -149,7 +171,7 @@ void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const Convolutio
                plan.vectors,
                products,
                halves + block * half_block + side * 4 * tiles * block_channels,
-               reader.prefetch(first + count, std::min(rows.block_rows, total_rows - first - count), part, parts),
+               reader.prefetch(first + count, std::min(rows.block_rows, last - first - count), part, parts),
                {run.output + output_offset(first) + part * floats, floats}});
         }
       }
@@ -175,29 +197,23 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
   const ConvolutionShape& shape = run.shape;
   const TileRows& rows = plan.tiles;
   const std::int64_t channels = shape.out_channels, width = rows.tile_columns * 4;
-  TileReader reader(kernels_, rows,
-                    {nullptr, shape.height, shape.width, shape.channels, 0, 0, shape.options.padding_before,
-                     shape.options.padding_before, width + 2, run.normalise, nullptr},
-                    run.x);
+  const std::int64_t padding = shape.options.padding_before, dy_row = shape.out_width * channels;
+  const float* const zeros = zero_floats(std::max(dy_row, shape.width * shape.channels));
+  TileReader reader(kernels_, rows, run.x, shape.height, shape.width, shape.channels, padding, run.normalise, zeros);
   Columns input(kInputColumns, kInput, rows, width + 2, shape.channels, kernels_.lanes);
   Columns gradient(kGradientColumns, kGradient, rows, width, channels, kernels_.lanes);
   const std::int64_t du_plane = shape.channels * plan.stored_channels + kPlanePadding;
   float* const du = scratch_floats(kFilter, kSide * kSide * du_plane);
-  float* const padded = scratch_floats(kHalves, 4 * width * channels + kernels_.lanes);
   std::fill_n(du, kSide * kSide * du_plane, 0.0f);
   for (std::int64_t first = begin; first < end; first += rows.block_rows) {
     const std::int64_t count = std::min(rows.block_rows, end - first);
     for (std::int64_t row = 0; row < count; ++row) {
-      input.transform(kernels_.winograd_input_columns, row, reader.read(first + row), reader.staged_row());
-      const std::int64_t y = (first + row) % rows.tile_rows * 4,
-                         height = std::min<std::int64_t>(4, shape.out_height - y);
+      reader.read(first + row, input, row, padding);
+      const std::int64_t y = (first + row) % rows.tile_rows * 4;
+      const std::int64_t height = std::min<std::int64_t>(4, shape.out_height - y);
       const std::int64_t pixel = ((first + row) / rows.tile_rows * shape.out_height + y) * shape.out_width;
-      const float* dy = run.read_dy(kernels_, pixel, height * shape.out_width, bias);
-      if (height < 4 || shape.out_width % 4 != 0 || channels % kernels_.lanes != 0) {
-        kernels_.stage_rows({dy, height, shape.out_width, channels, 0, 4, 0, 0, width, nullptr, padded});
-        dy = padded;
-      }
-      gradient.transform(kernels_.winograd_gradient_columns, row, dy, width * channels);
+      const float* const dy = run.read_dy(kernels_, pixel, height * shape.out_width, bias);
+      gradient.transform(kernels_.winograd_gradient_columns, row, {dy, height, dy_row, zeros}, 0, 0);
     }
     for (std::int64_t side = 0; side < kSide; ++side) {
       input.row(kernels_.winograd_input_row, count, side);

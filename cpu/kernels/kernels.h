@@ -71,12 +71,12 @@ struct WeightGradientSweep {
 /// six positions stays in L1 between the steps.
 constexpr int kWinogradSide = 6;
 
-/// Down the columns of one row of tiles: columns = Bt x for six staged rows, or A dy for four rows.
+/// Down the columns of one row of tiles: columns = Bt x of six rows, or A dy of four. Outside the image both are zero.
 struct WinogradColumns {
-  const float* rows;  // readable a vector past the last row's end
-  std::ptrdiff_t row;
-  std::int64_t floats;  // of a row
-  float* columns;       // six rows, each writable a vector past its end, out
+  const float* rows[kWinogradSide];
+  std::int64_t floats;                         // of a row of the image
+  std::int64_t padding_before, padded_floats;  // where it lies in a row of columns, and how long that is
+  float* columns;                              // six rows, each writable a vector past its end, out
   std::ptrdiff_t column_row;
 };
 

@@ -230,13 +230,23 @@ inline void finish_tile(const WinogradOutput& job, std::int64_t tile, int part, 
 /// One-dimensional transforms of `In` vectors to six: down the columns, and along a row.
 template <int In, void (*Transform)(const Floats (&)[In], Floats (&)[6])>
 void transform_columns(const WinogradColumns& job) {
-  for (std::int64_t at = 0; at < job.floats; at += kLanes) {
+  float* const to = job.columns + job.padding_before;
+  const auto step = [&](std::int64_t at, int lanes) {
     Floats in[In], out[6];
 #pragma GCC unroll 6
-    for (int row = 0; row < In; ++row) in[row] = load(job.rows + row * job.row + at);
+    for (int row = 0; row < In; ++row) in[row] = load_first(job.rows[row] + at, lanes);
     Transform(in, out);
 #pragma GCC unroll 6
-    for (int row = 0; row < 6; ++row) store(job.columns + row * job.column_row + at, out[row]);
+    for (int row = 0; row < 6; ++row) store_first(to + row * job.column_row + at, out[row], lanes);
+  };
+  std::int64_t at = 0;
+  for (; at + kLanes <= job.floats; at += kLanes) step(at, kLanes);
+  if (at < job.floats) step(at, static_cast<int>(job.floats - at));
+  const std::int64_t after = job.padded_floats - job.padding_before - job.floats;
+  for (int row = 0; row < 6; ++row) {
+    float* const columns = job.columns + row * job.column_row;
+    __builtin_memset(columns, 0, sizeof(float) * job.padding_before);
+    if (after > 0) __builtin_memset(columns + job.padding_before + job.floats, 0, sizeof(float) * after);
   }
 }
 
