@@ -205,43 +205,69 @@ void accumulate(const WinogradAccumulate& job) {
 }
 
 /// y[row][column] of one tile and vector of channels, bias and addend included.
-template <bool Whole>
+template <bool Whole, bool Addend>
 inline void finish_tile(const WinogradOutput& job, std::int64_t tile, int part, int lanes) {
   const float* half = job.half + (tile * job.vectors + part) * kLanes;
   const Floats bias = job.bias ? load_first(job.bias + part * kLanes, lanes) : Floats{};
+  float* const first = job.y + tile * 4 * job.y_pixel + part * kLanes;
+  const std::ptrdiff_t y_row = job.y_row, y_pixel = job.y_pixel, plane = job.half_plane, addend = job.addend;
+  const std::int64_t rows = job.rows, columns = job.columns - tile * 4;
 #pragma GCC unroll 4
   for (int column = 0; column < 4; ++column) {
-    if (!Whole && tile * 4 + column >= job.columns) break;
+    if (!Whole && column >= columns) break;
     Floats in[6], out[4];
 #pragma GCC unroll 6
-    for (int row = 0; row < 6; ++row) in[row] = load(half + (row * 4 + column) * job.half_plane);
+    for (int row = 0; row < 6; ++row) in[row] = load(half + (row * 4 + column) * plane);
     output_transform(in, out);
 #pragma GCC unroll 4
     for (int row = 0; row < 4; ++row) {
-      if (!Whole && row >= job.rows) break;
-      float* y = job.y + row * job.y_row + (tile * 4 + column) * job.y_pixel + part * kLanes;
+      if (!Whole && row >= rows) break;
+      float* y = first + row * y_row + column * y_pixel;
       Floats value = out[row] + bias;
-      if (job.has_addend) value += load_first(y + job.addend, lanes);
+      if constexpr (Addend) value += load_first(y + addend, lanes);
       store_first(y, value, lanes);
+    }
+  }
+}
+
+template <bool Addend>
+void finish_tiles(const WinogradOutput& job) {
+  for (std::int64_t tile = 0; tile < job.tiles; ++tile) {
+    for (int part = 0; part < job.vectors; ++part) {
+      const std::int64_t left = job.channels - part * kLanes;
+      if (left <= 0) break;
+      if (job.rows >= 4 && (tile + 1) * 4 <= job.columns && left >= kLanes) {
+        finish_tile<true, Addend>(job, tile, part, kLanes);
+      } else {
+        finish_tile<false, Addend>(job, tile, part, static_cast<int>(smaller(left, kLanes)));
+      }
     }
   }
 }
 
 /// One-dimensional transforms of `In` vectors to six: down the columns, and along a row.
 template <int In, void (*Transform)(const Floats (&)[In], Floats (&)[6])>
+inline __attribute__((always_inline)) void transform_column(const float* const (&rows)[In], float* to,
+                                                            std::ptrdiff_t to_row, std::int64_t at, int lanes) {
+  Floats in[In], out[6];
+#pragma GCC unroll 6
+  for (int row = 0; row < In; ++row) in[row] = load_first(rows[row] + at, lanes);
+  Transform(in, out);
+#pragma GCC unroll 6
+  for (int row = 0; row < 6; ++row) store_first(to + row * to_row + at, out[row], lanes);
+}
+
+template <int In, void (*Transform)(const Floats (&)[In], Floats (&)[6])>
 void transform_columns(const WinogradColumns& job) {
+  // Copies, because the compiler must think that a store may change the job.
+  const float* rows[In];
+  for (int row = 0; row < In; ++row) rows[row] = job.rows[row];
   float* const to = job.columns + job.padding_before;
-  const auto step = [&](std::int64_t at, int lanes) {
-    Floats in[In], out[6];
-#pragma GCC unroll 6
-    for (int row = 0; row < In; ++row) in[row] = load_first(job.rows[row] + at, lanes);
-    Transform(in, out);
-#pragma GCC unroll 6
-    for (int row = 0; row < 6; ++row) store_first(to + row * job.column_row + at, out[row], lanes);
-  };
+  const std::ptrdiff_t to_row = job.column_row;
+  const std::int64_t floats = job.floats;
   std::int64_t at = 0;
-  for (; at + kLanes <= job.floats; at += kLanes) step(at, kLanes);
-  if (at < job.floats) step(at, static_cast<int>(job.floats - at));
+  for (; at + kLanes <= floats; at += kLanes) transform_column<In, Transform>(rows, to, to_row, at, kLanes);
+  if (at < floats) transform_column<In, Transform>(rows, to, to_row, at, static_cast<int>(floats - at));
   const std::int64_t after = job.padded_floats - job.padding_before - job.floats;
   for (int row = 0; row < 6; ++row) {
     float* const columns = job.columns + row * job.column_row;
@@ -252,16 +278,18 @@ void transform_columns(const WinogradColumns& job) {
 
 template <int In, void (*Transform)(const Floats (&)[In], Floats (&)[6])>
 void transform_row(const WinogradRow& job) {
-  for (std::int64_t tile = 0; tile < job.tiles; ++tile) {
-    const float* from = job.columns + tile * 4 * job.channels;
+  const std::int64_t channels = job.channels, tiles = job.tiles;
+  const std::ptrdiff_t plane = job.v_plane;
+  for (std::int64_t tile = 0; tile < tiles; ++tile) {
+    const float* from = job.columns + tile * 4 * channels;
     float* to = job.v + tile * job.v_tile;
-    for (std::int64_t channel = 0; channel < job.channels; channel += kLanes) {
+    for (std::int64_t channel = 0; channel < channels; channel += kLanes) {
       Floats in[In], out[6];
 #pragma GCC unroll 6
-      for (int column = 0; column < In; ++column) in[column] = load(from + column * job.channels + channel);
+      for (int column = 0; column < In; ++column) in[column] = load(from + column * channels + channel);
       Transform(in, out);
 #pragma GCC unroll 6
-      for (int column = 0; column < 6; ++column) store(to + column * job.v_plane + channel, out[column]);
+      for (int column = 0; column < 6; ++column) store(to + column * plane + channel, out[column]);
     }
   }
 }
@@ -281,19 +309,7 @@ void winograd_multiply(const WinogradMultiply& job) {
   }
 }
 
-void winograd_output(const WinogradOutput& job) {
-  for (std::int64_t tile = 0; tile < job.tiles; ++tile) {
-    for (int part = 0; part < job.vectors; ++part) {
-      const std::int64_t left = job.channels - part * kLanes;
-      if (left <= 0) break;
-      if (job.rows >= 4 && (tile + 1) * 4 <= job.columns && left >= kLanes) {
-        finish_tile<true>(job, tile, part, kLanes);
-      } else {
-        finish_tile<false>(job, tile, part, static_cast<int>(smaller(left, kLanes)));
-      }
-    }
-  }
-}
+void winograd_output(const WinogradOutput& job) { job.has_addend ? finish_tiles<true>(job) : finish_tiles<false>(job); }
 
 void winograd_accumulate(const WinogradAccumulate& job) {
   if constexpr (kManyRegisters) {
