@@ -14,15 +14,13 @@ namespace {
 
 void normalise_pixels(const float* x, const ChannelCoefficients& by, std::int64_t pixels, std::int64_t channels,
                       float* out) {
-  for (std::int64_t c = 0; c < channels; c += kLanes) {
-    const int lanes = static_cast<int>(smaller(kLanes, channels - c));
+  for_vectors(channels, [&](std::int64_t c, auto lanes) {
     const Floats mean = load_first(by.mean + c, lanes), scale = load_first(by.scale + c, lanes),
                  shift = load_first(by.shift + c, lanes);
-    for (std::int64_t pixel = 0; pixel < pixels; ++pixel) {
-      const Floats value = load_first(x + pixel * channels + c, lanes);
-      store_first(out + pixel * channels + c, relu((value - mean) * scale + shift), lanes);
+    for (std::int64_t at = c; at < pixels * channels; at += channels) {
+      store_first(out + at, relu((load_first(x + at, lanes) - mean) * scale + shift), lanes);
     }
-  }
+  });
 }
 
 /// One tile: `Groups` groups of `Group` pixels, `Vectors` vectors of channels.

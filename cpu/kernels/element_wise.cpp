@@ -3,42 +3,31 @@
 
 STAGEWISE_KERNELS_BEGIN
 
-namespace {
-
-/// Calls step(at, lanes) for whole vectors, then once for the rest.
-template <class Step>
-inline void for_vectors(std::int64_t count, const Step& step) {
-  std::int64_t at = 0;
-  for (; at + kLanes <= count; at += kLanes) step(at, kLanes);
-  if (at < count) step(at, static_cast<int>(count - at));
-}
-
-}  // namespace
-
 void add(const float* a, const float* b, float* out, std::int64_t count) {
-  for_vectors(count, [=](std::int64_t at, int lanes) {
+  for_vectors(count, [=](std::int64_t at, auto lanes) {
     store_first(out + at, load_first(a + at, lanes) + load_first(b + at, lanes), lanes);
   });
 }
 
 void relu_forward(const float* x, float* y, std::int64_t count) {
-  for_vectors(count, [=](std::int64_t at, int lanes) { store_first(y + at, relu(load_first(x + at, lanes)), lanes); });
+  for_vectors(count, [=](std::int64_t at, auto lanes) { store_first(y + at, relu(load_first(x + at, lanes)), lanes); });
 }
 
 void relu_backward(const float* dy, const float* y, float* dx, std::int64_t count) {
-  for_vectors(count, [=](std::int64_t at, int lanes) {
+  for_vectors(count, [=](std::int64_t at, auto lanes) {
     store_first(dx + at, where_positive(load_first(y + at, lanes), load_first(dy + at, lanes)), lanes);
   });
 }
 
 float dot(const float* a, const float* b, std::int64_t count) {
   Floats sum{};
-  for_vectors(count, [&](std::int64_t at, int lanes) { sum += load_first(a + at, lanes) * load_first(b + at, lanes); });
+  for_vectors(count,
+              [&](std::int64_t at, auto lanes) { sum += load_first(a + at, lanes) * load_first(b + at, lanes); });
   return horizontal_sum(sum);
 }
 
 void axpy(float a, const float* x, float* y, std::int64_t count) {
-  for_vectors(count, [=](std::int64_t at, int lanes) {
+  for_vectors(count, [=](std::int64_t at, auto lanes) {
     store_first(y + at, load_first(y + at, lanes) + broadcast(a) * load_first(x + at, lanes), lanes);
   });
 }
@@ -54,13 +43,14 @@ void axpy_double(double a, const double* x, double* y, std::int64_t count) {
 }
 
 void scale(float a, float* x, std::int64_t count) {
-  for_vectors(
-      count, [=](std::int64_t at, int lanes) { store_first(x + at, broadcast(a) * load_first(x + at, lanes), lanes); });
+  for_vectors(count, [=](std::int64_t at, auto lanes) {
+    store_first(x + at, broadcast(a) * load_first(x + at, lanes), lanes);
+  });
 }
 
 void sgd(float* value, const float* gradient, float* velocity, std::int64_t count, float learning_rate, float momentum,
          float weight_decay, bool nesterov) {
-  for_vectors(count, [=](std::int64_t at, int lanes) {
+  for_vectors(count, [=](std::int64_t at, auto lanes) {
     const Floats weight = load_first(value + at, lanes);
     const Floats slope = load_first(gradient + at, lanes) + broadcast(weight_decay) * weight;
     const Floats speed = broadcast(momentum) * load_first(velocity + at, lanes) + slope;

@@ -16,6 +16,8 @@
   }                           \
   }
 
+#define STAGEWISE_INLINE inline __attribute__((always_inline))
+
 STAGEWISE_KERNELS_BEGIN
 
 constexpr int kLanes = STAGEWISE_LANES;
@@ -27,13 +29,13 @@ static inline void store(float* to, Floats value) { *reinterpret_cast<UnalignedF
 static inline Floats broadcast(float value) { return value - Floats{}; }
 
 /// The first `count` (1..kLanes) lanes, the others zero; reads nothing beyond them.
-static inline Floats load_first(const float* from, int count) {
+static STAGEWISE_INLINE Floats load_first(const float* from, int count) {
   if (count == kLanes) return load(from);
   Floats value{};
   for (int lane = 0; lane < count; ++lane) value[lane] = from[lane];
   return value;
 }
-static inline void store_first(float* to, Floats value, int count) {
+static STAGEWISE_INLINE void store_first(float* to, Floats value, int count) {
   if (count == kLanes) return store(to, value);
   for (int lane = 0; lane < count; ++lane) to[lane] = value[lane];
 }
@@ -50,5 +52,27 @@ static inline float horizontal_sum(Floats value) {
 }
 
 static inline std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+
+/// A whole vector's count, known when compiling: load_first and store_first are then plain.
+struct WholeVector {
+  constexpr operator int() const { return kLanes; }
+};
+
+/// Calls body(at, lanes) for the vectors of `count` elements or channels, lanes being a WholeVector for all but a last
+/// one that is cut short.
+template <class Body>
+static STAGEWISE_INLINE void for_vectors(std::int64_t count, const Body& body) {
+  std::int64_t at = 0;
+  for (; at + kLanes <= count; at += kLanes) body(at, WholeVector{});
+  if (at < count) body(at, static_cast<int>(count - at));
+}
+
+/// Calls body(first, pixels) for runs of pixels that are still in L1 when the next vector of channels passes over them.
+template <class Body>
+static STAGEWISE_INLINE void for_runs(std::int64_t pixels, std::int64_t channels, const Body& body) {
+  constexpr std::int64_t kRunFloats = 2048;
+  const std::int64_t run = channels < kRunFloats / 8 ? kRunFloats / channels : 8;
+  for (std::int64_t first = 0; first < pixels; first += run) body(first, smaller(run, pixels - first));
+}
 
 STAGEWISE_KERNELS_END
