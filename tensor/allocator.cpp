@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "tensor/error.h"
+
 namespace stagewise {
 namespace {
 
@@ -28,6 +30,7 @@ std::size_t CachingAllocator::rounded(std::size_t bytes) const {
 }
 
 void* CachingAllocator::allocate(std::size_t bytes) {
+  require(bytes <= kMaxBytes, "[allocator] expected a request of at most 2^62 bytes, got ", bytes);
   const std::size_t size = rounded(bytes);
   const std::lock_guard lock(mutex_);
   void* pointer = nullptr;

@@ -33,7 +33,11 @@ class CachingAllocator {
   CachingAllocator(const CachingAllocator&) = delete;
   CachingAllocator& operator=(const CachingAllocator&) = delete;
 
-  /// At least `bytes` bytes, aligned to 64. Thread-safe.
+  /// The most bytes of one buffer: a size beyond it could wrap round when it is rounded up.
+  static constexpr std::size_t kMaxBytes = std::size_t{1} << 62;
+
+  /// At least `bytes` bytes, aligned to 64. Thread-safe. Errors: throws Error for more than kMaxBytes, and what the
+  /// source throws when there is no memory.
   void* allocate(std::size_t bytes);
   /// Gives back what allocate(bytes) returned; never throws.
   void deallocate(void* pointer, std::size_t bytes) noexcept;

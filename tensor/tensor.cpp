@@ -6,6 +6,9 @@ namespace stagewise {
 
 Tensor::Tensor(Backend& backend, Shape shape, DType dtype)
     : backend_(&backend), shape_(shape), count_(shape.count()), dtype_(dtype) {
+  // By division: the product would wrap round.
+  require(static_cast<std::size_t>(count_) <= CachingAllocator::kMaxBytes / size_of(dtype),
+          "[tensor] expected a shape of at most 2^62 bytes, got ", shape, " of ", name_of(dtype));
   CachingAllocator& allocator = backend.allocator();
   const std::size_t size = bytes();
   storage_ = std::shared_ptr<void>(allocator.allocate(size),

@@ -18,7 +18,8 @@ class Tensor {
  public:
   /// No tensor: defined() is false.
   Tensor() = default;
-  /// Uninitialised elements in memory of `backend`, which must outlive the tensor.
+  /// Uninitialised elements in memory of `backend`, which must outlive the tensor. Errors: throws Error for a shape of
+  /// more than CachingAllocator::kMaxBytes.
   Tensor(Backend& backend, Shape shape, DType dtype = DType::float32);
 
   /// A copy of `values`, row-major. Errors: throws Error when shape.count() != values.size().

@@ -104,6 +104,17 @@ TEST_F(Tensors, SayWhatDidNotFit) {
             "[tensor] expected float32 or float64, got uint8");
 }
 
+TEST_F(Tensors, RefuseShapesWhoseBytesDoNotFit) {
+  const std::int64_t large = std::int64_t{1} << 60;
+  EXPECT_EQ(message_of([&] {
+              Tensor(*backend_, {large, 4});
+            }),
+            "[tensor] expected a shape of at most 2^62 bytes, got [1152921504606846976,4] of float32");
+  // One element more than 2^64 bytes: the product of count and size wraps round to 8 bytes.
+  EXPECT_TRUE(contains(message_of([&] { Tensor(*backend_, {2 * large + 1}, DType::float64); }), "at most 2^62 bytes"));
+  EXPECT_EQ(backend_->allocator().statistics().bytes_in_use, 0);
+}
+
 // The answers published with the generator (Random123, kat_vectors).
 TEST(Philox, GivesThePublishedAnswers) {
   using Block = std::array<std::uint32_t, 4>;
@@ -245,6 +256,13 @@ TEST_F(Allocator, WastesAtMostAnEighth) {
     EXPECT_LE(allocator.statistics().bytes_in_use, static_cast<std::int64_t>(bytes + bytes / 8));
     allocator.deallocate(pointer, bytes);
   }
+}
+
+TEST_F(Allocator, RefusesSizesThatItCannotRoundUp) {
+  CachingAllocator allocator(source());
+  EXPECT_EQ(message_of([&] { allocator.allocate(CachingAllocator::kMaxBytes + 1); }),
+            "[allocator] expected a request of at most 2^62 bytes, got 4611686018427387905");
+  EXPECT_THROW(allocator.allocate(~std::size_t{0}), Error);
 }
 
 TEST_F(Allocator, TrimGivesTheCachedBuffersBack) {
