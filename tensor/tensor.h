@@ -72,12 +72,6 @@ class Tensor {
   }
   /// The elements of a tensor of any type as doubles; waits for the device.
   std::vector<double> to_doubles() const;
-  /// Overwrites the elements. Errors: throws Error when the number of values or their type differs.
-  template <class T>
-  void assign(std::span<const T> values) const {
-    if (dtype_ != dtype_of<T>()) wrong_dtype(dtype_of<T>());
-    upload(values.data(), static_cast<std::int64_t>(values.size()));
-  }
 
  private:
   [[noreturn]] void wrong_dtype(DType asked) const;
