@@ -3,6 +3,7 @@
 
 #include "autograd/functions.h"
 #include "cpu/reference_backend.h"
+#include "tests/temporary_folder.h"
 
 namespace stagewise {
 namespace {
@@ -14,20 +15,14 @@ class Autograd : public testing::Test {
   }
   Context training() { return {.tape = &tape_, .training = true}; }
 
+  /// `call` throws an Error that names `op` and says what was expected.
+  static void expect_refused(const std::string& op, const std::function<void()>& call) {
+    EXPECT_TRUE(contains(message_of(call), "[" + op + "] expected"));
+  }
+
   std::unique_ptr<Backend> backend_ = make_reference_backend(true);
   Tape tape_;
 };
-
-/// What `call` throws, or "" if it doesn't.
-template <class Call>
-std::string error_of(const Call& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "";
-}
 
 TEST_F(Autograd, AddsTheGradientsOfAllUses) {
   const Variable x = variable({1}, 3.0);
@@ -67,28 +62,27 @@ TEST_F(Autograd, FreesBuffersAsItGoesBack) {
 }
 
 TEST_F(Autograd, GoesBackFromSingleNumbersOnly) {
-  EXPECT_NE(error_of([&] { tape_.backward(variable({2}, 1.0)); }), "");
+  EXPECT_TRUE(contains(message_of([&] { tape_.backward(variable({2}, 1.0)); }), "a loss of one element, got [2]"));
 }
 
 TEST_F(Autograd, SaysWhatWasExpectedAndWhatCame) {
   const Variable x = variable({2, 8, 8, 3}, 1.0), weight = variable({4, 3, 3, 16}, 1.0);
-  const std::string text = error_of([&] { conv2d(training(), x, weight, {}, {1, 1, 1}); });
-  EXPECT_NE(text.find("[conv2d]"), std::string::npos) << text;
-  EXPECT_NE(text.find("16"), std::string::npos) << text;
-  EXPECT_NE(text.find("[2,8,8,3]"), std::string::npos) << text;
+  const std::string text = message_of([&] { conv2d(training(), x, weight, {}, {1, 1, 1}); });
+  for (const char* const part : {"[conv2d]", "16", "[2,8,8,3]"}) EXPECT_TRUE(contains(text, part));
 }
 
 TEST_F(Autograd, RefusesWhatDoesNotFit) {
   const Variable image = variable({2, 4, 4, 3}, 1.0), filter = variable({5, 3, 3, 3}, 1.0);
-  EXPECT_NE(error_of([&] { add(training(), variable({2}, 1.0), variable({3}, 1.0)); }), "");
-  EXPECT_NE(error_of([&] { conv2d(training(), image, filter, variable({4}, 1.0), {}); }), "");
-  EXPECT_NE(error_of([&] { conv2d(training(), image, filter, {}, {.stride = 0}); }), "");
-  EXPECT_NE(error_of([&] { conv2d(training(), variable({1, 2, 2, 3}, 1.0), filter, {}, {}); }), "");
-  EXPECT_NE(error_of([&] { linear(training(), variable({2, 3}, 1.0), variable({4, 5}, 1.0), {}); }), "");
-  EXPECT_NE(error_of([&] { average_pool(training(), image, 5, 1); }), "");
+  expect_refused("add", [&] { add(training(), variable({2}, 1.0), variable({3}, 1.0)); });
+  expect_refused("conv2d", [&] { conv2d(training(), image, filter, variable({4}, 1.0), {}); });
+  expect_refused("conv2d", [&] { conv2d(training(), image, filter, {}, {.stride = 0}); });
+  expect_refused("conv2d", [&] { conv2d(training(), variable({1, 2, 2, 3}, 1.0), filter, {}, {}); });
+  expect_refused("linear", [&] { linear(training(), variable({2, 3}, 1.0), variable({4, 5}, 1.0), {}); });
+  expect_refused("average_pool", [&] { average_pool(training(), image, 5, 1); });
   const Tensor labels = Tensor::from_host(*backend_, {3}, std::vector<std::int32_t>{0, 1, 2});
-  EXPECT_NE(error_of([&] { softmax_cross_entropy(training(), variable({2, 3}, 1.0), labels); }), "");
-  EXPECT_NE(error_of([&] { softmax_cross_entropy(training(), variable({3, 3}, 1.0), labels, 1.5); }), "");
+  const char* const loss = "softmax_cross_entropy";
+  expect_refused(loss, [&] { softmax_cross_entropy(training(), variable({2, 3}, 1.0), labels); });
+  expect_refused(loss, [&] { softmax_cross_entropy(training(), variable({3, 3}, 1.0), labels, 1.5); });
 }
 
 TEST_F(Autograd, BatchNormNeedsTwoPixelsAndTrainingForATape) {
@@ -96,9 +90,9 @@ TEST_F(Autograd, BatchNormNeedsTwoPixelsAndTrainingForATape) {
                                        .bias = variable({3}, 0.0),
                                        .running_mean = Tensor::zeros(*backend_, {3}),
                                        .running_variance = Tensor::full(*backend_, {3}, 1.0)};
-  EXPECT_NE(error_of([&] { batch_norm(training(), variable({1, 1, 1, 3}, 1.0), parameters); }), "");
-  EXPECT_NE(error_of([&] { batch_norm({.tape = &tape_}, variable({2, 2, 2, 3}, 1.0), parameters); }), "");
-  EXPECT_EQ(error_of([&] { batch_norm({}, variable({1, 1, 1, 3}, 1.0), parameters); }), "");
+  expect_refused("batch_norm", [&] { batch_norm(training(), variable({1, 1, 1, 3}, 1.0), parameters); });
+  expect_refused("batch_norm", [&] { batch_norm({.tape = &tape_}, variable({2, 2, 2, 3}, 1.0), parameters); });
+  EXPECT_NO_THROW(batch_norm({}, variable({1, 1, 1, 3}, 1.0), parameters));
 }
 
 }  // namespace
