@@ -1,4 +1,4 @@
-// Data sets: what is read, what is refused and in which words, and that batches are what the draws say.
+// Data sets: what is read, what is refused and in which words.
 #include <gtest/gtest.h>
 
 #include <Eigen/Dense>
@@ -7,10 +7,8 @@
 #include <cmath>
 #include <set>
 
-#include "cpu/reference_backend.h"
 #include "datasets/dataset.h"
 #include "datasets/image_folder.h"
-#include "datasets/loader.h"
 #include "datasets/split.h"
 #include "tests/temporary_folder.h"
 
@@ -218,109 +216,6 @@ TEST(Split, HoldsOutTheShareOfEveryClass) {
   EXPECT_TRUE(stratified_split(labels, 2, 0.0, 5).validation.empty());
   EXPECT_THROW(stratified_split(labels, 2, 0.6, 5), Error);
   EXPECT_THROW(stratified_split(labels, 2, std::nan(""), 5), Error);
-}
-
-/// `count` images of 6x6 pixels; red is the row, green the column, blue the image.
-Images position_images(std::int64_t count) {
-  Images images{.height = 6, .width = 6};
-  for (std::int64_t i = 0; i < count; ++i) {
-    for (std::uint8_t h = 0; h < 6; ++h) {
-      for (std::uint8_t w = 0; w < 6; ++w) {
-        images.pixels.insert(images.pixels.end(), {h, w, static_cast<std::uint8_t>(i)});
-      }
-    }
-    images.labels.push_back(static_cast<std::int32_t>(i % 3));
-  }
-  return images;
-}
-
-Normalisation identity_normalisation() { return {{1, 1, 1}, std::vector<float>(6 * 6 * 3, 0.0F)}; }
-
-TEST(Normalisation, CentresAndScalesEachChannel) {
-  Images images{.height = 1, .width = 2};
-  images.pixels = {0, 10, 5, 20, 10, 9};
-  images.labels = {0};
-  const Normalisation normalisation = channel_normalisation(images);
-  EXPECT_NEAR(normalisation.scale[0], 0.1, 1e-6);  // mean 10, deviation 10
-  EXPECT_NEAR(normalisation.offset[0], 1.0, 1e-6);
-  EXPECT_NEAR(10 * normalisation.scale[1] - normalisation.offset[1], 0.0, 1e-5);  // constant: only centred
-  EXPECT_NEAR(normalisation.scale[2], 0.5, 1e-6);
-  const Normalisation mean_image = mean_image_normalisation(images);
-  EXPECT_NEAR(mean_image.offset[3], 20.0 / 255, 1e-6);
-}
-
-TEST(Normalisation, HasThePublishedFiguresOnCifar10) {
-  const char* const folder = std::getenv("STAGEWISE_CIFAR10");
-  if (folder == nullptr) GTEST_SKIP() << "set STAGEWISE_CIFAR10 to the folder that holds cifar-10-batches-bin";
-  const Normalisation normalisation = channel_normalisation(open_dataset(folder).train);
-  const double means[] = {125.307, 122.950, 113.865}, deviations[] = {62.993, 62.089, 66.705};
-  for (std::size_t channel = 0; channel < 3; ++channel) {
-    EXPECT_NEAR(1.0 / normalisation.scale[channel], deviations[channel], 1e-3);
-    EXPECT_NEAR(normalisation.offset[channel] / normalisation.scale[channel], means[channel], 1e-3);
-  }
-}
-
-TEST(Loader, GivesEveryImageOnceInAnOrderOfItsOwn) {
-  const auto backend = make_reference_backend(true);
-  {
-    const ImageStore store(*backend, position_images(23), identity_normalisation());
-    std::vector<std::int32_t> indices(23);
-    for (std::int32_t i = 0; i < 23; ++i) indices[static_cast<std::size_t>(i)] = i;
-    const auto epoch = [&](std::uint64_t seed, std::int64_t number, const Augmentation& augmentation = {}) {
-      TrainingEpoch batches(store, indices, 5, augmentation, seed, number);
-      std::vector<double> values;
-      EXPECT_EQ(batches.batches(), 5);
-      for (std::int64_t b = 0; b < batches.batches(); ++b) {
-        const Batch batch = batches.next();
-        EXPECT_EQ(batch.count(), b < 4 ? 5 : 3);
-        const std::vector<double> x = batch.x.to_doubles();
-        const auto labels = batch.labels.to_host<std::int32_t>();
-        for (std::size_t i = 0; i < labels.size(); ++i) EXPECT_EQ(labels[i], std::lround(x[i * 108 + 2]) % 3);
-        values.insert(values.end(), x.begin(), x.end());
-      }
-      return values;
-    };
-    const auto first = epoch(1, 0);
-    std::set<double> images;
-    for (std::size_t i = 2; i < first.size(); i += 108) images.insert(first[i]);
-    EXPECT_EQ(images.size(), 23U);
-    EXPECT_EQ(epoch(1, 0), first);
-    EXPECT_NE(epoch(1, 1), first);
-    EXPECT_NE(epoch(2, 0), first);
-
-    int flipped = 0;  // without shifts the first pixel's column is 0, or 5 when flipped
-    for (std::int64_t number = 0; number < 10; ++number) {
-      const auto x = epoch(1, number, {.crop_padding = 0});
-      for (std::size_t i = 1; i < x.size(); i += 108) flipped += x[i] == 5;
-    }
-    EXPECT_NEAR(flipped, 115, 30);
-    const auto plain = epoch(1, 0, {.crop_padding = 0, .flip = false});
-    for (std::size_t i = 0; i < plain.size(); i += 3) ASSERT_EQ(plain[i], (i / 18) % 6);
-
-    TrainingEpoch abandoned(store, indices, 2, {}, 1, 0);  // its thread stops with it
-    abandoned.next();
-    EXPECT_EQ(TrainingEpoch(store, std::span(indices).first(21), 5, {}, 1, 0).batches(), 4);  // none of one image
-    EXPECT_EQ(TrainingEpoch(store, std::span(indices).first(1), 5, {}, 1, 0).batches(), 1);
-  }
-  EXPECT_EQ(backend->allocator().statistics().guard_violations, 0);
-}
-
-TEST(Loader, NormalisesAndRefusesWhatDoesNotFit) {
-  const auto backend = make_reference_backend(true);
-  Normalisation normalisation = identity_normalisation();
-  normalisation.scale[1] = 2.0F;
-  normalisation.offset[6 * 3 + 1] = 3.0F;  // row 1, column 0, green
-  const ImageStore store(*backend, position_images(4), normalisation);
-  const std::vector<std::int32_t> index = {2};
-  const std::vector<double> x = store.batch(index).x.to_doubles();
-  EXPECT_EQ(x[2], 2.0);
-  EXPECT_EQ(x[6 * 3 + 1], -3.0);
-  EXPECT_EQ(x[7 * 3 + 1], 2.0);
-  EXPECT_THROW(store.batch(std::vector<std::int32_t>{4}), Error);
-  EXPECT_THROW(store.batch(std::vector<std::int32_t>{-1}), Error);
-  EXPECT_THROW(ImageStore(*backend, position_images(0), normalisation), Error);
-  normalisation.offset.pop_back();
-  EXPECT_THROW(ImageStore(*backend, position_images(2), normalisation), Error);
 }
 
 }  // namespace

@@ -1,0 +1,187 @@
+// From images to batches: the normalisation, and that batches are what the draws say.
+#include "datasets/loader.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "cpu/cpu_backend.h"
+#include "cpu/reference_backend.h"
+#include "tensor/random.h"
+#include "tests/temporary_folder.h"
+
+namespace stagewise {
+namespace {
+
+/// `count` images of 6x6 pixels; red is the row, green the column, blue the image.
+Images position_images(std::int64_t count) {
+  Images images{.height = 6, .width = 6};
+  for (std::int64_t i = 0; i < count; ++i) {
+    for (std::uint8_t h = 0; h < 6; ++h) {
+      for (std::uint8_t w = 0; w < 6; ++w) {
+        images.pixels.insert(images.pixels.end(), {h, w, static_cast<std::uint8_t>(i)});
+      }
+    }
+    images.labels.push_back(static_cast<std::int32_t>(i % 3));
+  }
+  return images;
+}
+
+Normalisation identity_normalisation() { return {{1, 1, 1}, std::vector<float>(6 * 6 * 3, 0.0F)}; }
+
+TEST(Normalisation, CentresAndScalesEachChannel) {
+  Images images{.height = 1, .width = 2};
+  images.pixels = {0, 10, 5, 20, 10, 9};
+  images.labels = {0};
+  const Normalisation normalisation = channel_normalisation(images);
+  EXPECT_NEAR(normalisation.scale[0], 0.1, 1e-6);  // mean 10, deviation 10
+  EXPECT_NEAR(normalisation.offset[0], 1.0, 1e-6);
+  EXPECT_NEAR(10 * normalisation.scale[1] - normalisation.offset[1], 0.0, 1e-5);  // constant: only centred
+  EXPECT_NEAR(normalisation.scale[2], 0.5, 1e-6);
+  const Normalisation mean_image = mean_image_normalisation(images);
+  EXPECT_NEAR(mean_image.offset[3], 20.0 / 255, 1e-6);
+}
+
+TEST(Normalisation, HasThePublishedFiguresOnCifar10) {
+  const char* const folder = std::getenv("STAGEWISE_CIFAR10");
+  if (folder == nullptr) GTEST_SKIP() << "set STAGEWISE_CIFAR10 to the folder that holds cifar-10-batches-bin";
+  const Normalisation normalisation = channel_normalisation(open_dataset(folder).train);
+  const double means[] = {125.307, 122.950, 113.865}, deviations[] = {62.993, 62.089, 66.705};
+  for (std::size_t channel = 0; channel < 3; ++channel) {
+    EXPECT_NEAR(1.0 / normalisation.scale[channel], deviations[channel], 1e-3);
+    EXPECT_NEAR(normalisation.offset[channel] / normalisation.scale[channel], means[channel], 1e-3);
+  }
+}
+
+TEST(Loader, GivesEveryImageOnceInAnOrderOfItsOwn) {
+  const auto backend = make_reference_backend(true);
+  {
+    const ImageStore store(*backend, position_images(23), identity_normalisation());
+    std::vector<std::int32_t> indices(23);
+    for (std::int32_t i = 0; i < 23; ++i) indices[static_cast<std::size_t>(i)] = i;
+    const auto epoch = [&](std::uint64_t seed, std::int64_t number, const Augmentation& augmentation = {}) {
+      TrainingEpoch batches(store, indices, 5, augmentation, seed, number);
+      std::vector<double> values;
+      EXPECT_EQ(batches.batches(), 5);
+      for (std::int64_t b = 0; b < batches.batches(); ++b) {
+        const Batch batch = batches.next();
+        EXPECT_EQ(batch.count(), b < 4 ? 5 : 3);
+        const std::vector<double> x = batch.x.to_doubles();
+        const auto labels = batch.labels.to_host<std::int32_t>();
+        for (std::size_t i = 0; i < labels.size(); ++i) EXPECT_EQ(labels[i], std::lround(x[i * 108 + 2]) % 3);
+        values.insert(values.end(), x.begin(), x.end());
+      }
+      return values;
+    };
+    const auto first = epoch(1, 0);
+    std::set<double> images;
+    for (std::size_t i = 2; i < first.size(); i += 108) images.insert(first[i]);
+    EXPECT_EQ(images.size(), 23U);
+    EXPECT_EQ(epoch(1, 0), first);
+    EXPECT_NE(epoch(1, 1), first);
+    EXPECT_NE(epoch(2, 0), first);
+
+    int flipped = 0;  // without shifts the first pixel's column is 0, or 5 when flipped
+    for (std::int64_t number = 0; number < 10; ++number) {
+      const auto x = epoch(1, number, {.crop_padding = 0});
+      for (std::size_t i = 1; i < x.size(); i += 108) flipped += x[i] == 5;
+    }
+    EXPECT_NEAR(flipped, 115, 30);
+    const auto plain = epoch(1, 0, {.crop_padding = 0, .flip = false});
+    for (std::size_t i = 0; i < plain.size(); i += 3) ASSERT_EQ(plain[i], (i / 18) % 6);
+
+    TrainingEpoch abandoned(store, indices, 2, {}, 1, 0);  // its thread stops with it
+    abandoned.next();
+    EXPECT_EQ(TrainingEpoch(store, std::span(indices).first(21), 5, {}, 1, 0).batches(), 4);  // none of one image
+    EXPECT_EQ(TrainingEpoch(store, std::span(indices).first(1), 5, {}, 1, 0).batches(), 1);
+  }
+  EXPECT_EQ(backend->allocator().statistics().guard_violations, 0);
+}
+
+TEST(Loader, ShiftsAndFlipsAsTheDrawsSay) {
+  const auto backend = make_reference_backend(true);
+  const ImageStore store(*backend, position_images(4), identity_normalisation());
+  // Image 2 two rows down and one column to the left; image 3 likewise, mirrored. The edges are reflected.
+  const std::vector<std::int32_t> draws = {2, 2, -1, 0, 3, 2, -1, 1}, labels = {1, 0};
+  const Batch batch = store.batch(draws, labels);
+  const std::vector<double> x = batch.x.to_doubles();
+  const double rows[] = {2, 3, 4, 5, 4, 3}, columns[] = {1, 0, 1, 2, 3, 4}, mirrored[] = {4, 3, 2, 1, 0, 1};
+  for (std::size_t h = 0; h < 6; ++h) {
+    for (std::size_t w = 0; w < 6; ++w) {
+      const double* const first = &x[(h * 6 + w) * 3];
+      const double* const second = first + 6 * 6 * 3;
+      EXPECT_EQ((std::vector<double>(first, first + 3)), (std::vector<double>{rows[h], columns[w], 2}))
+          << h << ' ' << w;
+      EXPECT_EQ((std::vector<double>(second, second + 3)), (std::vector<double>{rows[h], mirrored[w], 3}));
+    }
+  }
+  EXPECT_EQ(batch.labels.to_host<std::int32_t>(), labels);
+}
+
+TEST(Loader, DrawsEveryShiftAlike) {
+  const auto backend = make_reference_backend();
+  const ImageStore store(*backend, position_images(25), identity_normalisation());
+  std::vector<std::int32_t> indices(25);
+  std::iota(indices.begin(), indices.end(), 0);
+  std::array<std::array<int, 5>, 5> counts{};
+  const std::int64_t epochs = 100;
+  for (std::int64_t number = 0; number < epochs; ++number) {
+    TrainingEpoch batches(store, indices, 25, {.crop_padding = 2, .flip = false}, 1, number);
+    const std::vector<double> x = batches.next().x.to_doubles();
+    // The pixel at (3,3) came from row 1 to 5 and column 1 to 5: no edge is in the way.
+    for (std::size_t at = (3 * 6 + 3) * 3; at < x.size(); at += 108) {
+      ++counts.at(static_cast<std::size_t>(x[at] - 1)).at(static_cast<std::size_t>(x[at + 1] - 1));
+    }
+  }
+  const double expected = static_cast<double>(epochs);  // of each of 25 shifts
+  double chi_squared = 0.0;
+  for (const auto& row : counts) {
+    for (const int count : row) chi_squared += std::pow(count - expected, 2) / expected;
+  }
+  EXPECT_LT(chi_squared, 60.0);  // 24 degrees of freedom: p < 1e-4
+}
+
+TEST(Loader, GivesTheSameBatchesOnTheFastBackend) {
+  const auto reference = make_reference_backend(), fast = make_cpu_backend();
+  Images images = position_images(50);
+  for (std::size_t i = 0; i < images.pixels.size(); ++i)
+    images.pixels[i] = static_cast<std::uint8_t>(Random(1).bits(i));
+  const Normalisation normalisation = channel_normalisation(images);
+  const ImageStore truth(*reference, images, normalisation), store(*fast, images, normalisation);
+  std::vector<std::int32_t> indices(50);
+  std::iota(indices.begin(), indices.end(), 0);
+  TrainingEpoch expected(truth, indices, 16, {}, 3, 7), batches(store, indices, 16, {}, 3, 7);
+  ASSERT_EQ(batches.batches(), expected.batches());
+  for (std::int64_t b = 0; b < batches.batches(); ++b) {
+    const Batch batch = batches.next(), other = expected.next();
+    EXPECT_EQ(batch.labels.to_host<std::int32_t>(), other.labels.to_host<std::int32_t>());
+    const std::vector<double> x = batch.x.to_doubles(), y = other.x.to_doubles();
+    ASSERT_EQ(x.size(), y.size());
+    for (std::size_t i = 0; i < x.size(); ++i) ASSERT_NEAR(x[i], y[i], 1e-6) << b << ' ' << i;
+  }
+}
+
+TEST(Loader, NormalisesAndRefusesWhatDoesNotFit) {
+  const auto backend = make_reference_backend(true);
+  Normalisation normalisation = identity_normalisation();
+  normalisation.scale[1] = 2.0F;
+  normalisation.offset[6 * 3 + 1] = 3.0F;  // row 1, column 0, green
+  const ImageStore store(*backend, position_images(4), normalisation);
+  const std::vector<std::int32_t> index = {2};
+  const std::vector<double> x = store.batch(index).x.to_doubles();
+  EXPECT_EQ(x[2], 2.0);
+  EXPECT_EQ(x[6 * 3 + 1], -3.0);
+  EXPECT_EQ(x[7 * 3 + 1], 2.0);
+  EXPECT_THROW(store.batch(std::vector<std::int32_t>{4}), Error);
+  EXPECT_THROW(store.batch(std::vector<std::int32_t>{-1}), Error);
+  EXPECT_THROW(ImageStore(*backend, position_images(0), normalisation), Error);
+  normalisation.offset.pop_back();
+  EXPECT_THROW(ImageStore(*backend, position_images(2), normalisation), Error);
+}
+
+}  // namespace
+}  // namespace stagewise
