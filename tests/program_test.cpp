@@ -14,6 +14,7 @@
 
 #include "cuda/cuda_backend.h"
 #include "tensor/atomic_file.h"
+#include "tests/temporary_folder.h"
 
 namespace stagewise {
 namespace {
@@ -28,15 +29,7 @@ struct Result {
 
 class Program : public testing::Test {
  protected:
-  Program() {
-    folder_ = fs::temp_directory_path() / ("stagewise-program-" + std::to_string(getpid()) + "-" +
-                                           testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~Program() override { fs::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return folder_ / name; }
+  std::string path(const std::string& name) const { return folder_.path(name); }
 
   /// Starts the program in the test's folder; a limit on the size of its files stands in for a full disk.
   pid_t start(const Arguments& arguments, rlim_t largest_file = RLIM_INFINITY) const {
@@ -46,7 +39,7 @@ class Program : public testing::Test {
     const std::string program = fs::absolute(STAGEWISE_PROGRAM);
     const pid_t child = fork();
     if (child != 0) return child;
-    if (chdir(folder_.c_str()) != 0) _exit(99);
+    if (chdir(folder_.path().c_str()) != 0) _exit(99);
     dup2(open("out.txt", O_WRONLY | O_CREAT | O_TRUNC, 0644), STDOUT_FILENO);
     dup2(open("error.txt", O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
     if (largest_file != RLIM_INFINITY) {
@@ -112,7 +105,7 @@ class Program : public testing::Test {
     }
   }
 
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(Program, SaysHowToUseItself) {

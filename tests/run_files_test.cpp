@@ -1,6 +1,5 @@
 // What a run writes and reads: models, the journal, the folder; and the small things they are made of.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -24,12 +23,7 @@ namespace fs = std::filesystem;
 
 class RunFiles : public testing::Test {
  protected:
-  RunFiles() : folder_(fs::temp_directory_path() / ("stagewise-run-files-" + std::to_string(getpid()))) {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  ~RunFiles() override { fs::remove_all(folder_); }
-  std::string path(const std::string& name) const { return folder_ / name; }
+  std::string path(const std::string& name) const { return folder_.path(name); }
 
   /// A saved network of one stage, for images of 8x8.
   std::string saved_model() {
@@ -51,7 +45,7 @@ class RunFiles : public testing::Test {
   }
 
   std::unique_ptr<Backend> backend_ = make_cpu_backend({.threads = 1});
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(RunFiles, AModelComesBackWithItsClassesAndNormalisation) {
@@ -66,7 +60,7 @@ TEST_F(RunFiles, AModelComesBackWithItsClassesAndNormalisation) {
 
 TEST_F(RunFiles, AFolderStandsForTheModelInIt) {
   saved_model();
-  EXPECT_EQ(load_architecture(folder_).depths(), (std::vector<std::int64_t>{2}));
+  EXPECT_EQ(load_architecture(folder_.path()).depths(), (std::vector<std::int64_t>{2}));
   EXPECT_TRUE(contains(message_of([&] { load_architecture("/"); }), "holds no model.safetensors"));
 }
 
@@ -131,7 +125,7 @@ TEST_F(RunFiles, ANewRunTakesNoFolderThatHoldsSomething) {
   EXPECT_TRUE(contains(message_of([&] { RunDirectory::create(path("run"), "train"); }), "--resume"));
   write_file_atomically(path("file"), "x");
   EXPECT_TRUE(contains(message_of([&] { RunDirectory::create(path("file"), "train"); }), "is a file"));
-  EXPECT_TRUE(contains(message_of([&] { RunDirectory::create(folder_, "train"); }), "isn't empty"));
+  EXPECT_TRUE(contains(message_of([&] { RunDirectory::create(folder_.path(), "train"); }), "isn't empty"));
   EXPECT_TRUE(contains(message_of([&] { RunDirectory::resume(path("nowhere")); }), "no run to go on with"));
 }
 

@@ -1,6 +1,5 @@
 // The search loop as a library: what it decides, what it writes down, and that stopping it anywhere changes nothing.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <optional>
@@ -12,6 +11,7 @@
 #include "search/network_tensors.h"
 #include "search/stagewise_search.h"
 #include "tensor/atomic_file.h"
+#include "tests/temporary_folder.h"
 
 namespace stagewise {
 namespace {
@@ -22,9 +22,6 @@ namespace fs = std::filesystem;
 class SearchTest : public testing::Test {
  protected:
   SearchTest() : data_(open_run_data(*backend_, data_options(), Variant::standard, progress_)) {
-    folder_ = fs::temp_directory_path() / ("stagewise-search-" + std::to_string(getpid()) + "-" +
-                                           testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(folder_);
     options_.start = {1, 1};
     options_.iterations = 2;
     options_.criterion = "uniform";
@@ -32,10 +29,7 @@ class SearchTest : public testing::Test {
     options_.training.batch_size = 20;
     options_.training.schedule.peak = 0.05;
   }
-  ~SearchTest() override {
-    request_interrupt(false);
-    fs::remove_all(folder_);
-  }
+  ~SearchTest() override { request_interrupt(false); }
 
   static DataOptions data_options() {
     DataOptions options;
@@ -45,7 +39,7 @@ class SearchTest : public testing::Test {
     return options;
   }
 
-  RunDirectory new_run(const std::string& name) const { return RunDirectory::create(folder_ / name, "search"); }
+  RunDirectory new_run(const std::string& name) const { return RunDirectory::create(folder_.path(name), "search"); }
 
   /// Runs to the end in one go.
   SearchState run_through(const RunDirectory& run) {
@@ -92,7 +86,7 @@ class SearchTest : public testing::Test {
   std::unique_ptr<Backend> backend_ = make_cpu_backend();
   RunData data_;
   SearchOptions options_;
-  fs::path folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(SearchTest, GrowsEveryStageUnderTheUniformCriterionAndCountsItsModels) {
