@@ -207,6 +207,20 @@ TEST_F(Program, NamesAnImageThatCannotBeRead) {
   expect_refused({"evaluate", "x"}, "no test set");
 }
 
+TEST_F(Program, ATestSetThatCannotBeReadShowsAtTheEndAndLosesNothing) {
+  const std::string ppm = "P6\n8 8\n255\n" + std::string(192, '\x7f');
+  for (const char* name : {"train/cat/1.ppm", "train/cat/2.ppm", "train/dog/1.ppm"}) {
+    folder_.write(std::string("photos/") + name, ppm);
+  }
+  folder_.write("photos/test/cat/broken.ppm", "no image");
+  expect_refused({"train", "--data", "photos", "--image-size", "8", "--blocks", "1", "--epochs", "2", "--validation",
+                  "0", "--out", "x", "--quiet"},
+                 "broken.ppm");
+  EXPECT_NE(read_file(path("x/journal.jsonl")).find("\"event\":\"stop\""), std::string::npos);
+  folder_.write("photos/test/cat/broken.ppm", ppm);
+  EXPECT_EQ(run({"train", "--resume", "x", "--quiet"}).code, 0);
+}
+
 TEST_F(Program, RefusesAConfigWithAnUnknownKeyOrABadValue) {
   std::ofstream(path("unknown.toml")) << "epochs = 1\nepoch = 2\n";
   expect_refused({"train", "--out", "x", "--config", "unknown.toml"}, "`epoch`");
