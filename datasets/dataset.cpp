@@ -7,20 +7,12 @@
 #include "datasets/image_folder.h"
 #include "datasets/synthetic.h"
 #include "tensor/error.h"
+#include "tensor/text.h"
 
 namespace stagewise {
 namespace {
 
 namespace fs = std::filesystem;
-
-/// 50000 as `50,000`.
-std::string with_commas(std::int64_t number) {
-  std::string digits = std::to_string(number);
-  for (auto place = static_cast<std::int64_t>(digits.size()) - 3; place > 0; place -= 3) {
-    digits.insert(static_cast<std::size_t>(place), ",");
-  }
-  return digits;
-}
 
 /// What a folder holds, for the person who gave the wrong one: `nothing`, or the first names.
 std::string contents_of(const fs::path& folder) {
@@ -52,7 +44,7 @@ Dataset open_folder(const std::string& folder, const DatasetOptions& options) {
 Dataset open_dataset(const std::string& data, const DatasetOptions& options) {
   try {
     Dataset dataset = data == "synthetic" ? synthetic_dataset(options) : open_folder(data, options);
-    dataset.description += concat(", ", with_commas(dataset.train.count()), " training images, ",
+    dataset.description += concat(", ", with_thousands(dataset.train.count()), " training images, ",
                                   dataset.classes.size(), " classes, ", dataset.train.height, "x", dataset.train.width);
     return dataset;
   } catch (const fs::filesystem_error& error) {

@@ -6,15 +6,6 @@
 
 namespace stagewise {
 
-std::string with_thousands(std::int64_t number) {
-  std::string digits = std::to_string(number);
-  const std::int64_t first = number < 0 ? 1 : 0;
-  for (auto place = static_cast<std::int64_t>(digits.size()) - 3; place > first; place -= 3) {
-    digits.insert(static_cast<std::size_t>(place), ",");
-  }
-  return digits;
-}
-
 std::string fixed(double value, int digits) {
   char text[64];
   std::snprintf(text, sizeof text, "%.*f", digits, value);

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "tensor/text.h"
+
 namespace stagewise {
 
-/// 605610 to `605,610`.
-std::string with_thousands(std::int64_t number);
 /// `digits` places behind the point.
 std::string fixed(double value, int digits);
 /// 0.9338 to `93.38%`.
