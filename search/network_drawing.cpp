@@ -25,22 +25,26 @@ std::string draw_network(const Architecture& architecture, const std::vector<std
   const std::int64_t blocks_a_column = (deepest + kLongestBar - 1) / kLongestBar;
   const auto columns = static_cast<int>((deepest + blocks_a_column - 1) / blocks_a_column);
   std::string text;
-  std::int64_t height = architecture.height, width = architecture.width;
   for (std::size_t stage = 0; stage < depths.size(); ++stage) {
-    if (stage > 0) {
-      height = (height + 1) / 2;
-      width = (width + 1) / 2;
-    }
     const std::int64_t fresh = stage < grown.size() ? grown[stage] / blocks_a_column : 0;
     const std::int64_t bar = (depths[stage] + blocks_a_column - 1) / blocks_a_column;
-    const std::string place = "stage " + std::to_string(stage + 1) + "  " + std::to_string(height) + "x" +
-                              std::to_string(width) + "x" + std::to_string(architecture.stages[stage].width);
+    const std::string place = "stage " + std::to_string(stage + 1) + "  " + map_size(architecture, stage) + "x" +
+                              std::to_string(architecture.stages[stage].width);
     text += (stage > 0 ? "\n  " : "  ") + left(place, 20) + "  " +
             left(repeated("█", bar - fresh) + repeated("▓", fresh), columns) + "  " +
             right(std::to_string(depths[stage]), 3) + (depths[stage] == 1 ? " block" : " blocks");
     if (stage < notes.size()) text += (depths[stage] == 1 ? "   " : "  ") + notes[stage];
   }
   return text;
+}
+
+std::string map_size(const Architecture& architecture, std::size_t stage) {
+  std::int64_t height = architecture.height, width = architecture.width;
+  for (std::size_t i = 0; i < stage; ++i) {
+    height = (height + 1) / 2;
+    width = (width + 1) / 2;
+  }
+  return std::to_string(height) + "x" + std::to_string(width);
 }
 
 std::vector<std::string> score_notes(const std::vector<double>& scores) {

@@ -13,6 +13,9 @@ namespace stagewise {
 std::string draw_network(const Architecture& architecture, const std::vector<std::string>& notes = {},
                          const std::vector<std::int64_t>& grown = {});
 
+/// The size of a stage's maps: `16x16`. Each stage but the first halves them, rounding up.
+std::string map_size(const Architecture& architecture, std::size_t stage);
+
 /// `score 0.9131`, a stage each.
 std::vector<std::string> score_notes(const std::vector<double>& scores);
 

@@ -156,6 +156,11 @@ TEST(Text, TheDrawnBarsAreAsLongAsTheStagesAreDeep) {
   EXPECT_EQ(drawing,
             "  stage 1  32x32x16     ██     2 blocks  a\n"
             "  stage 2  16x16x32     ██▓    3 blocks  b");
+  Architecture odd = Architecture::of_depths({1, 1, 1});
+  odd.height = 33;
+  odd.width = 18;
+  EXPECT_EQ(map_size(odd, 0), "33x18");
+  EXPECT_EQ(map_size(odd, 2), "9x5");
 }
 
 TEST(RunData, AStratifiedDrawIsEvenAndPartOfEveryLargerOne) {

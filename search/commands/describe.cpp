@@ -3,6 +3,7 @@
 #include "layers/cost.h"
 #include "search/commands/commands.h"
 #include "search/model_file.h"
+#include "search/network_drawing.h"
 #include "search/text.h"
 
 namespace stagewise {
@@ -36,21 +37,15 @@ void print_row(const std::string& name, const std::string& blocks, const std::st
 void run_describe(const DescribeOptions& options) {
   const Architecture architecture = described(options);
   const NetworkCost cost = cost_of(architecture);
-  const auto map = [&](std::int64_t halvings) {
-    const std::int64_t height = (architecture.height + (std::int64_t{1} << halvings) - 1) >> halvings;
-    const std::int64_t width = (architecture.width + (std::int64_t{1} << halvings) - 1) >> halvings;
-    return std::to_string(height) + "x" + std::to_string(width);
-  };
   std::cout << "ResNet " << join(architecture.depths()) << ", " << name_of(architecture.variant) << ", images "
             << architecture.height << 'x' << architecture.width << 'x' << architecture.channels << ", "
             << architecture.classes << " classes\n\n"
             << left("", 12) << right("blocks", 7) << right("channels", 9) << right("map", 12) << right("trainable", 13)
             << right("statistics", 13) << right("MACs", 11) << '\n';
-  print_row("stem", "", std::to_string(architecture.stages.front().width), map(0), cost.stem);
+  print_row("stem", "", std::to_string(architecture.stages.front().width), map_size(architecture, 0), cost.stem);
   for (std::size_t stage = 0; stage < cost.stages.size(); ++stage) {
     print_row("stage " + std::to_string(stage + 1), std::to_string(architecture.stages[stage].blocks.size()),
-              std::to_string(architecture.stages[stage].width), map(static_cast<std::int64_t>(stage)),
-              cost.stages[stage]);
+              std::to_string(architecture.stages[stage].width), map_size(architecture, stage), cost.stages[stage]);
   }
   print_row("classifier", "", std::to_string(architecture.classes), "1x1", cost.classifier);
   const Cost total = cost.total();
