@@ -103,14 +103,14 @@ bool holds_cifar(const std::string& folder, const CifarFormat& format) {
   return is_there(format.test_file) || std::any_of(format.train_files.begin(), format.train_files.end(), is_there);
 }
 
-Dataset open_cifar(const std::string& folder, const CifarFormat& format) {
+Dataset open_cifar(const std::string& folder, const CifarFormat& format, bool read_train) {
   check_file(fs::path(folder) / format.test_file, format);
   Dataset dataset{.description = format.name,
                   .classes = class_names(fs::path(folder) / format.names_file, format),
-                  .train = read_files(folder, format, format.train_files),
+                  .train = read_files(folder, format, read_train ? format.train_files : std::vector<std::string>()),
                   .load_test = [folder, format] { return read_files(folder, format, {format.test_file}); },
                   .remarks = {}};
-  if (dataset.train.count() != kPublishedTrainingImages) {
+  if (read_train && dataset.train.count() != kPublishedTrainingImages) {
     dataset.remarks.push_back(concat(folder, " holds ", dataset.train.count(), " training images; the published ",
                                      format.name, " has ", kPublishedTrainingImages));
   }

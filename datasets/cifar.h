@@ -23,9 +23,9 @@ const CifarFormat& cifar100_format();
 /// Whether `folder` holds at least one of the format's image files.
 bool holds_cifar(const std::string& folder, const CifarFormat& format);
 
-/// Reads the training files; the test file is only checked to be there and of a sound size. Files of fewer records than
-/// the published ones are welcome. Errors: throws Error naming the file that is missing, that ends within a record
-/// (with the bytes expected and found), or that has a label out of range.
-Dataset open_cifar(const std::string& folder, const CifarFormat& format);
+/// Reads the training files, unless `read_train` is false; the test file is only checked to be there and of a sound
+/// size. Files of fewer records than the published ones are welcome. Errors: throws Error naming the file that is
+/// missing, that ends within a record (with the bytes expected and found), or that has a label out of range.
+Dataset open_cifar(const std::string& folder, const CifarFormat& format, bool read_train);
 
 }  // namespace stagewise

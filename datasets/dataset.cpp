@@ -31,8 +31,8 @@ Dataset open_folder(const std::string& folder, const DatasetOptions& options) {
   require(fs::is_directory(folder), "[dataset] expected a folder, got the file ", folder);
   for (const CifarFormat* format : {&cifar10_format(), &cifar100_format()}) {
     const std::string inner = (fs::path(folder) / format->folder).string();
-    if (holds_cifar(folder, *format)) return open_cifar(folder, *format);
-    if (fs::is_directory(inner)) return open_cifar(inner, *format);
+    if (holds_cifar(folder, *format)) return open_cifar(folder, *format, options.read_train);
+    if (fs::is_directory(inner)) return open_cifar(inner, *format, options.read_train);
   }
   if (fs::is_directory(fs::path(folder) / "train")) return open_image_folder(folder, options);
   fail("[dataset] looked in ", folder, " for data_batch_1.bin or cifar-10-batches-bin/ (CIFAR-10), train.bin or ",
@@ -44,8 +44,11 @@ Dataset open_folder(const std::string& folder, const DatasetOptions& options) {
 Dataset open_dataset(const std::string& data, const DatasetOptions& options) {
   try {
     Dataset dataset = data == "synthetic" ? synthetic_dataset(options) : open_folder(data, options);
-    dataset.description += concat(", ", with_thousands(dataset.train.count()), " training images, ",
-                                  dataset.classes.size(), " classes, ", dataset.train.height, "x", dataset.train.width);
+    if (options.read_train) {
+      dataset.description += concat(", ", with_thousands(dataset.train.count()), " training images");
+    }
+    dataset.description +=
+        concat(", ", dataset.classes.size(), " classes, ", dataset.train.height, "x", dataset.train.width);
     return dataset;
   } catch (const fs::filesystem_error& error) {
     fail("[dataset] can't read ", data, ": ", error.what());

@@ -22,7 +22,7 @@ struct Images {
 struct Dataset {
   std::string description;           // one line: `CIFAR-10, 50,000 training images, 10 classes, 32x32`
   std::vector<std::string> classes;  // a label is an index into these
-  Images train;
+  Images train;                      // no images, only their sizes, where the options leave them out
   /// Reads the test set: kept shut until it is asked for. Empty where the data has none.
   std::function<Images()> load_test;
   /// Remarks for the person (folders passed over, files skipped), a line each.
@@ -33,6 +33,7 @@ struct DatasetOptions {
   std::int64_t image_size = 32;  // synthetic is 32x32 and CIFAR is 32x32 whatever this says; folders are resized to it
   std::uint64_t seed = 0;        // of the synthetic images
   std::int64_t synthetic_train = 8000, synthetic_test = 2000;
+  bool read_train = true;        // false: leave the training images unread, for an evaluation
   bool skip_unreadable = false;  // leave out images that can't be decoded (a remark counts the training ones)
   int threads = 0;               // decoding; 0: all cores
   ProgressCallback progress;

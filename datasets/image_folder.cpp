@@ -167,7 +167,8 @@ Dataset open_image_folder(const std::string& folder, const DatasetOptions& optio
 
   Dataset dataset{.description = "images in " + folder, .classes = train.classes};
   if (!passed_over.empty()) dataset.remarks.push_back(count_and_examples(passed_over, "entries passed over"));
-  dataset.train = load(train, options, dataset.remarks);
+  dataset.train = options.read_train ? load(train, options, dataset.remarks)
+                                     : Images{.height = options.image_size, .width = options.image_size};
   if (!test.files.empty()) {
     dataset.load_test = [test, options] {
       std::vector<std::string> remarks;  // nobody reads them here: the number of images tells

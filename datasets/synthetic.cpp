@@ -104,7 +104,7 @@ Dataset synthetic_dataset(const DatasetOptions& options) {
           "[dataset] expected 0 to 1,000,000 synthetic test images, got ", options.synthetic_test);
   Dataset dataset{.description = "synthetic shapes", .classes = {}};
   for (const ShapeClass& shape : kShapes) dataset.classes.emplace_back(shape.name);
-  dataset.train = draw_images(options.synthetic_train, options.seed, "synthetic train");
+  dataset.train = draw_images(options.read_train ? options.synthetic_train : 0, options.seed, "synthetic train");
   if (options.synthetic_test > 0) {
     dataset.load_test = [count = options.synthetic_test, seed = options.seed] {
       return draw_images(count, seed, "synthetic test");

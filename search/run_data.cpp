@@ -71,12 +71,17 @@ Dataset open_announced(const DataOptions& options, Progress& progress) {
                                                 .seed = options.seed,
                                                 .synthetic_train = options.synthetic_train,
                                                 .synthetic_test = options.synthetic_test,
+                                                .read_train = options.read_train,
                                                 .skip_unreadable = options.skip_unreadable,
                                                 .threads = options.threads,
                                                 .progress = progress.counts()});
   progress.line(dataset.description);
   for (const std::string& remark : dataset.remarks) progress.line("  " + remark);
   return dataset;
+}
+
+Normalisation normalisation_of(Variant variant, const Images& train) {
+  return variant == Variant::paper ? mean_image_normalisation(train) : channel_normalisation(train);
 }
 
 RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, Progress& progress) {
@@ -90,8 +95,7 @@ RunData open_run_data(Backend& backend, const DataOptions& options, Variant vari
                 with_thousands(static_cast<std::int64_t>(split.validation.size())) + " held out");
   require(split.train.size() >= 2, "[--data] `", options.data, "` leaves ", split.train.size(),
           " images to train on, at least 2 are needed");
-  const Normalisation normalisation =
-      variant == Variant::paper ? mean_image_normalisation(images) : channel_normalisation(images);
+  const Normalisation normalisation = normalisation_of(variant, images);
   return {.description = dataset.description,
           .classes = dataset.classes,
           .height = images.height,

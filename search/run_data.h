@@ -14,6 +14,7 @@ namespace stagewise {
 struct DataOptions {
   std::string data = "synthetic";
   std::int64_t image_size = 32;
+  bool read_train = true;  // false: leave the training images unread, for an evaluation
   bool skip_unreadable = false;
   std::int64_t synthetic_train = 8000, synthetic_test = 2000;
   std::int64_t train_images = 0;  // use only so many of the training images, evenly from all classes; 0: all
@@ -38,8 +39,11 @@ struct RunData {
 /// Opens the data, and says on `progress` what was found and what was passed over. Errors: as datasets/dataset.h's.
 Dataset open_announced(const DataOptions& options, Progress& progress);
 
-/// Opens the data for a run. The normalisation is the variant's: the channels' means and
-/// deviations, or the mean image. Errors: throws Error for anything wrong with the data.
+/// How networks of the variant see their images: standard ones by the channels' means and deviations over `train`,
+/// the paper's less its mean image.
+Normalisation normalisation_of(Variant variant, const Images& train);
+
+/// Opens the data for a run, with the variant's normalisation. Errors: throws Error for anything wrong with the data.
 RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, Progress& progress);
 
 /// `count` of the images, evenly from all classes, drawn from `seed`: ascending indices. A smaller draw is part of

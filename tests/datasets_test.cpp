@@ -111,6 +111,22 @@ TEST(Dataset, LeavesTheTestSetUnreadUntilItIsAskedFor) {
   }
 }
 
+TEST(Dataset, LeavesTheTrainingImagesUnreadOnRequest) {
+  const TemporaryFolder cifar, images;
+  write_cifar10(cifar);
+  cifar.write("cifar-10-batches-bin/data_batch_1.bin", "cut short");
+  images.write("train/ant/broken.ppm", "this is no image");
+  images.write("test/ant/a.ppm", ppm(4, 4, {1, 2, 3}));
+  for (const std::string& data : {cifar.path(), images.path(), std::string("synthetic")}) {
+    const Dataset dataset = open_dataset(data, {.synthetic_test = 1, .read_train = false});
+    EXPECT_EQ(dataset.train.count(), 0) << data;
+    EXPECT_EQ(dataset.train.height, 32) << data;
+    EXPECT_EQ(dataset.load_test().count(), 1) << data;
+    EXPECT_EQ(dataset.description.find("training"), std::string::npos) << dataset.description;
+    EXPECT_TRUE(dataset.remarks.empty()) << data;
+  }
+}
+
 TEST(Cifar, NamesTheFileThatIsWrong) {
   const TemporaryFolder folder;
   write_cifar10(folder);

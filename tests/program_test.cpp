@@ -14,6 +14,7 @@
 
 #include "cuda/cuda_backend.h"
 #include "tensor/atomic_file.h"
+#include "tensor/safetensors.h"
 #include "tests/temporary_folder.h"
 
 namespace stagewise {
@@ -95,6 +96,14 @@ class Program : public testing::Test {
   }
 
   std::string model(const std::string& run) const { return read_file(path(run + "/model.safetensors")); }
+
+  /// Takes the normalisation out of the model of `run`.
+  void forget_normalisation(const std::string& run) const {
+    const std::string file = path(run + "/model.safetensors");
+    Safetensors tensors = read_safetensors(file);
+    for (const char* name : {"normalisation.scale", "normalisation.offset"}) ASSERT_EQ(tensors.tensors.erase(name), 1U);
+    write_safetensors(file, tensors);
+  }
 
   /// Nothing but what a run is made of: no temporary files.
   void expect_tidy(const std::string& run) const {
@@ -205,6 +214,34 @@ TEST_F(Program, NamesAnImageThatCannotBeRead) {
   EXPECT_NE(prediction.out.find("dog "), std::string::npos) << prediction.out;
   expect_refused({"predict", "x", "photos/train/dog/broken.png"}, "broken.png");
   expect_refused({"evaluate", "x"}, "no test set");
+}
+
+TEST_F(Program, EvaluateReadsTheTrainingImagesOnlyForAMissingNormalisation) {
+  const std::string ppm = "P6\n8 8\n255\n" + std::string(192, '\x7f');
+  for (const char* name :
+       {"train/cat/1.ppm", "train/cat/2.ppm", "train/dog/1.ppm", "train/dog/2.ppm", "test/dog/1.ppm"}) {
+    folder_.write(std::string("photos/") + name, ppm);
+  }
+  ASSERT_EQ(run({"train", "--data", "photos", "--image-size", "8", "--blocks", "1", "--epochs", "1", "--validation",
+                 "0", "--out", "x", "--quiet"})
+                .code,
+            0);
+  folder_.write("photos/train/cat/1.ppm", "no image any more");
+  const Result evaluation = run({"evaluate", "x", "--quiet"});
+  EXPECT_EQ(evaluation.code, 0) << evaluation.error;
+  EXPECT_NE(evaluation.out.find(" of 1 right"), std::string::npos) << evaluation.out;
+  forget_normalisation("x");
+  expect_refused({"evaluate", "x"}, "cat/1.ppm");
+}
+
+TEST_F(Program, EvaluateFindsOutTheNormalisationThatAFileLacks) {
+  for (const char* variant : {"standard", "paper"}) {
+    ASSERT_EQ(run(small("train", variant, {"--variant", variant})).code, 0);
+    const Result stored = run({"evaluate", variant, "--quiet"});
+    ASSERT_EQ(stored.code, 0) << stored.error;
+    forget_normalisation(variant);
+    EXPECT_EQ(run({"evaluate", variant, "--quiet"}).out, stored.out) << variant;
+  }
 }
 
 TEST_F(Program, ATestSetThatCannotBeReadShowsAtTheEndAndLosesNothing) {

@@ -32,6 +32,7 @@ void check_classes(const Model& model, const Dataset& dataset) {
 Dataset open_data(const Model& model, const Settings& settings, Progress& progress) {
   DataOptions options = settings.data_options();
   options.image_size = model.network->architecture().height;
+  options.read_train = !model.normalisation;
   Dataset dataset = open_announced(options, progress);
   check_classes(model, dataset);
   return dataset;
@@ -50,9 +51,10 @@ void run_evaluate(CLI::App& command, EvaluateOptions& options) {
   const Dataset dataset = open_data(model, settings, progress);
   const Images test = dataset.load_test ? dataset.load_test() : Images{};
   require(test.count() > 0, "[evaluate] `", settings.data.data, "` has no test set");
-  // The paper's files don't hold the mean image; it is that of the data's training images.
+  // The paper's files hold no normalisation; it is that of the data's training images.
+  const Variant variant = model.network->architecture().variant;
   const ImageStore images(*backend, test,
-                          model.normalisation ? *model.normalisation : mean_image_normalisation(dataset.train));
+                          model.normalisation ? *model.normalisation : normalisation_of(variant, dataset.train));
   const PassResult result = evaluate(*model.network, images, all_indices(images.count()),
                                      [&](const PassProgress& pass) { progress.pass("test set", pass); });
   std::cout << "loss " << fixed(result.loss, 4) << '\n' << right_of(result) << '\n';
