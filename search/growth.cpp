@@ -108,6 +108,12 @@ Architecture grown(Architecture architecture, const std::vector<std::size_t>& st
   return architecture;
 }
 
+Architecture deeper(const Architecture& architecture, std::int64_t step) {
+  std::vector<std::size_t> every(architecture.stages.size());
+  std::iota(every.begin(), every.end(), 0);
+  return grown(architecture, every, step);
+}
+
 std::vector<std::size_t> growing_stages(const std::vector<StageDecision>& decisions) {
   std::vector<std::size_t> stages;
   for (std::size_t stage = 0; stage < decisions.size(); ++stage) {

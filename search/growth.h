@@ -38,6 +38,9 @@ std::vector<StageDecision> decide_growth(const Architecture& current, const std:
 /// as Stage::insert's do. Errors: throws Error for a stage that is not there, or when a stage becomes too deep.
 Architecture grown(Architecture architecture, const std::vector<std::size_t>& stages, std::int64_t step);
 
+/// `architecture` with `step` more blocks in every stage.
+Architecture deeper(const Architecture& architecture, std::int64_t step);
+
 /// The indices of the stages that grow.
 std::vector<std::size_t> growing_stages(const std::vector<StageDecision>& decisions);
 

@@ -54,7 +54,7 @@ void Progress::status(const std::string& text) {
   drawn_ = true;
 }
 
-void Progress::pass(const std::string& what, const PassProgress& progress, double seconds_left) {
+void Progress::pass(const std::string& what, const PassProgress& progress, const std::string& left) {
   if (what != pass_) {
     pass_ = what;
     pass_began_ = Clock::now();
@@ -67,7 +67,7 @@ void Progress::pass(const std::string& what, const PassProgress& progress, doubl
             " images/s";
   }
   if (progress.has_totals) text += "  loss " + fixed(progress.loss, 3) + "  accuracy " + percent(progress.accuracy);
-  if (seconds_left >= 0.0) text += "  " + duration(seconds_left) + " left";
+  if (!left.empty()) text += "  " + left;
   status(text);
 }
 

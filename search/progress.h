@@ -28,9 +28,9 @@ class Progress {
   void line(const std::string& text);
   /// A line that the next one overwrites; where there is no terminal, one that stays, every half minute.
   void status(const std::string& text);
-  /// The same for a pass over images: `what`, then images a second, loss, accuracy. `seconds_left` (negative: unknown)
-  /// is the rest of the whole run.
-  void pass(const std::string& what, const PassProgress& progress, double seconds_left = -1.0);
+  /// The same for a pass over images: `what`, then images a second, loss, accuracy, and what is `left` of the whole
+  /// run.
+  void pass(const std::string& what, const PassProgress& progress, const std::string& left = "");
   /// Counts that datasets report while they are read.
   ProgressCallback counts();
 
@@ -41,20 +41,6 @@ class Progress {
   bool drawn_ = false;
   std::chrono::steady_clock::time_point last_status_, pass_began_;
   std::string pass_;
-};
-
-/// How long the rest will take, from how long the work done so far took. Work is in any one unit.
-class Forecast {
- public:
-  void add(double work, double seconds) {
-    work_ += work;
-    seconds_ += seconds;
-  }
-  /// Negative when nothing has been done yet.
-  double seconds_for(double work) const { return work_ > 0.0 ? work * seconds_ / work_ : -1.0; }
-
- private:
-  double work_ = 0.0, seconds_ = 0.0;
 };
 
 }  // namespace stagewise

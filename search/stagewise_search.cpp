@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <ctime>
-#include <numeric>
 
 #include "layers/cost.h"
 #include "search/importance.h"
@@ -29,20 +28,9 @@ std::string utc_now() {
   return text;
 }
 
-/// `architecture` with `step` more blocks in every stage.
-Architecture deeper(const Architecture& architecture, std::int64_t step) {
-  std::vector<std::size_t> every(architecture.stages.size());
-  std::iota(every.begin(), every.end(), 0);
-  return grown(architecture, every, step);
-}
-
 void insert_blocks(Stage& stage, std::int64_t count, BlockInitialiser initialiser) {
   for (std::int64_t i = 0; i < count; ++i) stage.insert(stage.depth(), initialiser);
 }
-
-constexpr double kTrainingWork = 3.0;  // a training image costs about three times an evaluated one
-
-double macs_of(const Architecture& architecture) { return static_cast<double>(cost_of(architecture).total().macs); }
 
 }  // namespace
 
@@ -119,10 +107,11 @@ void StagewiseSearch::train_one_epoch() {
   const std::string what = label();
   const PassResult training =
       train_epoch(*learner.network, learner.optimiser, data_.images, data_.train, options_.training, state_.epoch,
-                  state_.first_epoch, callback(what, kTrainingWork * macs_of(architecture)));
-  forecast_.add(kTrainingWork * macs_of(architecture) * static_cast<double>(training.images), training.seconds);
-  const PassResult validation = evaluate(*learner.network, data_.images, data_.validation,
-                                         callback(what + ", validation", macs_of(architecture)));
+                  state_.first_epoch, callback(what, remaining(), training_work(architecture, 1)));
+  forecast_.add(training_work(architecture, training.images), training.seconds);
+  const PassResult validation =
+      evaluate(*learner.network, data_.images, data_.validation,
+               callback(what + ", validation", remaining(/*validating=*/true), evaluation_work(architecture, 1)));
   state_.epoch += 1;
   state_.images_seen += training.images;
   if (state_.phase == Phase::train) {
@@ -145,12 +134,11 @@ void StagewiseSearch::train_one_epoch() {
   }
   event["images_per_second"] = std::round(images_per_second);
   record(event);
-  const double left = forecast_.seconds_for(remaining_work());
-  progress_.line(
-      what + "  loss " + fixed(training.loss, 4) + "  accuracy " + percent(training.accuracy()) +
-      (data_.validation.empty() ? "" : "  validation " + percent(validation.accuracy())) + "  " +
-      with_thousands(std::llround(images_per_second)) + " images/s" +
-      (left > 0.0 ? "  " + std::string(options_.iterations > 0 ? "at most " : "") + duration(left) + " left" : ""));
+  const std::string time_left = forecast_.left(remaining());
+  progress_.line(what + "  loss " + fixed(training.loss, 4) + "  accuracy " + percent(training.accuracy()) +
+                 (data_.validation.empty() ? "" : "  validation " + percent(validation.accuracy())) + "  " +
+                 with_thousands(std::llround(images_per_second)) + " images/s" +
+                 (time_left.empty() ? "" : "  " + time_left));
 }
 
 void StagewiseSearch::end_training() {
@@ -177,7 +165,7 @@ std::vector<double> StagewiseSearch::score(const ResNet& network) {
   const std::int64_t round = state_.phase == Phase::probe ? state_.iteration : state_.iteration + 1;
   const std::vector<double> scores =
       score_stages(network, data_.images, data_.train, data_.validation, *criterion_, options_.seed, round,
-                   callback(label() + ", importance", macs_of(network.architecture())));
+                   callback(label() + ", importance", remaining(), evaluation_work(network.architecture(), 1)));
   for (std::size_t stage = 0; stage < scores.size(); ++stage) {
     require(std::isfinite(scores[stage]), "[--criterion] the ", options_.criterion, " score of stage ", stage + 1,
             " is ", scores[stage]);
@@ -265,8 +253,7 @@ void StagewiseSearch::conclude() {
   if (images.count() > 0) {
     record({{"event", "test set opened"}, {"images", images.count()}, {"utc", utc_now()}});
     const ImageStore store(backend_, images, data_.normalisation);
-    test = evaluate(*main_.network, store, all_indices(store.count()),
-                    callback("test set", macs_of(main_.network->architecture())));
+    test = evaluate(*main_.network, store, all_indices(store.count()), callback("test set", remaining(), 0.0));
   }
   Json event = {{"event", "finished"},
                 {"blocks", main_.network->architecture().depths()},
@@ -290,35 +277,25 @@ std::string StagewiseSearch::label() const {
          " " + join(learner.network->architecture().depths()) + "  " + epoch;
 }
 
-PassCallback StagewiseSearch::callback(const std::string& what, double work_an_image) {
-  const double remaining = remaining_work();
+Work StagewiseSearch::remaining(bool validating) const {
+  const WorkPlan plan{.epochs = options_.training.epochs,
+                      .iterations = options_.iterations,
+                      .step = options_.growth.step,
+                      .train_images = static_cast<std::int64_t>(data_.train.size()),
+                      .validation_images = static_cast<std::int64_t>(data_.validation.size()),
+                      .scores = options_.iterations > 0 && criterion_->needs_moments()};
+  return remaining_work(plan, state_, (state_.phase == Phase::probe ? probe_ : main_).network->architecture(),
+                        validating);
+}
+
+/// For a pass at whose beginning there was `remaining` work.
+PassCallback StagewiseSearch::callback(const std::string& what, const Work& remaining, double work_an_image) {
   return [=, this](const PassProgress& progress) {
     stop_if_interrupted();
-    const double done = work_an_image * static_cast<double>(progress.images_done);
-    progress_.pass(what, progress, forecast_.seconds_for(std::max(0.0, remaining - done)));
+    Work rest = remaining;
+    rest.amount -= work_an_image * static_cast<double>(progress.images_done);
+    progress_.pass(what, progress, forecast_.left(rest));
   };
-}
-
-/// Of `epochs` epochs and what comes with them, in multiply-accumulates of an evaluation.
-double StagewiseSearch::training_work(const Architecture& architecture, std::int64_t epochs) const {
-  const auto train = static_cast<double>(data_.train.size()), validation = static_cast<double>(data_.validation.size());
-  const double scoring = options_.iterations > 0 && criterion_->needs_moments() ? train : 0.0;
-  const double an_epoch = kTrainingWork * train + validation;
-  return macs_of(architecture) * (static_cast<double>(epochs) * an_epoch + scoring);
-}
-
-/// As if every stage grew each time and no budget ended the search: an upper bound.
-double StagewiseSearch::remaining_work() const {
-  if (state_.phase != Phase::train && state_.phase != Phase::probe) return 0.0;
-  const std::int64_t epochs = options_.training.epochs;
-  Architecture architecture = (state_.phase == Phase::probe ? probe_ : main_).network->architecture();
-  double work = training_work(architecture, epochs - epochs_done());
-  if (state_.phase == Phase::probe) work += training_work(architecture, epochs);
-  for (std::int64_t iteration = state_.iteration; iteration < options_.iterations; ++iteration) {
-    architecture = deeper(architecture, options_.growth.step);
-    work += 2.0 * training_work(architecture, epochs);
-  }
-  return work;
 }
 
 void StagewiseSearch::record(Json event) {

@@ -11,6 +11,7 @@
 
 #include "search/checkpoint.h"
 #include "search/criteria/criterion.h"
+#include "search/forecast.h"
 #include "search/growth.h"
 #include "search/journal.h"
 #include "search/run_data.h"
@@ -70,9 +71,8 @@ class StagewiseSearch {
   /// Of the model in training.
   std::int64_t epochs_done() const { return state_.epoch - state_.first_epoch; }
   std::string label() const;
-  PassCallback callback(const std::string& what, double work_an_image);
-  double training_work(const Architecture& architecture, std::int64_t epochs) const;
-  double remaining_work() const;
+  Work remaining(bool validating = false) const;
+  PassCallback callback(const std::string& what, const Work& remaining, double work_an_image);
   void record(nlohmann::ordered_json event);
   void save();
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "layers/cost.h"
+#include "search/forecast.h"
 #include "tests/temporary_folder.h"
 
 namespace stagewise {
@@ -115,6 +116,64 @@ TEST(Growth, BadInputIsAnError) {
   EXPECT_THROW(grown(network, {3}, 1), Error);
   EXPECT_THROW(grown(network, {0}, kMaxDepth), Error);
   EXPECT_THROW(grown(network, {0}, std::numeric_limits<std::int64_t>::max()), Error);
+}
+
+class Forecasts : public testing::Test {
+ protected:
+  const WorkPlan plan_{
+      .epochs = 2, .iterations = 1, .step = 1, .train_images = 30, .validation_images = 10, .scores = true};
+  const Architecture start_ = Architecture::of_depths({1, 1}), deep_ = Architecture::of_depths({2, 2});
+  const double small_ = static_cast<double>(cost_of(start_).total().macs);
+  const double large_ = static_cast<double>(cost_of(deep_).total().macs);
+};
+
+TEST_F(Forecasts, CountWhatIsLeftOfASearch) {
+  // An epoch is 3*30 + 10 evaluated images, a scoring 30: the start, the probe and the grown network.
+  SearchState state;
+  EXPECT_EQ(remaining_work(plan_, state, start_).amount, 230 * small_ + 2 * 230 * large_);
+  state.epoch = 1;
+  EXPECT_EQ(remaining_work(plan_, state, start_).amount, 130 * small_ + 2 * 230 * large_);
+  state = {.phase = Phase::probe, .iteration = 1, .epoch = 3, .first_epoch = 2};
+  EXPECT_EQ(remaining_work(plan_, state, deep_).amount, (130 + 230) * large_);
+  state = {.phase = Phase::train, .iteration = 1, .epoch = 6, .first_epoch = 4};
+  EXPECT_EQ(remaining_work(plan_, state, deep_).amount, 30 * large_);
+  state.phase = Phase::searched;
+  EXPECT_EQ(remaining_work(plan_, state, deep_).amount, 0.0);
+}
+
+TEST_F(Forecasts, DoNotCountAnEpochsTrainingAgainWhileItIsValidated) {
+  SearchState state;
+  const double before = remaining_work(plan_, state, start_).amount;
+  const double validating = remaining_work(plan_, state, start_, /*validating=*/true).amount;
+  state.epoch = 1;
+  EXPECT_EQ(before - validating, 90 * small_);
+  EXPECT_EQ(validating - remaining_work(plan_, state, start_).amount, 10 * small_);
+}
+
+TEST_F(Forecasts, SayAtMostWhereTheSearchMayEndSooner) {
+  SearchState state;
+  EXPECT_TRUE(remaining_work(plan_, state, start_).at_most);
+  state = {.phase = Phase::probe, .iteration = 1};
+  EXPECT_TRUE(remaining_work(plan_, state, deep_).at_most) << "nothing may grow";
+  state = {.phase = Phase::train, .iteration = 1};
+  EXPECT_FALSE(remaining_work(plan_, state, deep_).at_most) << "the last training runs to its end";
+  EXPECT_FALSE(remaining_work({.epochs = 2, .iterations = 0}, SearchState(), start_).at_most) << "a mere training";
+}
+
+TEST_F(Forecasts, StopCountingWhereNoStageCanGrowDeeper) {
+  const Architecture deepest = Architecture::of_depths({kMaxDepth});
+  EXPECT_EQ(remaining_work(plan_, SearchState(), deepest).amount,
+            230 * static_cast<double>(cost_of(deepest).total().macs));
+}
+
+TEST(Forecast, GoesByTheSpeedSoFar) {
+  Forecast forecast;
+  EXPECT_EQ(forecast.left({.amount = 60}), "");
+  forecast.add(10, 2.5);
+  forecast.add(10, 7.5);
+  EXPECT_EQ(forecast.left({.amount = 60}), "30 s left");
+  EXPECT_EQ(forecast.left({.amount = 260, .at_most = true}), "at most 2 min 10 s left");
+  EXPECT_EQ(forecast.left({}), "");
 }
 
 }  // namespace
