@@ -39,18 +39,20 @@ void save_checkpoint(const std::string& path, const SearchState& state, const Le
   write_safetensors(path, file);
 }
 
-Checkpoint load_checkpoint(const std::string& path, Backend& backend, const SgdOptions& sgd) {
-  const Safetensors file = read_safetensors(path);
-  Checkpoint checkpoint{.state = SearchState::from_json(metadata(file, "state", path)), .main = {}, .probe = {}};
-  checkpoint.main = load(file, "", path, backend, checkpoint.state.network_seed, sgd);
-  if (checkpoint.state.phase == Phase::probe) {
-    checkpoint.probe = load(file, kProbe, path, backend, checkpoint.state.probe_seed, sgd);
-  }
-  return checkpoint;
+CheckpointFile read_checkpoint(const std::string& path) {
+  CheckpointFile file{.path = path, .state = {}, .contents = read_safetensors(path)};
+  file.state = SearchState::from_json(metadata(file.contents, "state", path));
+  return file;
 }
 
-SearchState load_state(const std::string& path) {
-  return SearchState::from_json(metadata(read_safetensors(path), "state", path));
+Checkpoint load_checkpoint(const CheckpointFile& file, Backend& backend, const SgdOptions& sgd) {
+  const SearchState& state = file.state;
+  Checkpoint checkpoint{.state = state, .main = {}, .probe = {}};
+  checkpoint.main = load(file.contents, "", file.path, backend, state.network_seed, sgd);
+  if (state.phase == Phase::probe) {
+    checkpoint.probe = load(file.contents, kProbe, file.path, backend, state.probe_seed, sgd);
+  }
+  return checkpoint;
 }
 
 }  // namespace stagewise

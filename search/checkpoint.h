@@ -7,6 +7,7 @@
 
 #include "layers/sgd.h"
 #include "search/search_state.h"
+#include "tensor/safetensors.h"
 
 namespace stagewise {
 
@@ -21,14 +22,20 @@ struct Learner {
 /// Writes the state, the network and, where there is one (`probe.network` not null), the probe.
 void save_checkpoint(const std::string& path, const SearchState& state, const Learner& main, const Learner& probe);
 
+/// A checkpoint as it was read: it says where the search stands before there is a device for its networks.
+struct CheckpointFile {
+  std::string path;
+  SearchState state;
+  Safetensors contents;
+};
+
 struct Checkpoint {
   SearchState state;
   Learner main, probe;
 };
 
-/// Errors: throws Error, naming the file, when it can't be read or something is missing.
-Checkpoint load_checkpoint(const std::string& path, Backend& backend, const SgdOptions& sgd);
-/// The state alone.
-SearchState load_state(const std::string& path);
+/// Errors: both throw Error, naming the file, when it can't be read or something is missing.
+CheckpointFile read_checkpoint(const std::string& path);
+Checkpoint load_checkpoint(const CheckpointFile& file, Backend& backend, const SgdOptions& sgd);
 
 }  // namespace stagewise

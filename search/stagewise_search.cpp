@@ -42,15 +42,16 @@ Inherit inherit_from(const std::string& name) {
 }
 
 StagewiseSearch::StagewiseSearch(Backend& backend, const RunData& data, const SearchOptions& options,
-                                 const RunDirectory& run, Progress& progress)
+                                 const RunDirectory& run, Progress& progress, std::optional<CheckpointFile> saved)
     : backend_(backend),
       data_(data),
       options_(options),
       run_(run),
       progress_(progress),
       criterion_(make_criterion(options.criterion)) {
-  if (run.has_checkpoint()) {
-    Checkpoint checkpoint = load_checkpoint(run.checkpoint(), backend, options.training.sgd);
+  if (!saved && run.has_checkpoint()) saved = read_checkpoint(run.checkpoint());
+  if (saved) {
+    Checkpoint checkpoint = load_checkpoint(*saved, backend, options.training.sgd);
     state_ = checkpoint.state;
     main_ = std::move(checkpoint.main);
     probe_ = std::move(checkpoint.probe);

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -43,9 +44,10 @@ struct SearchOptions {
 
 class StagewiseSearch {
  public:
-  /// Begins in `run`, or goes on from the checkpoint in it. Everything referred to must outlive the search.
+  /// Begins in `run`, or goes on from the checkpoint in it; `saved` is that checkpoint where it has been read already.
+  /// Everything referred to must outlive the search.
   StagewiseSearch(Backend& backend, const RunData& data, const SearchOptions& options, const RunDirectory& run,
-                  Progress& progress);
+                  Progress& progress, std::optional<CheckpointFile> saved = {});
 
   /// The next epoch, decision, or, at last, the results. False, and nothing done, when the run is finished.
   /// Errors: throws Interrupted between two batches; what the last step saved stays.

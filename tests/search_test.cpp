@@ -192,7 +192,7 @@ TEST_F(SearchTest, AnInterruptLeavesTheEpochUndone) {
   search.step();
   request_interrupt();
   EXPECT_THROW(search.step(), Interrupted);
-  EXPECT_EQ(load_state(run.checkpoint()).epoch, 1);
+  EXPECT_EQ(read_checkpoint(run.checkpoint()).state.epoch, 1);
 }
 
 TEST_F(SearchTest, TheTestSetStaysShutUntilEverythingIsDecided) {

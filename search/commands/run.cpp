@@ -13,12 +13,9 @@ namespace stagewise {
 
 namespace {
 
-/// A folder for a new run, with everything in it that it takes to go on. What can't begin leaves nothing behind.
+/// Puts everything into the new run's folder that it takes to go on. What can't begin leaves nothing behind.
 std::unique_ptr<StagewiseSearch> begin(CLI::App& command, const Settings& settings, Backend& backend,
                                        const RunData& data, RunDirectory& run, Progress& progress) {
-  if (!settings.resume.empty()) {
-    return std::make_unique<StagewiseSearch>(backend, data, settings.search_options(), run, progress);
-  }
   try {
     write_file_atomically(run.config(), config_text(command));
     return std::make_unique<StagewiseSearch>(backend, data, settings.search_options(), run, progress);
@@ -37,9 +34,11 @@ void show_results(const RunDirectory& run) {
 void run_search(CLI::App& command, Settings& settings) {
   const SearchOptions options = settings.search_options();
   std::optional<RunDirectory> run;
+  std::optional<CheckpointFile> saved;
   if (!settings.resume.empty()) {
     run = RunDirectory::resume(settings.resume);
-    if (load_state(run->checkpoint()).phase == Phase::finished) return show_results(*run);
+    saved = read_checkpoint(run->checkpoint());
+    if (saved->state.phase == Phase::finished) return show_results(*run);
   } else {
     RunDirectory::check_free(settings.out);
   }
@@ -50,7 +49,9 @@ void run_search(CLI::App& command, Settings& settings) {
   const RunData data = open_run_data(*backend, settings.data_options(), options.variant, progress);
   data.architecture(options.start, options.variant);  // says what is wrong with it before anything is written
   if (!run) run = RunDirectory::create(settings.out, command.get_name());
-  const auto search = begin(command, settings, *backend, data, *run, progress);
+  const auto search = saved
+                          ? std::make_unique<StagewiseSearch>(*backend, data, options, *run, progress, std::move(saved))
+                          : begin(command, settings, *backend, data, *run, progress);
   progress.line("Run: " + run->path() + ", " + std::to_string(search->state().epoch) + " epochs done");
   catch_interrupts();
   try {
@@ -58,7 +59,7 @@ void run_search(CLI::App& command, Settings& settings) {
     }
   } catch (const Interrupted&) {
     progress.line("");
-    std::cerr << "Stopped after " << load_state(run->checkpoint()).epoch << " epochs, which are saved. Go on with:\n  "
+    std::cerr << "Stopped after " << search->state().epoch << " epochs, which are saved. Go on with:\n  "
               << "stagewise " << command.get_name() << " --resume " << run->path() << '\n';
     throw;
   }
