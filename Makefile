@@ -1,6 +1,7 @@
 # make search   installs what is missing, builds, and runs a small search on the built-in data
 # make test     the tests;  make test-all adds the long ones (all released networks)
 # make bench    how fast a training step is here
+# make bench-peers  the same beside PyTorch and ONNX Runtime: bench/peers/README.md
 # make cifar10  fetches CIFAR-10 into data/
 # make format | check | lint | clean
 BUILD ?= build
@@ -14,7 +15,7 @@ TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev
 CIFAR10_URL = https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz
 CIFAR10_SHA256 = c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd
 
-.PHONY: build search test test-all bench cifar10 format check lint clean
+.PHONY: build search test test-all bench bench-peers cifar10 format check lint clean
 
 build:
 	@.ci/install-packages $(BUILD_PACKAGES)
@@ -39,6 +40,15 @@ bench:
 	cmake -S . -B $(BUILD) -DSTAGEWISE_BENCH=ON
 	cmake --build $(BUILD) -j $(JOBS) --target training_step
 	$(BUILD)/bench/training_step
+
+PEERS = $(BUILD)/peers-venv
+bench-peers:
+	@.ci/install-packages $(BUILD_PACKAGES) libbenchmark-dev python3-venv
+	cmake -S . -B $(BUILD) -DSTAGEWISE_BENCH=ON
+	cmake --build $(BUILD) -j $(JOBS) --target peer_worker
+	@[ -d $(PEERS) ] || python3 -m venv $(PEERS)
+	$(PEERS)/bin/pip install --quiet -r bench/peers/requirements.txt
+	$(PEERS)/bin/python bench/peers/run.py --build $(BUILD) $(PEERS_FLAGS)
 
 cifar10: $(CIFAR10)/cifar-10-batches-bin/test_batch.bin
 

@@ -1,0 +1,193 @@
+// Our side of the comparison with other frameworks: does what run.py asks for on stdin, one command a line, and answers
+// each with one line of JSON. Between commands it sleeps, so that others can be timed in turn.
+//   steps N    N training steps on the one batch, going on from the last:  {"ms": [of each step], "loss": the last}
+//   losses N   N training steps from the initial weights:                  {"losses": [...]}
+//   infer N    N forward passes in evaluation mode:                        {"ms": [of each pass]}
+//   logits     of the batch, with the initial weights, in evaluation mode: {"logits": [...]}
+//   memory     peak resident memory since `memory` was last asked:         {"bytes": ...}
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "layers/sgd.h"
+#include "search/device.h"
+#include "search/network_tensors.h"
+
+namespace stagewise {
+namespace {
+
+using nlohmann::json;
+
+struct WorkerOptions {
+  std::string depths = "3,3,3", device = "cpu", precision = "fp32", initial, write_initial;
+  std::int64_t batch = 128;
+  int threads = 0;
+  double learning_rate = 0.01, smoothing = 0.1;
+};
+
+void parse(CLI::App& program, WorkerOptions& options) {
+  program.option_defaults()->always_capture_default();
+  program.add_option("--depths", options.depths, "Residual blocks in each stage");
+  program.add_option("--batch", options.batch, "Images a step, the first of batch.safetensors");
+  program.add_option("--threads", options.threads, "CPU threads; 0 takes one a core");
+  program.add_option("--device", options.device, "auto, cpu, reference or cuda");
+  program.add_option("--precision", options.precision, "fp32");
+  program.add_option("--learning-rate", options.learning_rate, "Of every step");
+  program.add_option("--initial", options.initial, "Folder with model.safetensors and batch.safetensors");
+  program.add_option("--write-initial", options.write_initial, "Write model.safetensors to this folder, and end");
+}
+
+Tensor first_images(const Tensor& all, std::int64_t count) {
+  const Shape shape = all.shape();
+  require(shape.rank() == 4 && shape[0] >= count, "[--batch] expected a batch of at least ", count, " images, got ",
+          shape);
+  std::vector<float> values = all.to_host<float>();
+  values.resize(values.size() / static_cast<std::size_t>(shape[0]) * static_cast<std::size_t>(count));
+  return Tensor::from_host(all.backend(), {count, shape[1], shape[2], shape[3]}, values);
+}
+
+Tensor first_labels(const Tensor& all, std::int64_t count) {
+  require(all.shape().rank() == 1 && all.count() >= count, "[--batch] expected at least ", count, " labels, got ",
+          all.shape());
+  std::vector<std::int32_t> values = all.to_host<std::int32_t>();
+  values.resize(static_cast<std::size_t>(count));
+  return Tensor::from_host(all.backend(), {count}, values);
+}
+
+class Worker {
+ public:
+  explicit Worker(const WorkerOptions& options)
+      : options_(options),
+        backend_(open_backend(options.device, options.threads)),
+        model_path_(options.initial + "/model.safetensors"),
+        model_(read_safetensors(model_path_)),
+        network_(*backend_, Architecture::of_depths(parse_depths(options.depths, "--depths")), 1) {
+    const Safetensors batch = read_safetensors(options.initial + "/batch.safetensors");
+    images_ = first_images(to_tensor(*backend_, batch.tensors.at("images")), options.batch);
+    labels_ = first_labels(to_tensor(*backend_, batch.tensors.at("labels")), options.batch);
+    restart();
+  }
+
+  json steps(int count) {
+    json answer{{"ms", timed(count, [this] { step(); })}};
+    answer["loss"] = loss_.value().to_host<float>().front();
+    return answer;
+  }
+
+  json losses(int count) {
+    restart();
+    json losses = json::array();
+    for (int i = 0; i < count; ++i) {
+      step();
+      losses.push_back(loss_.value().to_host<float>().front());
+    }
+    return {{"losses", losses}};
+  }
+
+  json infer(int count) {
+    return {{"ms", timed(count, [this] { network_.forward({}, Variable(images_)); })}};
+  }
+
+  json logits() {
+    restart();
+    return {{"logits", network_.forward({}, Variable(images_)).value().to_host<float>()}};
+  }
+
+ private:
+  void restart() {
+    load_network(model_, "", model_path_, network_);
+    optimiser_ = Sgd();
+  }
+
+  void step() {
+    Tape tape;
+    const Context context{.tape = &tape, .training = true};
+    loss_ = softmax_cross_entropy(context, network_.forward(context, Variable(images_)), labels_, options_.smoothing);
+    tape.backward(loss_);
+    optimiser_.step(network_, options_.learning_rate);
+  }
+
+  template <class Work>
+  std::vector<double> timed(int count, const Work& work) const {
+    std::vector<double> milliseconds;
+    for (int i = 0; i < count; ++i) {
+      const auto start = std::chrono::steady_clock::now();
+      work();
+      backend_->synchronise();
+      milliseconds.push_back(
+          std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    }
+    return milliseconds;
+  }
+
+  WorkerOptions options_;
+  std::unique_ptr<Backend> backend_;
+  std::string model_path_;
+  Safetensors model_;
+  ResNet network_;
+  Sgd optimiser_;
+  Tensor images_, labels_;
+  Variable loss_;
+};
+
+// The kernel keeps the peak; writing 5 to clear_refs starts it anew (proc(5)).
+json memory() {
+  std::ifstream status("/proc/self/status");
+  std::int64_t kilobytes = 0;
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) kilobytes = std::stoll(line.substr(6));
+  }
+  std::ofstream("/proc/self/clear_refs") << "5";
+  return {{"bytes", kilobytes * 1024}};
+}
+
+json answer(Worker& worker, const std::string& line) {
+  std::istringstream words(line);
+  std::string command;
+  int count = 0;
+  words >> command >> count;
+  if (command == "memory") return memory();
+  if (command == "logits") return worker.logits();
+  require(count > 0, "expected `steps N`, `losses N`, `infer N`, `logits` or `memory`, got `", line, "`");
+  if (command == "steps") return worker.steps(count);
+  if (command == "losses") return worker.losses(count);
+  if (command == "infer") return worker.infer(count);
+  fail("expected `steps N`, `losses N`, `infer N`, `logits` or `memory`, got `", line, "`");
+}
+
+void write_initial(const WorkerOptions& options) {
+  const auto backend = open_backend("cpu", 1);
+  const ResNet network(*backend, Architecture::of_depths(parse_depths(options.depths, "--depths")), 1);
+  Safetensors file;
+  store_network(network, "", file);
+  write_safetensors(options.write_initial + "/model.safetensors", file);
+}
+
+void run(const WorkerOptions& options) {
+  require(options.precision == "fp32", "[--precision] expected fp32, got ", options.precision);
+  if (!options.write_initial.empty()) return write_initial(options);
+  Worker worker(options);
+  std::cout << json{{"ready", true}} << std::endl;
+  for (std::string line; std::getline(std::cin, line);) std::cout << answer(worker, line) << std::endl;
+}
+
+}  // namespace
+}  // namespace stagewise
+
+int main(int argc, char** argv) {
+  stagewise::WorkerOptions options;
+  CLI::App program("Our side of the comparison with other frameworks; bench/peers/run.py drives it.", "peer_worker");
+  stagewise::parse(program, options);
+  CLI11_PARSE(program, argc, argv);
+  try {
+    stagewise::run(options);
+    return 0;
+  } catch (const std::exception& error) {
+    std::cerr << "peer_worker: " << error.what() << '\n';
+    return 2;
+  }
+}
