@@ -23,7 +23,9 @@ const std::string& metadata(const Safetensors& file, const std::string& key, con
 Learner load(const Safetensors& file, const std::string& prefix, const std::string& path, Backend& backend,
              std::uint64_t seed, const SgdOptions& sgd) {
   const Architecture architecture = Architecture::from_json(metadata(file, prefix + "architecture", path));
-  Learner learner{.network = std::make_unique<ResNet>(backend, architecture, seed), .optimiser = Sgd(sgd)};
+  Learner learner;
+  learner.network = std::make_unique<ResNet>(backend, architecture, seed);
+  learner.optimiser = Sgd(sgd);
   load_network(file, prefix, path, *learner.network);
   load_velocities(file, prefix, backend, learner.optimiser);
   return learner;

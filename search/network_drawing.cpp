@@ -49,6 +49,7 @@ std::string map_size(const Architecture& architecture, std::size_t stage) {
 
 std::vector<std::string> score_notes(const std::vector<double>& scores) {
   std::vector<std::string> notes;
+  notes.reserve(scores.size());
   for (const double score : scores) notes.push_back("score " + fixed(score, 4));
   return notes;
 }

@@ -56,6 +56,7 @@ Split split_of(const std::vector<std::int32_t>& chosen, const std::vector<std::i
                double validation, std::uint64_t seed) {
   if (validation == 0.0) return {.train = chosen, .validation = {}};
   std::vector<std::int32_t> chosen_labels;
+  chosen_labels.reserve(chosen.size());
   for (const std::int32_t index : chosen) chosen_labels.push_back(labels[static_cast<std::size_t>(index)]);
   Split split = stratified_split(chosen_labels, classes, validation, seed);
   for (std::vector<std::int32_t>* part : {&split.train, &split.validation}) {

@@ -80,7 +80,10 @@ void StagewiseSearch::begin() {
 }
 
 Learner StagewiseSearch::fresh(const Architecture& architecture, std::uint64_t seed) const {
-  return {.network = std::make_unique<ResNet>(backend_, architecture, seed), .optimiser = Sgd(options_.training.sgd)};
+  Learner learner;
+  learner.network = std::make_unique<ResNet>(backend_, architecture, seed);
+  learner.optimiser = Sgd(options_.training.sgd);
+  return learner;
 }
 
 /// Differs for every model of a run.

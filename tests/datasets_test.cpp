@@ -103,11 +103,10 @@ TEST(Dataset, LeavesTheTestSetUnreadUntilItIsAskedFor) {
   cifar.write("cifar-10-batches-bin/test_batch.bin", record({10}, {0, 0, 0}));  // there is no class 10
   images.write("train/ant/a.ppm", ppm(4, 4, {1, 2, 3}));
   images.write("test/ant/broken.ppm", "this is no image");
-  for (const auto& [folder, file] :
-       {std::pair(cifar.path(), "test_batch.bin"), std::pair(images.path(), "broken.ppm")}) {
+  for (const TemporaryFolder* const folder : {&cifar, &images}) {
     Dataset data;
-    EXPECT_EQ(message_of([&] { data = open_dataset(folder); }), "no error");
-    EXPECT_TRUE(contains(message_of([&] { data.load_test(); }), file));
+    EXPECT_EQ(message_of([&] { data = open_dataset(folder->path()); }), "no error");
+    EXPECT_TRUE(contains(message_of([&] { data.load_test(); }), folder == &cifar ? "test_batch.bin" : "broken.ppm"));
   }
 }
 
@@ -235,10 +234,10 @@ struct Gradient {
     add(1, 2);   // plane
     add(24, 2);  // bits a pixel
     for (int i = 0; i < 6; ++i) add(0, 4);
-    for (int row = kHeight - 1; row >= 0; --row) {
-      for (int column = 0; column < kWidth; ++column) {
-        for (int c = 2; c >= 0; --c)
-          text += static_cast<char>(pixels[static_cast<std::size_t>((row * kWidth + column) * 3 + c)]);
+    for (std::size_t row = kHeight; row-- > 0;) {
+      for (std::size_t column = 0; column < kWidth; ++column) {
+        const std::uint8_t* const pixel = &pixels[(row * kWidth + column) * 3];
+        for (const int c : {2, 1, 0}) text += static_cast<char>(pixel[c]);
       }
       text += '\0';  // 27 bytes of pixels
     }

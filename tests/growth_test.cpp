@@ -17,8 +17,8 @@ namespace {
 Architecture paper_network() { return Architecture::of_depths({10, 12, 8}, Variant::paper); }
 
 std::vector<std::size_t> growing(const std::vector<double>& rises, const GrowthRules& rules) {
-  std::vector<double> probe;
-  for (const double rise : rises) probe.push_back(0.5 + rise);
+  std::vector<double> probe = rises;
+  for (double& score : probe) score += 0.5;
   return growing_stages(decide_growth(paper_network(), {0.5, 0.5, 0.5}, probe, rules));
 }
 

@@ -71,7 +71,8 @@ TEST_F(Tensors, AreMadeFromDoublesAndFromOneValue) {
 
 TEST_F(Tensors, ShareElementsWhenCopiedOrReshapedAndNotWhenCloned) {
   const Tensor tensor = Tensor::from_host(*backend_, {2, 3}, std::vector<float>{1, 2, 3, 4, 5, 6});
-  const Tensor copy = tensor, reshaped = tensor.reshaped({3, 1, 2}), clone = tensor.clone();
+  const Tensor copy = tensor;  // NOLINT(performance-unnecessary-copy-initialization): the copy is what is tested
+  const Tensor reshaped = tensor.reshaped({3, 1, 2}), clone = tensor.clone();
   EXPECT_EQ(reshaped.shape(), (Shape{3, 1, 2}));
   EXPECT_EQ(clone.shape(), tensor.shape());
   EXPECT_EQ(clone.to_host<float>(), tensor.to_host<float>());
@@ -300,6 +301,7 @@ TEST_F(Allocator, ServesSeveralThreads) {
   CachingAllocator allocator(source(), /*guarded=*/true);
   {
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (int thread = 0; thread < 4; ++thread) {
       threads.emplace_back([&allocator, thread] {
         for (int i = 0; i < 500; ++i) {
