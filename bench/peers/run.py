@@ -35,7 +35,7 @@ def parse():
     add("--rounds", type=int, default=9)
     add("--seconds", type=float, default=1.0, help="of a round of one contestant")
     add("--losses", type=int, default=10, help="identical steps whose losses are compared")
-    add("--slowest", type=float, default=5.0, help="seconds a step may take; who is slower gets one step a round")
+    add("--slowest", type=float, default=20.0, help="seconds a step may take; who is slower is left out")
     add("--busy", type=float, default=0.05, help="cores that others may use before a round is repeated")
     add("--retries", type=int, default=3, help="how often a round is repeated for want of quiet")
     add("--passive", action="store_true", help="OpenMP's waiting threads sleep at once: slower, but steadier on a "
@@ -86,9 +86,10 @@ def warm_up(peer, options, mode):
     command = "steps" if mode == "train" else "infer"
     peer.ask(f"{command} 1", COMPILE_SECONDS)
     step = min(peer.ask(f"{command} 2", COMPILE_SECONDS)["ms"]) / 1e3
+    if step > options.slowest:
+        raise Dropped(f"a step takes {step:.0f} s")
     peer.work = f"{command} {max(1, round(options.seconds / step))}"
-    count = options.losses if step < options.slowest else 3
-    proof = peer.ask(f"losses {count}" if mode == "train" else "logits", COMPILE_SECONDS)
+    proof = peer.ask(f"losses {options.losses}" if mode == "train" else "logits", COMPILE_SECONDS)
     peer.ask("memory", 10)  # forgets the peak of compiling
     return proof.get("losses") or proof["logits"]
 
