@@ -72,3 +72,10 @@ def measured(peer, command, seconds):
     answer = peer.ask(command, seconds)
     others = (busy_seconds() - busy) - (peer.cpu_seconds() - own)
     return answer, max(0.0, others / (time.monotonic() - start))
+
+
+def others_now(seconds):
+    """How many cores are in use while we sleep."""
+    start, busy = time.monotonic(), busy_seconds()
+    time.sleep(seconds)
+    return (busy_seconds() - busy) / (time.monotonic() - start)

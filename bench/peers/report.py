@@ -94,7 +94,8 @@ def best(group, options):
     times_ours = ratio(group, group["contestants"][name])
     verdict = "" if times_ours is None else f"; ours does {times_ours:.2f} times as many"
     loud = any(is_loud(r, options.busy) for r in group["contestants"].values())
-    return [f"\nPyTorch's best: {name}, {theirs[name]:,.0f} images/s{verdict}{' (not quiet: see below)' if loud else ''}."]
+    return [f"\nPyTorch's best: {name}, {theirs[name]:,.0f} images/s{verdict}"
+            f"{' (not quiet: see below)' if loud else ''}."]
 
 
 def warnings(group, options):
@@ -104,8 +105,8 @@ def warnings(group, options):
     loud = [others for others in rounds if others > options.busy]
     if loud:
         lines.append(f"\n**The machine was not quiet: in {len(loud)} of {len(rounds)} rounds others used more than "
-                     f"{options.busy} cores (median of those {median(loud):.2f}). Don't quote these ratios: OpenMP's "
-                     "threads spin for each other, so neighbours slow PyTorch far more than others (--passive helps).**")
+                     f"{options.busy} cores (median of those {median(loud):.2f}). Don't quote these ratios: "
+                     "neighbours slow PyTorch more than us, and most with `--waiting active`.**")
     return lines
 
 

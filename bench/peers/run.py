@@ -16,7 +16,7 @@ import numpy as np  # noqa: E402
 from safetensors.numpy import save_file  # noqa: E402
 
 import report  # noqa: E402
-from peer import Contestant, Dropped, Peer, measured  # noqa: E402
+from peer import Contestant, Dropped, Peer, measured, others_now  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 COMPILE_SECONDS = 1800  # a first step may compile for long
@@ -38,8 +38,8 @@ def parse():
     add("--slowest", type=float, default=20.0, help="seconds a step may take; who is slower is left out")
     add("--busy", type=float, default=0.05, help="cores that others may use before a round is repeated")
     add("--retries", type=int, default=3, help="how often a round is repeated for want of quiet")
-    add("--passive", action="store_true", help="OpenMP's waiting threads sleep at once: slower, but steadier on a "
-        "machine that others use")
+    add("--waiting", choices=["auto", "active", "passive"], default="auto", help="of OpenMP's threads: active is as "
+        "OpenMP comes, they spin before they sleep: best alone, ruinous beside others; auto looks how quiet it is")
     add("--quick", action="store_true", help="three short rounds, repeated for nothing")
     add("--build", default="build", help="the build folder, with bench/peers/peer_worker in it")
     options = parser.parse_args()
@@ -110,8 +110,7 @@ def rerun_line(options, row, name):
     words = [sys.executable, "bench/peers/run.py", "--networks", row["network"], "--modes", row["mode"],
              "--precisions", row["precision"], "--contestants", *dict.fromkeys(["ours", name]),
              "--batch", str(options.batch), "--threads", str(options.threads), "--build", options.build]
-    if options.passive:
-        words.append("--passive")
+    words += ["--waiting", options.waiting]
     return shlex.join(word.replace(f"{Path.cwd()}/", "") for word in words)
 
 
@@ -122,7 +121,8 @@ def compare(options, network, mode, precision, batch):
     try:
         for contestant in contestants(options, network, mode, precision, batch):
             result = group["contestants"][contestant.name] = {"rerun": rerun_line(options, group, contestant.name)}
-            print(f"  {network} {mode} {precision} batch {batch}: {contestant.name} starts", file=sys.stderr, flush=True)
+            setting = f"{network} {mode} {precision} batch {batch}"
+            print(f"  {setting}: {contestant.name} starts", file=sys.stderr, flush=True)
             try:
                 peers.append(Peer(contestant, initial_folder(options, network) / f"{contestant.name}.log"))
                 result["proof"] = warm_up(peers[-1], options, mode)
@@ -142,10 +142,18 @@ def compare(options, network, mode, precision, batch):
     return group
 
 
+def settle_waiting(options):
+    """PyTorch shall be at its best, whatever else runs here."""
+    if options.waiting == "auto":
+        options.waiting = "passive" if others_now(seconds=3) > options.busy else "active"
+        print(f"OpenMP's threads wait in the {options.waiting} way, by how quiet this machine is.")
+    if options.waiting == "passive":
+        os.environ.update(OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT="0", KMP_BLOCKTIME="0")
+
+
 def main():
     options = parse()
-    if options.passive:
-        os.environ.update(OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT="0", KMP_BLOCKTIME="0")
+    settle_waiting(options)
     # What torch.compile has compiled once it finds again.
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(options.build).resolve() / "peers/inductor"))
     groups = []
