@@ -106,7 +106,7 @@ def warnings(group, options):
     if loud:
         lines.append(f"\n**The machine was not quiet: in {len(loud)} of {len(rounds)} rounds others used more than "
                      f"{options.busy} cores (median of those {median(loud):.2f}). Don't quote these ratios: "
-                     "neighbours slow PyTorch more than us, and most with `--waiting active`.**")
+                     "neighbours slow the contestants unequally, PyTorch most with `--waiting active`.**")
     return lines
 
 
