@@ -132,6 +132,7 @@ Variable linear(const Context& context, const Variable& x, const Variable& weigh
   const Shape matrix = weight.defined() ? weight.shape() : Shape();
   require(matrix.rank() == 2, "[linear] expected weight [K,C], got ", matrix);
   expect_input("linear", "input", x, {"N", matrix[1]});
+  require(x.value().dtype() != DType::bfloat16, "[linear] expected input of type float32, got bfloat16");
   expect_like("linear", "weight", weight.value(), {"K", "C"}, x.value());
   if (bias.defined()) expect_like("linear", "bias", bias.value(), {matrix[0]}, x.value());
   const Tensor y(x.value().backend(), {x.shape()[0], matrix[0]}, x.value().dtype());
@@ -157,7 +158,7 @@ Variable pool(const char* op, const Context& context, const Variable& x, std::in
               const Shape& output_shape) {
   const Shape& image = x.shape();
   const Shape pooled{image[0], image[1] / height, image[2] / width, image[3]};
-  const Tensor y(x.value().backend(), pooled, x.value().dtype());
+  const Tensor y(x.value().backend(), pooled, parameter_type(x.value().dtype()));
   y.backend().average_pool_forward({x.value(), y, height, width});
   const Variable output(y.reshaped(output_shape), records(context, x));
   if (!output.requires_grad()) return output;
@@ -190,6 +191,7 @@ Variable softmax_cross_entropy(const Context& context, const Variable& logits, c
                                const Tensor& totals) {
   expect_input("softmax_cross_entropy", "logits", logits, {"N", "K"});
   const char* const op = "softmax_cross_entropy";
+  require(logits.value().dtype() != DType::bfloat16, "[", op, "] expected logits of type float32, got bfloat16");
   Backend& backend = logits.value().backend();
   expect_shape(op, "labels", labels, {logits.shape()[0]});
   require(labels.dtype() == DType::int32, "[", op, "] expected labels of type int32, got ", name_of(labels.dtype()));

@@ -46,21 +46,35 @@ void expect_input(const char* op, const char* what, const Variable& variable,
   expect_computable(op, what, tensor);
 }
 
-void expect_like(const char* op, const char* what, const Tensor& tensor, std::initializer_list<ExpectedSize> expected,
-                 const Tensor& input) {
+namespace {
+
+void expect(const char* op, const char* what, const Tensor& tensor, std::initializer_list<ExpectedSize> expected,
+            DType dtype, const Tensor& input) {
   expect_shape(op, what, tensor, expected);
-  require(tensor.dtype() == input.dtype(), "[", op, "] expected ", what, " of type ", name_of(input.dtype()),
-          " as the input's, got ", name_of(tensor.dtype()));
+  require(tensor.dtype() == dtype, "[", op, "] expected ", what, " of type ", name_of(dtype), " for an input of ",
+          name_of(input.dtype()), ", got ", name_of(tensor.dtype()));
   if (&tensor.backend() == &input.backend()) return;
   fail("[", op, "] expected ", what, " on the input's backend `", input.backend().name(), "`, got one on another, `",
        tensor.backend().name(), "`");
 }
 
+}  // namespace
+
+void expect_like(const char* op, const char* what, const Tensor& tensor, std::initializer_list<ExpectedSize> expected,
+                 const Tensor& input) {
+  expect(op, what, tensor, expected, input.dtype(), input);
+}
+
+void expect_parameter(const char* op, const char* what, const Tensor& tensor,
+                      std::initializer_list<ExpectedSize> expected, const Tensor& input) {
+  expect(op, what, tensor, expected, parameter_type(input.dtype()), input);
+}
+
 Shape check_convolution(const char* op, const Tensor& like, const Shape& image, const Variable& weight,
                         const Variable& bias, const Conv2dOptions& options) {
-  expect_like(op, "weight", value_or_none(weight), {"K", "R", "S", image[3]}, like);
+  expect_parameter(op, "weight", value_or_none(weight), {"K", "R", "S", image[3]}, like);
   const Shape& filter = weight.shape();
-  if (bias.defined()) expect_like(op, "bias", bias.value(), {filter[0]}, like);
+  if (bias.defined()) expect_parameter(op, "bias", bias.value(), {filter[0]}, like);
   require(options.stride >= 1 && options.padding_before >= 0 && options.padding_after >= 0, "[", op,
           "] expected a stride of at least 1 and paddings of at least 0, got stride ", options.stride, " and paddings ",
           options.padding_before, ", ", options.padding_after);
@@ -74,10 +88,10 @@ Shape check_convolution(const char* op, const Tensor& like, const Shape& image, 
 void check_batch_norm(const char* op, const Context& context, const Tensor& like, const Shape& image,
                       const BatchNormParameters& parameters) {
   const std::int64_t channels = image[3];
-  expect_like(op, "batch-norm weight", value_or_none(parameters.weight), {channels}, like);
-  expect_like(op, "batch-norm bias", value_or_none(parameters.bias), {channels}, like);
-  expect_like(op, "running mean", parameters.running_mean, {channels}, like);
-  expect_like(op, "running variance", parameters.running_variance, {channels}, like);
+  expect_parameter(op, "batch-norm weight", value_or_none(parameters.weight), {channels}, like);
+  expect_parameter(op, "batch-norm bias", value_or_none(parameters.bias), {channels}, like);
+  expect_parameter(op, "running mean", parameters.running_mean, {channels}, like);
+  expect_parameter(op, "running variance", parameters.running_variance, {channels}, like);
   require(context.training || context.tape == nullptr, "[", op,
           "] expected no tape in evaluation: a batch norm by its running statistics has no backward");
   require(!context.training || image[0] * image[1] * image[2] > 1, "[", op,

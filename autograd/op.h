@@ -31,6 +31,10 @@ void expect_input(const char* op, const char* what, const Variable& variable,
 void expect_like(const char* op, const char* what, const Tensor& tensor, std::initializer_list<ExpectedSize> expected,
                  const Tensor& input);
 
+/// The same, for a parameter: of float32 beside feature maps stored in bfloat16.
+void expect_parameter(const char* op, const char* what, const Tensor& tensor,
+                      std::initializer_list<ExpectedSize> expected, const Tensor& input);
+
 /// The value of a variable, or an undefined tensor.
 inline Tensor value_or_none(const Variable& variable) { return variable.defined() ? variable.value() : Tensor(); }
 

@@ -40,7 +40,7 @@ double difference(const std::vector<std::vector<double>>& a, const std::vector<s
 }
 
 std::vector<std::vector<double>> fresh_outputs(const PrimitiveCase& primitive, Backend& backend) {
-  const Call call = primitive.make(backend);
+  const Call call = primitive.make(backend, DType::float32);
   call.run();
   return outputs(call);
 }
@@ -54,7 +54,7 @@ void time_primitive(benchmark::State& state, const PrimitiveCase& primitive, Bac
   }
   std::vector<Call> calls;
   const int sets = cold ? static_cast<int>(std::clamp(kColdBytes / primitive.bytes, 3.0, 2000.0)) : 1;
-  for (int i = 0; i < sets; ++i) calls.push_back(primitive.make(backend));
+  for (int i = 0; i < sets; ++i) calls.push_back(primitive.make(backend, DType::float32));
   std::size_t next = 0;
   for ([[maybe_unused]] auto _ : state) {
     calls[next].run();

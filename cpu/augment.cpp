@@ -21,6 +21,7 @@ void CpuBackend::augment(const Augment& call) {
   for (std::int64_t i = 0; i < row_bytes; ++i) {
     scale[static_cast<std::size_t>(i)] = call.scale.data<float>()[i % channels];
   }
+  const FeatureMap x(call.x);
   pool_.run(call.x.shape()[0], [&](std::int64_t b) {
     const std::int32_t* const draw = call.draws.data<std::int32_t>() + b * 4;
     const std::uint8_t* const image = call.images.data<std::uint8_t>() + draw[0] * image_bytes;
@@ -33,8 +34,10 @@ void CpuBackend::augment(const Augment& call) {
         const std::uint8_t* const pixel = from + reflected(unflipped + draw[2], width) * channels;
         for (std::int64_t c = 0; c < channels; ++c) row[static_cast<std::size_t>(w * channels + c)] = pixel[c];
       }
-      kernels_.bytes_to_floats(row.data(), scale.data(), call.offset.data<float>() + h * row_bytes,
-                               call.x.data<float>() + b * image_bytes + h * row_bytes, row_bytes);
+      const std::int64_t at = b * image_bytes + h * row_bytes;
+      float* const out = x.target(Scratch::result, at, row_bytes);
+      kernels_.bytes_to_floats(row.data(), scale.data(), call.offset.data<float>() + h * row_bytes, out, row_bytes);
+      x.written(kernels_, out, at, row_bytes);
     }
   });
 }

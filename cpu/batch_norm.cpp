@@ -10,27 +10,34 @@ constexpr std::int64_t kItemFloats = 16 << 10;
 
 /// Runs of pixels of about kItemFloats floats.
 struct PixelRuns {
-  std::int64_t pixels, channels, run, items;
+  std::int64_t pixels, channels, run, items, part;
   explicit PixelRuns(const Tensor& x)
       : pixels(x.count() / std::max<std::int64_t>(x.shape().back(), 1)),
         channels(x.shape().back()),
         run(std::max<std::int64_t>(kItemFloats / std::max<std::int64_t>(channels, 1), 1)),
-        items((pixels + run - 1) / run) {}
-  std::int64_t first(std::int64_t item) const { return item * run; }
-  std::int64_t size(std::int64_t item) const { return std::min(run, pixels - item * run); }
-};
+        items((pixels + run - 1) / run),
+        part(FeatureMap(x).narrow() ? std::max<std::int64_t>(kBufferedFloats / channels, 1) : run) {}
 
-const float* offset(const Tensor& tensor, std::int64_t floats) {
-  return tensor.defined() ? tensor.data<float>() + floats : nullptr;
-}
+  /// Calls body(offset, pixels) for the parts of an item that pass through buffers at once.
+  template <class Body>
+  void for_parts(std::int64_t item, const Body& body) const {
+    const std::int64_t end = std::min((item + 1) * run, pixels);
+    for (std::int64_t first = item * run; first < end; first += part) {
+      body(first * channels, std::min(part, end - first));
+    }
+  }
+};
 
 }  // namespace
 
 void CpuBackend::batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) {
   const PixelRuns runs(x);
+  const FeatureMap map(x);
   PartialMoments moments(runs.items, runs.channels);
   pool_.sweep(runs.items, [&](std::int64_t item) {
-    moments.add(kernels_, item, x.data<float>() + runs.first(item) * runs.channels, runs.size(item));
+    runs.for_parts(item, [&](std::int64_t at, std::int64_t pixels) {
+      moments.add(kernels_, item, map.read(kernels_, Scratch::first_map, at, pixels * runs.channels), pixels);
+    });
   });
   moments.combine(mean.data<float>(), variance.data<float>());
 }
@@ -53,38 +60,55 @@ void CpuBackend::batch_norm_prepare(const BatchNormPrepare& call) {
 
 void CpuBackend::batch_norm_forward(const BatchNormForward& call) {
   const PixelRuns runs(call.x);
+  const FeatureMap x(call.x), addend(call.addend), y(call.y);
   const ChannelCoefficients coefficients = pointers(call.coefficients), of_addend = pointers(call.addend_coefficients);
   pool_.sweep(runs.items, [&](std::int64_t item) {
-    const std::int64_t at = runs.first(item) * runs.channels;
-    kernels_.batch_norm_forward(offset(call.x, at), coefficients, offset(call.addend, at),
-                                call.addend_coefficients.defined() ? &of_addend : nullptr, call.relu,
-                                call.y.data<float>() + at, runs.size(item), runs.channels);
+    runs.for_parts(item, [&](std::int64_t at, std::int64_t pixels) {
+      const std::int64_t floats = pixels * runs.channels;
+      float* const out = y.target(Scratch::result, at, floats);
+      kernels_.batch_norm_forward(x.read(kernels_, Scratch::first_map, at, floats), coefficients,
+                                  addend.read(kernels_, Scratch::second_map, at, floats),
+                                  call.addend_coefficients.defined() ? &of_addend : nullptr, call.relu, out, pixels,
+                                  runs.channels);
+      y.written(kernels_, out, at, floats);
+    });
   });
 }
 
 void CpuBackend::batch_norm_backward_reduce(const BatchNormBackwardReduce& call) {
   const PixelRuns runs(call.dy);
+  const FeatureMap dy(call.dy), y(call.y), x(call.x), dz(call.dz);
   PartialSums sums(runs.items, runs.channels);
   const ChannelCoefficients coefficients = pointers(call.coefficients);
   pool_.sweep(runs.items, [&](std::int64_t item) {
-    const std::int64_t at = runs.first(item) * runs.channels;
-    const bool masked = call.y.defined();
-    kernels_.batch_norm_reduce({offset(call.dy, at), offset(call.y, at), offset(call.x, at), coefficients,
-                                masked ? ReluMask::output : ReluMask::none,
-                                masked ? call.dz.data<float>() + at : nullptr, runs.size(item), runs.channels,
-                                sums.first(item), sums.second(item)});
+    runs.for_parts(item, [&](std::int64_t at, std::int64_t pixels) {
+      const std::int64_t floats = pixels * runs.channels;
+      float* const out = y.defined() ? dz.target(Scratch::result, at, floats) : nullptr;
+      kernels_.batch_norm_reduce({dy.read(kernels_, Scratch::first_map, at, floats),
+                                  y.read(kernels_, Scratch::second_map, at, floats),
+                                  x.read(kernels_, Scratch::third_map, at, floats), coefficients,
+                                  y.defined() ? ReluMask::output : ReluMask::none, out, pixels, runs.channels,
+                                  sums.first(item), sums.second(item)});
+      if (y.defined()) dz.written(kernels_, out, at, floats);
+    });
   });
   sums.combine(call.gradients);
 }
 
 void CpuBackend::batch_norm_backward_data(const BatchNormBackwardData& call) {
   const PixelRuns runs(call.dz);
+  const FeatureMap dz(call.dz), x(call.x), dx(call.dx);
   const BatchNormBackwardFactors factors(call.coefficients, call.gradients, runs.pixels);
   pool_.sweep(runs.items, [&](std::int64_t item) {
-    const std::int64_t at = runs.first(item) * runs.channels;
-    kernels_.batch_norm_backward(offset(call.dz, at), offset(call.x, at), call.coefficients.mean.data<float>(),
-                                 factors.a.data(), factors.b.data(), factors.c.data(), call.dx.data<float>() + at,
-                                 runs.size(item), runs.channels);
+    runs.for_parts(item, [&](std::int64_t at, std::int64_t pixels) {
+      const std::int64_t floats = pixels * runs.channels;
+      float* const out = dx.target(Scratch::result, at, floats);
+      kernels_.batch_norm_backward(dz.read(kernels_, Scratch::first_map, at, floats),
+                                   x.read(kernels_, Scratch::second_map, at, floats),
+                                   call.coefficients.mean.data<float>(), factors.a.data(), factors.b.data(),
+                                   factors.c.data(), out, pixels, runs.channels);
+      dx.written(kernels_, out, at, floats);
+    });
   });
 }
 

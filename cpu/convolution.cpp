@@ -7,13 +7,13 @@ namespace stagewise::cpu {
 
 namespace {
 
-/// The part's output pixels in grid rows [begin, end), in groups.
+/// The part's output pixels in grid rows [begin, end), in groups; `output` is where row `begin` of the grid lies.
 void list_groups(const ConvolutionPlan& plan, const SubConvolution& part, std::int64_t group, std::int64_t begin,
                  std::int64_t end, const float* staged, float* output, std::vector<PixelGroup>& groups) {
   groups.clear();
   for (std::int64_t row = begin; row < std::min(end, part.rows); ++row) {
     const float* input = staged + (row - begin) * plan.input_stride * plan.padded_width * plan.in_channels;
-    const std::int64_t out_row = part.row_offset + row * plan.output_step;
+    const std::int64_t out_row = part.row_offset + (row - begin) * plan.output_step;
     for (std::int64_t column = 0; column < part.columns; column += group) {
       const std::int64_t out_column = part.column_offset + column * plan.output_step;
       groups.push_back({input + column * plan.input_stride * plan.in_channels,
@@ -50,14 +50,29 @@ const ConvolutionPlan& CpuBackend::plan(const ConvolutionShape& shape, bool by_d
   return found->second;
 }
 
-void Epilogue::operator()(const Kernels& kernels, std::int64_t item, float* output, std::int64_t offset,
+void Epilogue::operator()(const Kernels& kernels, std::int64_t item, float* rows, std::int64_t offset,
                           std::int64_t pixels, std::int64_t channels) const {
-  float* const finished = output + offset;
-  if (moments != nullptr) moments->add(kernels, item, finished, pixels);
+  if (moments != nullptr) moments->add(kernels, item, rows, pixels);
   if (sums != nullptr) {
-    kernels.batch_norm_reduce({finished, nullptr, x + offset, coefficients, ReluMask::normalised_input, finished,
-                               pixels, channels, sums->first(item), sums->second(item)});
+    kernels.batch_norm_reduce({rows, nullptr, x.read(kernels, Scratch::second_map, offset, pixels * channels),
+                               coefficients, ReluMask::normalised_input, rows, pixels, channels, sums->first(item),
+                               sums->second(item)});
   }
+}
+
+void stage_rows(const Kernels& kernels, const FeatureMap& map, std::int64_t image, StageRows job) {
+  if (!map.narrow()) {
+    job.image = map.wide() + image;
+    return kernels.stage_rows(job);
+  }
+  // The image shrinks to the rows that are asked for.
+  const std::int64_t first = std::clamp<std::int64_t>(job.first_row - job.top, 0, job.height);
+  const std::int64_t last = std::clamp<std::int64_t>(job.first_row + job.rows - job.top, first, job.height);
+  const std::int64_t row = job.width * job.channels;
+  job.image = map.read(kernels, Scratch::first_map, image + first * row, (last - first) * row);
+  job.top += first;
+  job.height = last - first;
+  kernels.stage_rows(job);
 }
 
 void CpuBackend::convolve(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run) {
@@ -81,19 +96,10 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
   pool_.sweep(shape.images * plan.strips, [&](std::int64_t item) {
     const std::int64_t image = item / plan.strips, first_row = item % plan.strips * plan.strip_rows;
     const std::int64_t last_row = std::min(first_row + plan.strip_rows, plan.grid_rows());
-    float* const image_output = run.output + image * plan.out_height * output_row;
-    float* const staged = scratch_floats(0, plan.staged_rows(last_row - first_row) * input_row);
-    StageRows stage{run.input + image * plan.in_height * plan.in_width * plan.in_channels,
-                    plan.in_height,
-                    plan.in_width,
-                    plan.in_channels,
-                    0,
-                    0,
-                    plan.top,
-                    plan.left,
-                    plan.padded_width,
-                    run.normalise,
-                    nullptr};
+    const std::int64_t image_output = image * plan.out_height * output_row;
+    float* const staged = scratch_floats(Scratch::staged, plan.staged_rows(last_row - first_row) * input_row);
+    StageRows stage{nullptr,  plan.in_height, plan.in_width,     plan.in_channels, 0,      0,
+                    plan.top, plan.left,      plan.padded_width, run.normalise,    nullptr};
     thread_local std::vector<PixelGroup> groups;
     std::int64_t staged_rows = 0;  // so far, from the strip's first on
     for (std::int64_t row = first_row; row < last_row; row += plan.group_rows) {
@@ -102,11 +108,16 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
       stage.first_row = first_row * plan.input_stride + staged_rows;
       stage.rows = needed - staged_rows;
       stage.staged = staged + staged_rows * input_row;
-      kernels_.stage_rows(stage);
+      stage_rows(kernels_, run.input, image * plan.in_height * plan.in_width * plan.in_channels, stage);
       staged_rows = needed;
+      const std::int64_t out_row = row * plan.output_step;
+      const std::int64_t out_rows = std::min(end * plan.output_step, plan.out_height) - out_row;
+      const std::int64_t offset = image_output + out_row * output_row, floats = out_rows * output_row;
+      float* const output = run.output.target(Scratch::result, offset, floats);
+      const float* const addend = run.addend.read(kernels_, Scratch::third_map, offset, floats);
       for (const SubConvolution& part : plan.parts) {
         list_groups(plan, part, kernels_.group[plan.vectors], row, end,
-                    staged + (row - first_row) * plan.input_stride * input_row, image_output, groups);
+                    staged + (row - first_row) * plan.input_stride * input_row, output, groups);
         ConvolutionBlock job{groups.data(),
                              static_cast<std::int64_t>(groups.size()),
                              plan.input_stride * plan.in_channels,
@@ -118,8 +129,8 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
                              0,
                              plan.vectors,
                              nullptr,
-                             run.addend != nullptr,
-                             run.addend != nullptr ? run.addend - run.output : 0};
+                             addend != nullptr,
+                             addend != nullptr ? addend - output : 0};
         for (std::int64_t block = 0; block < plan.blocks; ++block) {
           job.first_channel = block * block_channels;
           job.channels = std::min(block_channels, plan.out_channels - job.first_channel);
@@ -128,10 +139,8 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
           job.weights += part.taps * block_channels;
         }
       }
-      const std::int64_t out_row = row * plan.output_step;
-      const std::int64_t out_rows = std::min(end * plan.output_step, plan.out_height) - out_row;
-      run.epilogue(kernels_, item, run.output, image_output + out_row * output_row - run.output,
-                   out_rows * plan.out_width, plan.out_channels);
+      run.epilogue(kernels_, item, output, offset, out_rows * plan.out_width, plan.out_channels);
+      run.output.written(kernels_, output, offset, floats);
     }
   });
 }
@@ -143,12 +152,12 @@ void CpuBackend::convolution_forward(const ConvolutionForward& call) {
   PartialMoments moments(gathers ? plan.items(shape.images) : 0, shape.out_channels);
   const ChannelCoefficients normalise = pointers(call.normalise);
   convolve(plan, shape,
-           {.input = call.x.data<float>(),
+           {.input = FeatureMap(call.x),
             .normalise = call.normalise.defined() ? &normalise : nullptr,
             .weight = call.weight.data<float>(),
             .bias = call.bias.data<float>(),
-            .addend = nullptr,
-            .output = call.y.data<float>(),
+            .addend = {},
+            .output = FeatureMap(call.y),
             .epilogue = {.moments = gathers ? &moments : nullptr}});
   if (gathers) moments.combine(call.mean.data<float>(), call.variance.data<float>());
 }
@@ -158,16 +167,16 @@ void CpuBackend::convolution_backward_data(const ConvolutionBackwardData& call) 
   const ConvolutionPlan& plan = this->plan(shape, true);
   const bool folds = call.normalised_input.defined();
   PartialSums sums(folds ? plan.items(shape.images) : 0, shape.channels);
-  convolve(plan, shape,
-           {.input = call.dy.data<float>(),
-            .normalise = nullptr,
-            .weight = call.weight.data<float>(),
-            .bias = nullptr,
-            .addend = call.addend.data<float>(),
-            .output = call.dx.data<float>(),
-            .epilogue = {.sums = folds ? &sums : nullptr,
-                         .x = call.x.data<float>(),
-                         .coefficients = pointers(call.normalised_input)}});
+  convolve(
+      plan, shape,
+      {.input = FeatureMap(call.dy),
+       .normalise = nullptr,
+       .weight = call.weight.data<float>(),
+       .bias = nullptr,
+       .addend = FeatureMap(call.addend),
+       .output = FeatureMap(call.dx),
+       .epilogue = {
+           .sums = folds ? &sums : nullptr, .x = FeatureMap(call.x), .coefficients = pointers(call.normalised_input)}});
   if (folds) sums.combine(call.gradients);
 }
 

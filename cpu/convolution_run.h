@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cpu/convolution_plan.h"
+#include "cpu/feature_map.h"
 #include "cpu/partial_sums.h"
 
 namespace stagewise::cpu {
@@ -10,34 +11,37 @@ namespace stagewise::cpu {
 struct Epilogue {
   PartialMoments* moments = nullptr;  // forward: gathers the output's moments
   PartialSums* sums = nullptr;        // by data: the ReLU's mask, and the sums of the batch norm's backward
-  const float* x = nullptr;           // with sums: what the forward pass normalised
+  FeatureMap x = {};                  // with sums: what the forward pass normalised
   ChannelCoefficients coefficients = {};
 
-  /// Finishes `pixels` of output from `offset` floats on.
-  void operator()(const Kernels& kernels, std::int64_t item, float* output, std::int64_t offset, std::int64_t pixels,
+  /// Finishes `rows`, the `pixels` of output from element `offset` on.
+  void operator()(const Kernels& kernels, std::int64_t item, float* rows, std::int64_t offset, std::int64_t pixels,
                   std::int64_t channels) const;
 };
 
 /// Forward and by data: output = convolution(input) + bias + addend.
 struct ConvolutionRun {
-  const float* input;
+  FeatureMap input;
   const ChannelCoefficients* normalise;  // or nullptr: read relu(normalise(input))
   const float* weight;
-  const float* bias;    // or nullptr
-  const float* addend;  // or nullptr
-  float* output;
+  const float* bias;  // or nullptr
+  FeatureMap addend;  // may be undefined
+  FeatureMap output;
   Epilogue epilogue;
 };
+
+/// Stages rows of the image that begins at element `image` of a map (StageRows::image is filled in).
+void stage_rows(const Kernels& kernels, const FeatureMap& map, std::int64_t image, StageRows job);
 
 /// By weights: the gradient of the filter from x and dy, with dy computed as it is read where a batch norm is folded
 /// in.
 struct WeightsRun {
   ConvolutionShape shape;
-  const float* x;
+  FeatureMap x;
   const ChannelCoefficients* normalise;  // or nullptr: read relu(normalise(x))
-  const float* dy;
-  float* dy_out = nullptr;  // with a batch norm: where dy is written
-  const float* y = nullptr;
+  FeatureMap dy;
+  FeatureMap dy_out = {};  // with a batch norm: where dy is written
+  FeatureMap y = {};
   const float* mean = nullptr;
   const BatchNormBackwardFactors* factors = nullptr;
 

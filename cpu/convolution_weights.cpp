@@ -9,7 +9,7 @@ namespace {
 /// dy of some rows with channels padded to whole blocks, so that vectors can be loaded whole.
 const float* padded_channels(const float* dy, std::int64_t pixels, std::int64_t channels, std::int64_t stored) {
   if (channels == stored) return dy;
-  float* const padded = scratch_floats(1, pixels * stored);
+  float* const padded = scratch_floats(Scratch::padded, pixels * stored);
   for (std::int64_t pixel = 0; pixel < pixels; ++pixel) {
     std::copy_n(dy + pixel * channels, channels, padded + pixel * stored);
     std::fill_n(padded + pixel * stored + channels, stored - channels, 0.0f);
@@ -20,12 +20,14 @@ const float* padded_channels(const float* dy, std::int64_t pixels, std::int64_t 
 }  // namespace
 
 const float* WeightsRun::read_dy(const Kernels& kernels, std::int64_t first, std::int64_t pixels, double* bias) const {
-  const std::int64_t channels = shape.out_channels, at = first * channels;
-  const float* from = dy + at;
-  if (dy_out != nullptr) {
-    kernels.batch_norm_backward(from, y + at, mean, factors->a.data(), factors->b.data(), factors->c.data(),
-                                dy_out + at, pixels, channels);
-    from = dy_out + at;
+  const std::int64_t channels = shape.out_channels, at = first * channels, floats = pixels * channels;
+  const float* from = dy.read(kernels, Scratch::first_map, at, floats);
+  if (dy_out.defined()) {
+    float* const out = dy_out.target(Scratch::result, at, floats);
+    kernels.batch_norm_backward(from, y.read(kernels, Scratch::second_map, at, floats), mean, factors->a.data(),
+                                factors->b.data(), factors->c.data(), out, pixels, channels);
+    dy_out.written(kernels, out, at, floats);
+    from = out;
   }
   if (bias != nullptr) kernels.channel_sums(from, pixels, channels, bias);
   return from;
@@ -40,15 +42,16 @@ void CpuBackend::direct_weights(const WeightsPlan& plan, const WeightsRun& run, 
   for (std::int64_t unit = begin; unit < end; ++unit) {
     const std::int64_t image = unit / plan.strips, first_row = unit % plan.strips * plan.strip_rows;
     const std::int64_t last_row = std::min(first_row + plan.strip_rows, shape.out_height);
-    float* const staged = scratch_floats(0, ((last_row - first_row - 1) * stride + shape.filter_height) * staged_row);
+    float* const staged =
+        scratch_floats(Scratch::staged, ((last_row - first_row - 1) * stride + shape.filter_height) * staged_row);
     std::int64_t staged_rows = 0;
     for (std::int64_t row = first_row; row < last_row; row += plan.sweep_rows) {
       const std::int64_t rows = std::min(plan.sweep_rows, last_row - row);
       const std::int64_t needed = (row + rows - first_row - 1) * stride + shape.filter_height;
-      kernels_.stage_rows({run.x + image * shape.height * shape.width * shape.channels, shape.height, shape.width,
-                           shape.channels, first_row * stride + staged_rows, needed - staged_rows,
-                           shape.options.padding_before, shape.options.padding_before, plan.padded_width, run.normalise,
-                           staged + staged_rows * staged_row});
+      stage_rows(kernels_, run.x, image * shape.height * shape.width * shape.channels,
+                 {nullptr, shape.height, shape.width, shape.channels, first_row * stride + staged_rows,
+                  needed - staged_rows, shape.options.padding_before, shape.options.padding_before, plan.padded_width,
+                  run.normalise, staged + staged_rows * staged_row});
       staged_rows = needed;
       const std::int64_t pixels = rows * shape.out_width;
       const float* dy = run.read_dy(kernels_, (image * shape.out_height + row) * shape.out_width, pixels, bias);
@@ -72,11 +75,11 @@ void CpuBackend::convolution_backward_weights(const ConvolutionBackwardWeights& 
   const BatchNormBackwardFactors factors(call.batch_norm, call.gradients,
                                          shape.images * shape.out_height * shape.out_width);
   const WeightsRun run{.shape = shape,
-                       .x = call.x.data<float>(),
+                       .x = FeatureMap(call.x),
                        .normalise = call.normalise.defined() ? &normalise : nullptr,
-                       .dy = call.dy.data<float>(),
-                       .dy_out = call.dy_out.data<float>(),
-                       .y = call.y.data<float>(),
+                       .dy = FeatureMap(call.dy),
+                       .dy_out = FeatureMap(call.dy_out),
+                       .y = FeatureMap(call.y),
                        .mean = call.batch_norm.mean.data<float>(),
                        .factors = &factors};
   const Tensor partials(*this, {chunks, plan.filter_floats});

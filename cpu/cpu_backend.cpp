@@ -45,10 +45,14 @@ int usable_cores() {
 // Below a few thousand elements a loop is done before another thread has woken up.
 constexpr std::int64_t kElements = 32 << 10;
 
+/// Calls body(offset, count) for parts that together are all elements; those of a narrow map pass through buffers.
 template <class Body>
-void for_elements(ThreadPool& pool, std::int64_t count, const Body& body) {
-  pool.run((count + kElements - 1) / kElements,
-           [&](std::int64_t item) { body(item * kElements, std::min(kElements, count - item * kElements)); });
+void for_elements(ThreadPool& pool, const Tensor& out, const Body& body) {
+  const std::int64_t count = out.count(), part = FeatureMap(out).narrow() ? kBufferedFloats : kElements;
+  pool.sweep((count + kElements - 1) / kElements, [&](std::int64_t item) {
+    const std::int64_t end = std::min((item + 1) * kElements, count);
+    for (std::int64_t at = item * kElements; at < end; at += part) body(at, std::min(part, end - at));
+  });
 }
 
 }  // namespace
@@ -66,20 +70,31 @@ std::string CpuBackend::description() const {
 }
 
 void CpuBackend::add(const Tensor& a, const Tensor& b, const Tensor& out) {
-  for_elements(pool_, out.count(), [&](std::int64_t at, std::int64_t count) {
-    kernels_.add(a.data<float>() + at, b.data<float>() + at, out.data<float>() + at, count);
+  const FeatureMap from(a), other(b), to(out);
+  for_elements(pool_, out, [&](std::int64_t at, std::int64_t count) {
+    float* const sum = to.target(Scratch::result, at, count);
+    kernels_.add(from.read(kernels_, Scratch::first_map, at, count),
+                 other.read(kernels_, Scratch::second_map, at, count), sum, count);
+    to.written(kernels_, sum, at, count);
   });
 }
 
 void CpuBackend::relu_forward(const Tensor& x, const Tensor& y) {
-  for_elements(pool_, y.count(), [&](std::int64_t at, std::int64_t count) {
-    kernels_.relu_forward(x.data<float>() + at, y.data<float>() + at, count);
+  const FeatureMap from(x), to(y);
+  for_elements(pool_, y, [&](std::int64_t at, std::int64_t count) {
+    float* const out = to.target(Scratch::result, at, count);
+    kernels_.relu_forward(from.read(kernels_, Scratch::first_map, at, count), out, count);
+    to.written(kernels_, out, at, count);
   });
 }
 
 void CpuBackend::relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) {
-  for_elements(pool_, dx.count(), [&](std::int64_t at, std::int64_t count) {
-    kernels_.relu_backward(dy.data<float>() + at, y.data<float>() + at, dx.data<float>() + at, count);
+  const FeatureMap from(dy), mask(y), to(dx);
+  for_elements(pool_, dx, [&](std::int64_t at, std::int64_t count) {
+    float* const out = to.target(Scratch::result, at, count);
+    kernels_.relu_backward(from.read(kernels_, Scratch::first_map, at, count),
+                           mask.read(kernels_, Scratch::second_map, at, count), out, count);
+    to.written(kernels_, out, at, count);
   });
 }
 

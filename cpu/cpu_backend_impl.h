@@ -22,7 +22,7 @@ class CpuBackend : public HostBackend {
 
   std::string name() const override { return "cpu"; }
   std::string description() const override;
-  bool supports(DType dtype) const override { return dtype == DType::float32; }
+  bool supports(DType dtype) const override { return dtype == DType::float32 || dtype == DType::bfloat16; }
 
   void add(const Tensor& a, const Tensor& b, const Tensor& out) override;
   void relu_forward(const Tensor& x, const Tensor& y) override;

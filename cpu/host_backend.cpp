@@ -44,6 +44,7 @@ void HostBackend::fill(const Tensor& tensor, double value) {
   switch (tensor.dtype()) {
     case DType::uint8: return fill_as<std::uint8_t>(tensor, value);
     case DType::int32: return fill_as<std::int32_t>(tensor, value);
+    case DType::bfloat16: return fill_as<BFloat16>(tensor, value);
     case DType::float32: return fill_as<float>(tensor, value);
     case DType::float64: return fill_as<double>(tensor, value);
   }

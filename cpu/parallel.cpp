@@ -72,14 +72,14 @@ void ThreadPool::serve() {
   }
 }
 
-float* scratch_floats(int slot, std::int64_t count) {
+float* scratch_floats(Scratch which, std::int64_t count) {
   struct Buffer {
     float* data = nullptr;
     std::int64_t size = 0;
     ~Buffer() { ::operator delete (data, std::align_val_t{64}); }
   };
-  thread_local std::array<Buffer, 10> buffers;
-  Buffer& buffer = buffers.at(static_cast<std::size_t>(slot));
+  thread_local std::array<Buffer, static_cast<std::size_t>(Scratch::count)> buffers;
+  Buffer& buffer = buffers.at(static_cast<std::size_t>(which));
   if (buffer.size < count) {
     ::operator delete (buffer.data, std::align_val_t{64});
     buffer = {};

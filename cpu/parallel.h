@@ -61,8 +61,27 @@ class ThreadPool {
   std::vector<std::thread> workers_;
 };
 
-/// Scratch memory of the calling thread: at least `count` floats, aligned to 64 bytes, kept between calls. Buffers of
-/// different `slot`s (0..9) don't overlap.
-float* scratch_floats(int slot, std::int64_t count);
+/// A thread's scratch buffers, by what is in them.
+enum class Scratch {
+  staged,
+  zeros,
+  input_columns,
+  input,
+  products,
+  halves,
+  gradient_columns,
+  gradient,
+  filter,
+  padded,
+  // Elements of feature maps stored in bfloat16, widened: of what is read, and of what is written.
+  first_map,
+  second_map,
+  third_map,
+  result,
+  count
+};
+
+/// Scratch memory of the calling thread: at least `count` floats, aligned to 64 bytes, kept until asked for more.
+float* scratch_floats(Scratch buffer, std::int64_t count);
 
 }  // namespace stagewise::cpu

@@ -14,9 +14,6 @@ std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-// A thread's scratch buffers.
-enum Slot { kStaged, kZeros, kInputColumns, kInput, kProducts, kHalves, kGradientColumns, kGradient, kFilter };
-
 /// An image's rows under the tiles, with zeros above and below.
 struct PaddedRows {
   const float* image;
@@ -26,7 +23,7 @@ struct PaddedRows {
 };
 
 const float* zero_floats(std::int64_t floats) {
-  float* const data = scratch_floats(kZeros, floats);
+  float* const data = scratch_floats(Scratch::zeros, floats);
   std::fill_n(data, floats, 0.0f);
   return data;
 }
@@ -38,7 +35,7 @@ struct Columns {
   std::int64_t tile, plane;  // of v
   float* v;
 
-  Columns(Slot columns, Slot row, const TileRows& rows, std::int64_t width, std::int64_t channels_, int lanes)
+  Columns(Scratch columns, Scratch row, const TileRows& rows, std::int64_t width, std::int64_t channels_, int lanes)
       : channels(channels_),
         tile_columns(rows.tile_columns),
         padded_floats(width * channels),
@@ -67,12 +64,13 @@ struct Columns {
   }
 };
 
-/// Reads the image rows under one row of tiles after the other. Where they must be normalised, that is done once for
-/// each row, in a buffer.
+/// Reads the image rows under one row of tiles after the other. Where they must be widened or normalised, that is done
+/// once for each row, in a buffer.
 class TileReader {
  public:
-  TileReader(const Kernels& kernels, const TileRows& rows, const float* images, std::int64_t height, std::int64_t width,
-             std::int64_t channels, std::int64_t top, const ChannelCoefficients* normalise, const float* zeros)
+  TileReader(const Kernels& kernels, const TileRows& rows, const FeatureMap& images, std::int64_t height,
+             std::int64_t width, std::int64_t channels, std::int64_t top, const ChannelCoefficients* normalise,
+             const float* zeros)
       : kernels_(kernels),
         rows_(rows),
         images_(images),
@@ -82,21 +80,17 @@ class TileReader {
         top_(top),
         normalise_(normalise),
         zeros_(zeros),
-        staged_(normalise != nullptr ? scratch_floats(kStaged, height * width * channels) : nullptr) {}
+        staged_(buffered() ? scratch_floats(Scratch::staged, height * width * channels) : nullptr) {}
 
   void read(std::int64_t row, Columns& columns, std::int64_t tile_row, std::int64_t left) {
     const std::int64_t image = row / rows_.tile_rows, first = row % rows_.tile_rows * 4 - top_;
     const std::int64_t floats = width_ * channels_;
-    const float* from = images_ + image * height_ * floats;
-    if (normalise_ != nullptr) {
+    if (buffered()) {
       if (image != image_) image_ = image, staged_rows_ = std::max<std::int64_t>(first, 0);
-      const std::int64_t until = std::min(first + kSide, height_);
-      kernels_.stage_rows({from, height_, width_, channels_, staged_rows_, until - staged_rows_, 0, 0, width_,
-                           normalise_, staged_ + staged_rows_ * floats});
-      staged_rows_ = std::max(staged_rows_, until);
-      from = staged_;
+      stage(image * height_ * floats, std::min(first + kSide, height_));
     }
-    columns.transform(kernels_.winograd_input_columns, tile_row, {from, height_, floats, zeros_}, first, left);
+    const float* const rows = buffered() ? staged_ : images_.wide() + image * height_ * floats;
+    columns.transform(kernels_.winograd_input_columns, tile_row, {rows, height_, floats, zeros_}, first, left);
   }
 
   /// Part `part` of `parts` of the image rows that lie under `count` rows of tiles and not under the ones before.
@@ -106,17 +100,30 @@ class TileReader {
       return (tile_row / rows_.tile_rows * height_ + first) * width_ * channels_;
     };
     const std::int64_t begin = at(row), floats = (at(row + count) - begin + parts - 1) / parts;
-    return {images_ + begin + part * floats, floats};
+    return {images_.address(begin + part * floats), images_.bytes(floats)};
   }
 
  private:
+  bool buffered() const { return normalise_ != nullptr || images_.narrow(); }
+  /// The rows of the image at element `image` from the last staged one to `until`.
+  void stage(std::int64_t image, std::int64_t until) {
+    if (until <= staged_rows_) return;
+    const std::int64_t floats = width_ * channels_, at = staged_rows_ * floats;
+    if (images_.narrow()) images_.widen(kernels_, image + at, (until - staged_rows_) * floats, staged_ + at);
+    if (normalise_ != nullptr) {
+      kernels_.stage_rows({images_.narrow() ? staged_ : images_.wide() + image, height_, width_, channels_,
+                           staged_rows_, until - staged_rows_, 0, 0, width_, normalise_, staged_ + at});
+    }
+    staged_rows_ = until;
+  }
+
   const Kernels& kernels_;
   const TileRows& rows_;
-  const float* images_;
+  FeatureMap images_;
   std::int64_t height_, width_, channels_, top_;
   const ChannelCoefficients* normalise_;
   const float* zeros_;
-  float* staged_;  // the image that was read last, normalised
+  float* staged_;  // the image that was read last
   std::int64_t image_ = -1, staged_rows_ = 0;
 };
 
@@ -144,10 +151,10 @@ void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const Convolutio
   pool_.sweep(plan.items(shape.images), [&](std::int64_t item) {
     TileReader reader(kernels_, rows, run.input, plan.in_height, plan.in_width, plan.in_channels, plan.top,
                       run.normalise, zero_floats(plan.in_width * plan.in_channels));
-    Columns input(kInputColumns, kInput, rows, plan.padded_width, plan.in_channels, kernels_.lanes);
+    Columns input(Scratch::input_columns, Scratch::input, rows, plan.padded_width, plan.in_channels, kernels_.lanes);
     const std::int64_t half_plane = rows.block_tiles() * block_channels, half_block = kSide * 4 * half_plane;
-    float* const products = scratch_floats(kProducts, kSide * half_plane);
-    float* const halves = scratch_floats(kHalves, plan.blocks * half_block);
+    float* const products = scratch_floats(Scratch::products, kSide * half_plane);
+    float* const halves = scratch_floats(Scratch::halves, plan.blocks * half_block);
     const std::int64_t last = std::min((item + 1) * rows.item_rows, total_rows);
     for (std::int64_t first = item * rows.item_rows; first < last; first += rows.block_rows) {
       const std::int64_t count = std::min(rows.block_rows, last - first), tiles = count * rows.tile_columns;
@@ -172,21 +179,24 @@ void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const Convolutio
                products,
                halves + block * half_block + side * 4 * tiles * block_channels,
                reader.prefetch(first + count, std::min(rows.block_rows, last - first - count), part, parts),
-               {run.output + output_offset(first) + part * floats, floats}});
+               {run.output.address(output_offset(first) + part * floats), run.output.bytes(floats)}});
         }
       }
       for (std::int64_t row = 0; row < count; ++row) {
-        const std::int64_t offset = output_offset(first + row);
+        const std::int64_t offset = output_offset(first + row), height = output_rows(first + row);
+        float* const output = run.output.target(Scratch::result, offset, height * output_row);
+        const float* const addend = run.addend.read(kernels_, Scratch::third_map, offset, height * output_row);
         for (std::int64_t block = 0; block < plan.blocks; ++block) {
           const std::int64_t channel = block * block_channels;
-          kernels_.winograd_output(
-              {halves + block * half_block + row * rows.tile_columns * block_channels, tiles * block_channels,
-               rows.tile_columns, plan.vectors, run.output + offset + channel, output_row, plan.out_channels,
-               output_rows(first + row), plan.out_width, std::min(block_channels, plan.out_channels - channel),
-               run.bias != nullptr ? run.bias + channel : nullptr, run.addend != nullptr,
-               run.addend != nullptr ? run.addend - run.output : 0});
+          kernels_.winograd_output({halves + block * half_block + row * rows.tile_columns * block_channels,
+                                    tiles * block_channels, rows.tile_columns, plan.vectors, output + channel,
+                                    output_row, plan.out_channels, height, plan.out_width,
+                                    std::min(block_channels, plan.out_channels - channel),
+                                    run.bias != nullptr ? run.bias + channel : nullptr, addend != nullptr,
+                                    addend != nullptr ? addend - output : 0});
         }
-        run.epilogue(kernels_, item, run.output, offset, output_rows(first + row) * plan.out_width, plan.out_channels);
+        run.epilogue(kernels_, item, output, offset, height * plan.out_width, plan.out_channels);
+        run.output.written(kernels_, output, offset, height * output_row);
       }
     }
   });
@@ -200,10 +210,10 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
   const std::int64_t padding = shape.options.padding_before, dy_row = shape.out_width * channels;
   const float* const zeros = zero_floats(std::max(dy_row, shape.width * shape.channels));
   TileReader reader(kernels_, rows, run.x, shape.height, shape.width, shape.channels, padding, run.normalise, zeros);
-  Columns input(kInputColumns, kInput, rows, width + 2, shape.channels, kernels_.lanes);
-  Columns gradient(kGradientColumns, kGradient, rows, width, channels, kernels_.lanes);
+  Columns input(Scratch::input_columns, Scratch::input, rows, width + 2, shape.channels, kernels_.lanes);
+  Columns gradient(Scratch::gradient_columns, Scratch::gradient, rows, width, channels, kernels_.lanes);
   const std::int64_t du_plane = shape.channels * plan.stored_channels + kPlanePadding;
-  float* const du = scratch_floats(kFilter, kSide * kSide * du_plane);
+  float* const du = scratch_floats(Scratch::filter, kSide * kSide * du_plane);
   std::fill_n(du, kSide * kSide * du_plane, 0.0f);
   for (std::int64_t first = begin; first < end; first += rows.block_rows) {
     const std::int64_t count = std::min(rows.block_rows, end - first);

@@ -6,7 +6,9 @@
 // fuse runs the parts one after another behind the same call.
 //
 // Conventions. Images are NHWC, filters KRSC (output channel, row, column, input channel). Every tensor of a call is on
-// this backend; floating-point ones share one element type (`reference` takes float32 and float64, the others float32).
+// this backend; floating-point ones share one element type (`reference` takes float32 and float64, the others float32),
+// but for feature maps [N,H,W,C]: where the backend supports bfloat16 they may be stored in it, all of a call, beside
+// float32 parameters, statistics and arithmetic. Pooling's y is float32 then.
 // An optional tensor is one that may be left undefined. Outputs are allocated by the caller and overwritten; an output
 // may share memory with an input only where its comment says so. Calls may be asynchronous: only `copy_to_host` and
 // `synchronise` wait. The callers have checked shapes and types.

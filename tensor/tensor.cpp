@@ -17,7 +17,12 @@ Tensor::Tensor(Backend& backend, Shape shape, DType dtype)
 
 Tensor Tensor::from_doubles(Backend& backend, Shape shape, std::span<const double> values, DType dtype) {
   if (dtype == DType::float64) return from_host(backend, shape, values);
-  require(dtype == DType::float32, "[tensor] expected float32 or float64, got ", name_of(dtype));
+  if (dtype == DType::bfloat16) {
+    std::vector<BFloat16> narrow;
+    for (const double value : values) narrow.emplace_back(value);
+    return from_host(backend, shape, narrow);
+  }
+  require(dtype == DType::float32, "[tensor] expected a floating-point type, got ", name_of(dtype));
   return from_host(backend, shape, std::vector<float>(values.begin(), values.end()));
 }
 
@@ -41,10 +46,16 @@ Tensor Tensor::clone() const {
 }
 
 std::vector<double> Tensor::to_doubles() const {
-  const auto widen = [](const auto& values) { return std::vector<double>(values.begin(), values.end()); };
+  const auto widen = [](const auto& values) {
+    std::vector<double> wide;
+    wide.reserve(values.size());
+    for (const auto value : values) wide.push_back(static_cast<double>(value));
+    return wide;
+  };
   switch (dtype_) {
     case DType::uint8: return widen(to_host<std::uint8_t>());
     case DType::int32: return widen(to_host<std::int32_t>());
+    case DType::bfloat16: return widen(to_host<BFloat16>());
     case DType::float32: return widen(to_host<float>());
     case DType::float64: return to_host<double>();
   }

@@ -33,7 +33,7 @@ class Tensor {
   static Tensor from_host(Backend& backend, Shape shape, const std::vector<T>& values) {
     return from_host(backend, shape, std::span<const T>(values));
   }
-  /// Floating-point `values`, stored as `dtype` (float32 or float64).
+  /// Floating-point `values`, stored as `dtype` (bfloat16, float32 or float64).
   static Tensor from_doubles(Backend& backend, Shape shape, std::span<const double> values, DType dtype);
   /// All elements `value` (rounded to `dtype`).
   static Tensor full(Backend& backend, Shape shape, double value, DType dtype = DType::float32);

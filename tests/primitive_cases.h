@@ -24,19 +24,22 @@ struct PrimitiveCase {
   std::string name;  // the primitive, then the shape: `convolution_forward/n128_32x32x16_k16_3x3_s1`
   double flops = 0;  // multiplications and additions of the formula as written, whatever the algorithm
   double bytes = 0;  // of the tensors that must be read or written, each once
-  std::function<Call(Backend&)> make;
-  std::int64_t reduction = 1;  // the longest sum behind an element of an output: sets the tolerance
+  std::function<Call(Backend&, DType maps)> make;  // feature maps stored as `maps`
+  std::int64_t reduction = 1;                      // the longest sum behind an element of an output: sets the tolerance
 };
 
-/// Elements uniform in [low, high], the same on every backend.
-inline Tensor uniform(Backend& backend, const Shape& shape, std::uint64_t stream, double low = -1.0,
-                      double high = 1.0) {
+/// Elements uniform in [low, high], the same on every backend, and numbers that bfloat16 can store.
+inline Tensor uniform(Backend& backend, const Shape& shape, std::uint64_t stream, double low = -1.0, double high = 1.0,
+                      DType dtype = DType::float32) {
   const Random random(9, stream);
-  std::vector<float> values(static_cast<std::size_t>(shape.count()));
+  std::vector<double> values(static_cast<std::size_t>(shape.count()));
   for (std::size_t i = 0; i < values.size(); ++i) {
-    values[i] = static_cast<float>(low + (high - low) * random.uniform(i));
+    values[i] = static_cast<double>(BFloat16(low + (high - low) * random.uniform(i)));
   }
-  return Tensor::from_host(backend, shape, values);
+  return Tensor::from_doubles(backend, shape, values, dtype);
+}
+inline Tensor map(Backend& backend, const Shape& shape, std::uint64_t stream, DType dtype) {
+  return uniform(backend, shape, stream, -1.0, 1.0, dtype);
 }
 
 inline BatchNormCoefficients coefficients(Backend& backend, std::int64_t channels, std::uint64_t stream) {
@@ -73,10 +76,10 @@ struct ConvolutionSize {
 inline PrimitiveCase convolution_forward(const ConvolutionSize& size, bool fused) {
   return {concat(fused ? "convolution_forward_fused/" : "convolution_forward/", size.name()), size.flops(),
           size.bytes(1, 1),
-          [=](Backend& backend) -> Call {
-            ConvolutionForward pass{.x = uniform(backend, size.input(), 1),
+          [=](Backend& backend, DType maps) -> Call {
+            ConvolutionForward pass{.x = map(backend, size.input(), 1, maps),
                                     .weight = uniform(backend, size.filter(), 2),
-                                    .y = Tensor(backend, size.output()),
+                                    .y = Tensor(backend, size.output(), maps),
                                     .options = size.options};
             if (!fused) return {[=, &backend] { backend.convolution_forward(pass); }, {pass.y}};
             pass.normalise = coefficients(backend, size.channels, 4);
@@ -90,13 +93,13 @@ inline PrimitiveCase convolution_forward(const ConvolutionSize& size, bool fused
 inline PrimitiveCase convolution_backward_data(const ConvolutionSize& size, bool fused) {
   return {concat(fused ? "convolution_backward_data_fused/" : "convolution_backward_data/", size.name()), size.flops(),
           size.bytes(fused ? 2 : 1, 1),
-          [=](Backend& backend) -> Call {
-            ConvolutionBackwardData pass{.dy = uniform(backend, size.output(), 1),
+          [=](Backend& backend, DType maps) -> Call {
+            ConvolutionBackwardData pass{.dy = map(backend, size.output(), 1, maps),
                                          .weight = uniform(backend, size.filter(), 2),
-                                         .dx = Tensor(backend, size.input()),
+                                         .dx = Tensor(backend, size.input(), maps),
                                          .options = size.options};
             if (!fused) return {[=, &backend] { backend.convolution_backward_data(pass); }, {pass.dx}};
-            pass.x = uniform(backend, size.input(), 3);
+            pass.x = map(backend, size.input(), 3, maps);
             pass.normalised_input = coefficients(backend, size.channels, 10);
             pass.gradients = {Tensor(backend, {size.channels}), Tensor(backend, {size.channels})};
             return {[=, &backend] { backend.convolution_backward_data(pass); },
@@ -109,17 +112,17 @@ inline PrimitiveCase convolution_backward_data(const ConvolutionSize& size, bool
 inline PrimitiveCase convolution_backward_weights(const ConvolutionSize& size, bool fused) {
   return {concat(fused ? "convolution_backward_weights_fused/" : "convolution_backward_weights/", size.name()),
           size.flops(), size.bytes(1, fused ? 3 : 1),
-          [=](Backend& backend) -> Call {
-            ConvolutionBackwardWeights pass{.x = uniform(backend, size.input(), 1),
-                                            .dy = uniform(backend, size.output(), 2),
+          [=](Backend& backend, DType maps) -> Call {
+            ConvolutionBackwardWeights pass{.x = map(backend, size.input(), 1, maps),
+                                            .dy = map(backend, size.output(), 2, maps),
                                             .d_weight = Tensor(backend, size.filter()),
                                             .options = size.options};
             if (!fused) return {[=, &backend] { backend.convolution_backward_weights(pass); }, {pass.d_weight}};
             pass.normalise = coefficients(backend, size.channels, 20);
             pass.batch_norm = coefficients(backend, size.filters, 30);
-            pass.y = uniform(backend, size.output(), 3);
+            pass.y = map(backend, size.output(), 3, maps);
             pass.gradients = {uniform(backend, {size.filters}, 4), uniform(backend, {size.filters}, 5)};
-            pass.dy_out = Tensor(backend, size.output());
+            pass.dy_out = Tensor(backend, size.output(), maps);
             return {[=, &backend] { backend.convolution_backward_weights(pass); }, {pass.d_weight, pass.dy_out}};
           },
           size.images* size.height* size.width};
@@ -133,35 +136,35 @@ inline std::vector<PrimitiveCase> batch_norm_cases(const Shape& shape) {
   };
   return {
       {name("batch_norm_moments"), 3 * count, 4 * count,
-       [=](Backend& backend) -> Call {
-         const Tensor x = uniform(backend, shape, 1), mean(backend, {channels}), variance(backend, {channels});
+       [=](Backend& backend, DType maps) -> Call {
+         const Tensor x = map(backend, shape, 1, maps), mean(backend, {channels}), variance(backend, {channels});
          return {[=, &backend] { backend.batch_norm_moments(x, mean, variance); }, {mean, variance}};
        },
        pixels},
       {name("batch_norm_forward_add_relu"), 5 * count, 12 * count,
-       [=](Backend& backend) -> Call {
+       [=](Backend& backend, DType maps) -> Call {
          const BatchNormForward pass{
-             uniform(backend, shape, 1), coefficients(backend, channels, 3), uniform(backend, shape, 2), {}, true,
-             Tensor(backend, shape)};
+             map(backend, shape, 1, maps), coefficients(backend, channels, 3), map(backend, shape, 2, maps), {}, true,
+             Tensor(backend, shape, maps)};
          return {[=, &backend] { backend.batch_norm_forward(pass); }, {pass.y}};
        }},
       {name("batch_norm_backward_reduce"), 5 * count, 16 * count,
-       [=](Backend& backend) -> Call {
+       [=](Backend& backend, DType maps) -> Call {
          const BatchNormBackwardReduce pass{
-             uniform(backend, shape, 1), uniform(backend, shape, 2),
-             uniform(backend, shape, 3), coefficients(backend, channels, 4),
-             Tensor(backend, shape),     {Tensor(backend, {channels}), Tensor(backend, {channels})}};
+             map(backend, shape, 1, maps), map(backend, shape, 2, maps),
+             map(backend, shape, 3, maps), coefficients(backend, channels, 4),
+             Tensor(backend, shape, maps), {Tensor(backend, {channels}), Tensor(backend, {channels})}};
          return {[=, &backend] { backend.batch_norm_backward_reduce(pass); },
                  {pass.dz, pass.gradients.weight, pass.gradients.bias}};
        },
        pixels},
       {name("batch_norm_backward_data"), 4 * count, 12 * count,
-       [=](Backend& backend) -> Call {
-         const BatchNormBackwardData pass{uniform(backend, shape, 1),
-                                          uniform(backend, shape, 2),
+       [=](Backend& backend, DType maps) -> Call {
+         const BatchNormBackwardData pass{map(backend, shape, 1, maps),
+                                          map(backend, shape, 2, maps),
                                           coefficients(backend, channels, 3),
                                           {uniform(backend, {channels}, 7), uniform(backend, {channels}, 8)},
-                                          Tensor(backend, shape)};
+                                          Tensor(backend, shape, maps)};
          return {[=, &backend] { backend.batch_norm_backward_data(pass); }, {pass.dx}};
        }},
   };
@@ -172,18 +175,18 @@ inline std::vector<PrimitiveCase> element_cases(const Shape& shape) {
   const auto name = [&](const char* primitive) { return concat(primitive, "/", shape.count()); };
   return {
       {name("add"), count, 12 * count,
-       [=](Backend& backend) -> Call {
-         const Tensor a = uniform(backend, shape, 1), b = uniform(backend, shape, 2), out(backend, shape);
+       [=](Backend& backend, DType maps) -> Call {
+         const Tensor a = map(backend, shape, 1, maps), b = map(backend, shape, 2, maps), out(backend, shape, maps);
          return {[=, &backend] { backend.add(a, b, out); }, {out}};
        }},
       {name("relu_forward"), count, 8 * count,
-       [=](Backend& backend) -> Call {
-         const Tensor x = uniform(backend, shape, 1), y(backend, shape);
+       [=](Backend& backend, DType maps) -> Call {
+         const Tensor x = map(backend, shape, 1, maps), y(backend, shape, maps);
          return {[=, &backend] { backend.relu_forward(x, y); }, {y}};
        }},
       {name("relu_backward"), count, 12 * count,
-       [=](Backend& backend) -> Call {
-         const Tensor dy = uniform(backend, shape, 1), y = uniform(backend, shape, 2), dx(backend, shape);
+       [=](Backend& backend, DType maps) -> Call {
+         const Tensor dy = map(backend, shape, 1, maps), y = map(backend, shape, 2, maps), dx(backend, shape, maps);
          return {[=, &backend] { backend.relu_backward(dy, y, dx); }, {dx}};
        }},
   };
@@ -198,21 +201,21 @@ inline std::vector<PrimitiveCase> head_cases(const Shape& shape, std::int64_t cl
                     linear = concat("/", images, "x", features, "_to", classes);
   return {
       {"average_pool_forward" + size, count, 4 * count,
-       [=](Backend& backend) -> Call {
-         const AveragePool pass{uniform(backend, shape, 1), Tensor(backend, {images, 1, 1, features}), shape[1],
+       [=](Backend& backend, DType maps) -> Call {
+         const AveragePool pass{map(backend, shape, 1, maps), Tensor(backend, {images, 1, 1, features}), shape[1],
                                 shape[2]};
          return {[=, &backend] { backend.average_pool_forward(pass); }, {pass.y}};
        },
        shape[1] * shape[2]},
       {"average_pool_backward" + size, count, 4 * count,
-       [=](Backend& backend) -> Call {
-         const AveragePool pass{Tensor(backend, shape), uniform(backend, {images, 1, 1, features}, 1), shape[1],
+       [=](Backend& backend, DType maps) -> Call {
+         const AveragePool pass{Tensor(backend, shape, maps), uniform(backend, {images, 1, 1, features}, 1), shape[1],
                                 shape[2]};
          return {[=, &backend] { backend.average_pool_backward(pass); }, {pass.x}};
        }},
       {"linear_forward" + linear, 2 * products,
        4.0 * static_cast<double>(images * features + features * classes) + 4 * logits,
-       [=](Backend& backend) -> Call {
+       [=](Backend& backend, DType) -> Call {
          const LinearForward pass{uniform(backend, {images, features}, 1), uniform(backend, {classes, features}, 2),
                                   uniform(backend, {classes}, 3), Tensor(backend, {images, classes})};
          return {[=, &backend] { backend.linear_forward(pass); }, {pass.y}};
@@ -220,7 +223,7 @@ inline std::vector<PrimitiveCase> head_cases(const Shape& shape, std::int64_t cl
        features},
       {"linear_backward" + linear, 4 * products,
        8.0 * static_cast<double>(images * features + features * classes) + 4 * logits,
-       [=](Backend& backend) -> Call {
+       [=](Backend& backend, DType) -> Call {
          const LinearBackward pass{uniform(backend, {images, features}, 1), uniform(backend, {classes, features}, 2),
                                    uniform(backend, {images, classes}, 3),  Tensor(backend, {images, features}),
                                    Tensor(backend, {classes, features}),    Tensor(backend, {classes})};
@@ -228,12 +231,12 @@ inline std::vector<PrimitiveCase> head_cases(const Shape& shape, std::int64_t cl
        },
        images},
       {concat("softmax/", images, "x", classes), 4 * logits, 8 * logits,
-       [=](Backend& backend) -> Call {
+       [=](Backend& backend, DType) -> Call {
          const Tensor in = uniform(backend, {images, classes}, 1), out(backend, {images, classes});
          return {[=, &backend] { backend.softmax(in, out); }, {out}};
        }},
       {concat("softmax_cross_entropy/", images, "x", classes), 6 * logits, 8 * logits,
-       [=](Backend& backend) -> Call {
+       [=](Backend& backend, DType) -> Call {
          const SoftmaxCrossEntropy pass{.logits = uniform(backend, {images, classes}, 1),
                                         .labels = labels(backend, images, classes),
                                         .smoothing = 0.1,
@@ -244,7 +247,7 @@ inline std::vector<PrimitiveCase> head_cases(const Shape& shape, std::int64_t cl
        images},
       {concat("accumulate_moments/", images, "x", features), 2.0 * static_cast<double>(images * features * features),
        4.0 * static_cast<double>(images * features) + 16.0 * static_cast<double>(features * features),
-       [=](Backend& backend) -> Call {
+       [=](Backend& backend, DType) -> Call {
          const auto zeros = [&](const Shape& of) { return Tensor::zeros(backend, of, DType::float64); };
          const AccumulateMoments pass{uniform(backend, {images, features}, 1),
                                       labels(backend, images, classes),
@@ -264,7 +267,7 @@ inline PrimitiveCase sgd_case(const std::vector<std::int64_t>& sizes) {
   double count = 0;
   for (const std::int64_t size : sizes) count += static_cast<double>(size);
   return {concat("sgd_step/", sizes.size(), "_tensors_of_", static_cast<std::int64_t>(count)), 6 * count, 20 * count,
-          [=](Backend& backend) -> Call {
+          [=](Backend& backend, DType) -> Call {
             const auto parameters = std::make_shared<std::vector<SgdStep::Parameter>>();
             Call call;
             for (const std::int64_t size : sizes) {
@@ -281,7 +284,8 @@ inline PrimitiveCase sgd_case(const std::vector<std::int64_t>& sizes) {
 inline PrimitiveCase augment_case(std::int64_t images, std::int64_t size) {
   const Shape batch{images, size, size, 3};
   const auto count = static_cast<double>(batch.count());
-  return {concat("augment/", images, "x", size, "x", size, "x3"), 2 * count, 5 * count, [=](Backend& backend) -> Call {
+  return {concat("augment/", images, "x", size, "x", size, "x3"), 2 * count, 5 * count,
+          [=](Backend& backend, DType maps) -> Call {
             std::vector<std::uint8_t> bytes(static_cast<std::size_t>(batch.count()));
             for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(Random(1).bits(i));
             std::vector<std::int32_t> draws;
@@ -293,7 +297,8 @@ inline PrimitiveCase augment_case(std::int64_t images, std::int64_t size) {
                                          static_cast<std::int32_t>(i % 2)});
             }
             const Augment pass{Tensor::from_host(backend, batch, bytes), Tensor::from_host(backend, {images, 4}, draws),
-                               uniform(backend, {3}, 1), uniform(backend, {size, size, 3}, 2), Tensor(backend, batch)};
+                               uniform(backend, {3}, 1), uniform(backend, {size, size, 3}, 2),
+                               Tensor(backend, batch, maps)};
             return {[=, &backend] { backend.augment(pass); }, {pass.x}};
           }};
 }

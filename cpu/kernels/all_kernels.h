@@ -31,6 +31,8 @@ void batch_norm_backward(const float* dz, const float* x, const float* mean, con
                          const float* c, float* dx, std::int64_t pixels, std::int64_t channels);
 void channel_sums(const float* x, std::int64_t pixels, std::int64_t channels, double* sums);
 
+void widen(const std::uint16_t* narrow, float* wide, std::int64_t count);
+void narrow(const float* wide, std::uint16_t* narrow, std::int64_t count);
 void add(const float* a, const float* b, float* out, std::int64_t count);
 void relu_forward(const float* x, float* y, std::int64_t count);
 void relu_backward(const float* dy, const float* y, float* dx, std::int64_t count);

@@ -3,6 +3,41 @@
 
 STAGEWISE_KERNELS_BEGIN
 
+namespace {
+
+typedef std::uint32_t Bits __attribute__((vector_size(kLanes * sizeof(float))));
+typedef std::uint16_t HalfBits __attribute__((vector_size(kLanes * sizeof(std::uint16_t)), aligned(2), may_alias));
+
+/// The upper halves, rounded to nearest, ties to even; a NaN stays one.
+inline Bits rounded(Floats value) {
+  const Bits bits = reinterpret_cast<Bits>(value);
+  return value != value ? Bits{} + 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+}  // namespace
+
+void widen(const std::uint16_t* narrow, float* wide, std::int64_t count) {
+  std::int64_t at = 0;
+  for (; at + kLanes <= count; at += kLanes) {
+    const Bits bits = __builtin_convertvector(*reinterpret_cast<const HalfBits*>(narrow + at), Bits);
+    store(wide + at, reinterpret_cast<Floats>(bits << 16));
+  }
+  for (; at < count; ++at) {
+    const std::uint32_t bits = static_cast<std::uint32_t>(narrow[at]) << 16;
+    __builtin_memcpy(wide + at, &bits, sizeof bits);
+  }
+}
+
+void narrow(const float* wide, std::uint16_t* narrow, std::int64_t count) {
+  std::int64_t at = 0;
+  for (; at + kLanes <= count; at += kLanes) {
+    *reinterpret_cast<HalfBits*>(narrow + at) = __builtin_convertvector(rounded(load(wide + at)), HalfBits);
+  }
+  if (at == count) return;
+  const Bits last = rounded(load_first(wide + at, static_cast<int>(count - at)));
+  for (int lane = 0; at < count; ++lane, ++at) narrow[at] = static_cast<std::uint16_t>(last[lane]);
+}
+
 void add(const float* a, const float* b, float* out, std::int64_t count) {
   for_vectors(count, [=](std::int64_t at, auto lanes) {
     store_first(out + at, load_first(a + at, lanes) + load_first(b + at, lanes), lanes);

@@ -90,8 +90,8 @@ struct WinogradRow {
 
 /// Memory that will be needed soon, fetched bit by bit while something else computes.
 struct Prefetch {
-  const float* from = nullptr;
-  std::int64_t floats = 0;
+  const void* from = nullptr;
+  std::int64_t bytes = 0;
 };
 
 /// half = (v u) A for one row of positions: six products [tiles, channels] times [channels, vectors * lanes], and the
@@ -185,6 +185,10 @@ struct Kernels {
                               const float* c, float* dx, std::int64_t pixels, std::int64_t channels);
   /// Adds each channel's sum over the pixels, in double.
   void (*channel_sums)(const float* x, std::int64_t pixels, std::int64_t channels, double* sums);
+
+  /// Between float and the bits of bfloat16.
+  void (*widen)(const std::uint16_t* narrow, float* wide, std::int64_t count);
+  void (*narrow)(const float* wide, std::uint16_t* narrow, std::int64_t count);
 
   void (*add)(const float* a, const float* b, float* out, std::int64_t count);
   void (*relu_forward)(const float* x, float* y, std::int64_t count);

@@ -78,8 +78,8 @@ class PrefetchSteps {
  public:
   PrefetchSteps(const Prefetch& run, std::int64_t steps)
       : at_(reinterpret_cast<const char*>(run.from)),
-        end_(at_ + run.floats * 4),
-        step_((run.floats * 4 / steps + 64) / 64 * 64) {}
+        end_(at_ + run.bytes),
+        step_((run.bytes / steps + 64) / 64 * 64) {}
   void next() {
     const char* const until = end_ - at_ < step_ ? end_ : at_ + step_;
     for (; at_ < until; at_ += 64) __builtin_prefetch(at_);
