@@ -26,8 +26,8 @@ struct Draws {
 
 }  // namespace
 
-ImageStore::ImageStore(Backend& backend, const Images& images, const Normalisation& normalisation)
-    : backend_(&backend), labels_(images.labels) {
+ImageStore::ImageStore(Backend& backend, const Images& images, const Normalisation& normalisation, DType feature_maps)
+    : backend_(&backend), feature_maps_(feature_maps), labels_(images.labels) {
   const Shape shape{images.count(), images.height, images.width, images.channels};
   require(images.count() > 0 && images.image_bytes() > 0, "[loader] there are no images: their shape is ", shape);
   require(images.count() <= std::numeric_limits<std::int32_t>::max(), "[loader] expected fewer than 2^31 images, got ",
@@ -65,7 +65,7 @@ Batch ImageStore::batch(std::span<const std::int32_t> draws, std::span<const std
             ", got (", index, ", ", row, ", ", column, ", ", flip, ")");
   }
   const auto size = static_cast<std::int64_t>(labels.size());
-  Batch batch{.x = Tensor(*backend_, {size, images[1], images[2], images[3]}),
+  Batch batch{.x = Tensor(*backend_, {size, images[1], images[2], images[3]}, feature_maps_),
               .labels = Tensor::from_host(*backend_, {size}, labels)};
   backend_->augment({.images = images_,
                      .draws = Tensor::from_host(*backend_, {size, 4}, draws),

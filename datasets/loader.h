@@ -25,7 +25,7 @@ Normalisation mean_image_normalisation(const Images& images);
 
 /// A batch on the device.
 struct Batch {
-  Tensor x;       // [B,H,W,C]
+  Tensor x;       // [B,H,W,C], of the store's type
   Tensor labels;  // int32 [B]
   std::int64_t count() const { return labels.count(); }
 };
@@ -39,7 +39,8 @@ struct Augmentation {
 class ImageStore {
  public:
   /// Errors: throws Error when the normalisation doesn't fit the images' sizes, or there are no images.
-  ImageStore(Backend& backend, const Images& images, const Normalisation& normalisation);
+  ImageStore(Backend& backend, const Images& images, const Normalisation& normalisation,
+             DType feature_maps = DType::float32);
 
   /// The images at `indices` as they are: no crop, no flip.
   Batch batch(std::span<const std::int32_t> indices) const;
@@ -47,11 +48,14 @@ class ImageStore {
   Batch batch(std::span<const std::int32_t> draws, std::span<const std::int32_t> labels) const;
   const std::vector<std::int32_t>& labels() const { return labels_; }
   std::int64_t count() const { return static_cast<std::int64_t>(labels_.size()); }
+  /// The type of the batches.
+  DType feature_maps() const { return feature_maps_; }
   /// [H,W,C].
   Shape image_shape() const { return {images_.shape()[1], images_.shape()[2], images_.shape()[3]}; }
 
  private:
   Backend* backend_;
+  DType feature_maps_;
   std::vector<std::int32_t> labels_;
   Tensor images_, scale_, offset_;
 };

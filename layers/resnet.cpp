@@ -9,8 +9,8 @@ namespace stagewise {
 ResNet::ResNet(Backend& backend, const Architecture& architecture, std::uint64_t seed, DType dtype)
     : backend_(&backend), frame_(architecture), seed_(seed), dtype_(dtype) {
   architecture.check();
-  require(backend.supports(dtype) && dtype == parameter_type(dtype), "[resnet] expected a type that backend `", backend.name(), "` computes with, got ",
-          name_of(dtype));
+  require(backend.supports(dtype) && dtype == parameter_type(dtype), "[resnet] expected a type that backend `",
+          backend.name(), "` computes with, got ", name_of(dtype));
   const Initialiser initialiser(backend, dtype, seed);
   const bool paper = architecture.variant == Variant::paper;
   std::int64_t width = architecture.stages.front().width;

@@ -6,12 +6,24 @@
 
 namespace stagewise {
 
-std::unique_ptr<Backend> open_backend(const std::string& device, int threads) {
+std::unique_ptr<Backend> open_backend(const DeviceOptions& options) {
+  const std::string& device = options.device;
   if (device == "reference") return make_reference_backend();
   if (device == "cuda") return make_cuda_backend();
   require(device == "auto" || device == "cpu", "[--device] expected auto, cpu, reference or cuda, got `", device, "`");
   if (device == "auto" && cuda_unavailable().empty()) return make_cuda_backend();
-  return make_cpu_backend({.threads = threads, .instruction_set = {}, .guarded = false});
+  return make_cpu_backend({.threads = options.threads,
+                           .instruction_set = {},
+                           .strict_convolution = options.strict_convolution,
+                           .guarded = false});
+}
+
+DType feature_map_type(const DeviceOptions& options, const Backend& backend) {
+  require(options.precision == "fp32" || options.precision == "bf16", "[--precision] expected fp32 or bf16, got `",
+          options.precision, "`");
+  const DType type = options.precision == "bf16" ? DType::bfloat16 : DType::float32;
+  require(backend.supports(type), "[--precision] device `", backend.name(), "` computes with fp32 only");
+  return type;
 }
 
 }  // namespace stagewise

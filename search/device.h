@@ -1,4 +1,4 @@
-// Which device computes.
+// Which device computes, and how.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,17 @@
 
 namespace stagewise {
 
-/// `auto` (CUDA where there is one, else the CPU), `cpu`, `reference` or `cuda`; `threads` is for the CPU, 0 takes one
-/// a core. Errors: throws Error for another name, and for `cuda` where there is none, saying why and what to do.
-std::unique_ptr<Backend> open_backend(const std::string& device, int threads);
+struct DeviceOptions {
+  std::string device = "auto";      // auto (CUDA where there is one, else the CPU), cpu, reference or cuda
+  int threads = 0;                  // of the CPU; 0 takes one a core
+  bool strict_convolution = false;  // direct convolutions only
+  std::string precision = "fp32";   // what feature maps are stored in: fp32 or bf16
+};
+
+/// Errors: throws Error for an unknown device, and for `cuda` where there is none, saying why and what to do.
+std::unique_ptr<Backend> open_backend(const DeviceOptions& options);
+
+/// The type of feature maps. Errors: throws Error for an unknown precision, and for one that the backend lacks.
+DType feature_map_type(const DeviceOptions& options, const Backend& backend);
 
 }  // namespace stagewise

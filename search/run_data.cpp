@@ -85,7 +85,8 @@ Normalisation normalisation_of(Variant variant, const Images& train) {
   return variant == Variant::paper ? mean_image_normalisation(train) : channel_normalisation(train);
 }
 
-RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, Progress& progress) {
+RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, DType feature_maps,
+                      Progress& progress) {
   const Dataset dataset = open_announced(options, progress);
 
   const Images& images = dataset.train;
@@ -103,7 +104,7 @@ RunData open_run_data(Backend& backend, const DataOptions& options, Variant vari
           .width = images.width,
           .channels = images.channels,
           .normalisation = normalisation,
-          .images = ImageStore(backend, images, normalisation),
+          .images = ImageStore(backend, images, normalisation, feature_maps),
           .train = std::move(split.train),
           .validation = std::move(split.validation),
           .load_test = dataset.load_test};

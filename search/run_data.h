@@ -43,8 +43,10 @@ Dataset open_announced(const DataOptions& options, Progress& progress);
 /// the paper's less its mean image.
 Normalisation normalisation_of(Variant variant, const Images& train);
 
-/// Opens the data for a run, with the variant's normalisation. Errors: throws Error for anything wrong with the data.
-RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, Progress& progress);
+/// Opens the data for a run, with the variant's normalisation, for networks with such feature maps. Errors: throws
+/// Error for anything wrong with the data.
+RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, DType feature_maps,
+                      Progress& progress);
 
 /// `count` of the images, evenly from all classes, drawn from `seed`: ascending indices. A smaller draw is part of
 /// every larger one. All of them when `count` is 0. Errors: throws Error when there are fewer.

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 /// A backend, sixty synthetic images and a folder of its own.
 class SearchTest : public testing::Test {
  protected:
-  SearchTest() : data_(open_run_data(*backend_, data_options(), Variant::standard, progress_)) {
+  SearchTest() : data_(open_run_data(*backend_, data_options(), Variant::standard, DType::float32, progress_)) {
     options_.start = {1, 1};
     options_.iterations = 2;
     options_.criterion = "uniform";

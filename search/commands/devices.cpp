@@ -12,11 +12,12 @@ namespace {
 
 void run_devices() {
   const std::string no_cuda = cuda_unavailable();
-  std::cout << left("cpu", 12) << open_backend("cpu", 0)->description() << '\n';
+  std::cout << left("cpu", 12) << open_backend({.device = "cpu"})->description() << '\n';
   std::cout << left("", 12) << "instruction sets:";
   for (const std::string& set : cpu_instruction_sets()) std::cout << ' ' << set;
-  std::cout << '\n' << left("reference", 12) << open_backend("reference", 0)->description() << '\n';
-  std::cout << left("cuda", 12) << (no_cuda.empty() ? open_backend("cuda", 0)->description() : no_cuda) << '\n';
+  std::cout << '\n' << left("reference", 12) << open_backend({.device = "reference"})->description() << '\n';
+  std::cout << left("cuda", 12) << (no_cuda.empty() ? open_backend({.device = "cuda"})->description() : no_cuda)
+            << '\n';
   std::cout << "\n--device auto takes " << (no_cuda.empty() ? "cuda" : "cpu") << ".\n";
 }
 

@@ -45,7 +45,7 @@ void run_evaluate(CLI::App& command, EvaluateOptions& options) {
                  UnknownKeys::pass_over);  // the data that the run was trained on, unless told otherwise
   }
   Progress progress(settings.quiet);
-  const std::unique_ptr<Backend> backend = open_backend(settings.device, settings.threads);
+  const std::unique_ptr<Backend> backend = open_backend(settings.device);
   const Model model = load_model(*backend, options.model,
                                  options.variant.empty() ? std::nullopt : std::optional(variant_from(options.variant)));
   const Dataset dataset = open_data(model, settings, progress);
@@ -54,7 +54,8 @@ void run_evaluate(CLI::App& command, EvaluateOptions& options) {
   // The paper's files hold no normalisation; it is that of the data's training images.
   const Variant variant = model.network->architecture().variant;
   const ImageStore images(*backend, test,
-                          model.normalisation ? *model.normalisation : normalisation_of(variant, dataset.train));
+                          model.normalisation ? *model.normalisation : normalisation_of(variant, dataset.train),
+                          feature_map_type(settings.device, *backend));
   const PassResult result = evaluate(*model.network, images, all_indices(images.count()),
                                      [&](const PassProgress& pass) { progress.pass("test set", pass); });
   std::cout << "loss " << fixed(result.loss, 4) << '\n' << right_of(result) << '\n';

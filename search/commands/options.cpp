@@ -60,15 +60,26 @@ SearchOptions Settings::search_options() const {
 DataOptions Settings::data_options() const {
   DataOptions options = data;
   options.seed = seed;
-  options.threads = threads;
+  options.threads = device.threads;
   return options;
 }
 
 void add_device_options(CLI::App& command, Settings& settings) {
   const std::string group = "Device";
-  command.add_option("--device", settings.device, "auto, cpu, reference (slow and simple) or cuda")->group(group);
-  command.add_option("--threads", settings.threads, "CPU threads; 0 takes one a core. The results don't depend on it")
+  command.add_option("--device", settings.device.device, "auto, cpu, reference (slow and simple) or cuda")
+      ->group(group);
+  command
+      .add_option("--threads", settings.device.threads,
+                  "CPU threads; 0 takes one a core. The results don't depend on it")
       ->check(between<std::int64_t>(0, 1024))
+      ->group(group);
+  command
+      .add_option("--precision", settings.device.precision,
+                  "fp32, or bf16: feature maps are stored in half the memory, and computed with in fp32")
+      ->group(group);
+  command
+      .add_flag("--strict-convolution", settings.device.strict_convolution,
+                "Direct convolutions only: slower, with a tenth of Winograd's rounding error")
       ->group(group);
   command.add_flag("--quiet", settings.quiet, "Print the result only")->configurable(false)->group(group);
 }

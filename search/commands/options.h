@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
+#include "search/device.h"
 #include "search/run_data.h"
 #include "search/stagewise_search.h"
 
@@ -11,8 +12,7 @@ namespace stagewise {
 
 /// As the person wrote them; the choices are text here.
 struct Settings {
-  std::string device = "auto";
-  int threads = 0;
+  DeviceOptions device;
   bool quiet = false;
   std::string out, resume, config;
 

@@ -21,12 +21,12 @@ struct PredictOptions {
 };
 
 /// The classes' probabilities for one image.
-std::vector<double> probabilities_of(const Model& model, const std::string& path) {
+std::vector<double> probabilities_of(const Model& model, const std::string& path, DType maps) {
   const Architecture architecture = model.network->architecture();
   Images image{.height = architecture.height, .width = architecture.width, .channels = 3, .pixels = {}, .labels = {0}};
   image.pixels = read_image(path, image.height, image.width);
   Backend& backend = model.network->backend();
-  const ImageStore store(backend, image, *model.normalisation);
+  const ImageStore store(backend, image, *model.normalisation, maps);
   const std::int32_t first = 0;
   const Tensor logits = model.network->forward(Context{}, Variable(store.batch(std::span(&first, 1)).x)).value();
   const Tensor probabilities(backend, logits.shape());
@@ -50,14 +50,15 @@ void print_top(const Model& model, const std::string& path, const std::vector<do
 }
 
 void run_predict(const PredictOptions& options) {
-  const std::unique_ptr<Backend> backend = open_backend(options.settings.device, options.settings.threads);
+  const std::unique_ptr<Backend> backend = open_backend(options.settings.device);
   const Model model = load_model(*backend, options.model);
   require(model.normalisation.has_value(), "[predict] `", options.model,
           "` doesn't say how its images are normalised: only networks trained by this program can be used");
   require(model.network->architecture().channels == 3, "[predict] expected a network for images of 3 channels, got ",
           model.network->architecture().channels);
+  const DType maps = feature_map_type(options.settings.device, *backend);
   for (const std::string& path : options.images) {
-    print_top(model, path, probabilities_of(model, path), options.top);
+    print_top(model, path, probabilities_of(model, path, maps), options.top);
   }
 }
 

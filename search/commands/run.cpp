@@ -44,9 +44,10 @@ void run_search(CLI::App& command, Settings& settings) {
   }
 
   Progress progress(settings.quiet);
-  const std::unique_ptr<Backend> backend = open_backend(settings.device, settings.threads);
+  const std::unique_ptr<Backend> backend = open_backend(settings.device);
   progress.line("Device: " + backend->description());
-  const RunData data = open_run_data(*backend, settings.data_options(), options.variant, progress);
+  const RunData data = open_run_data(*backend, settings.data_options(), options.variant,
+                                     feature_map_type(settings.device, *backend), progress);
   data.architecture(options.start, options.variant);  // says what is wrong with it before anything is written
   if (!run) run = RunDirectory::create(settings.out, command.get_name());
   const auto search = saved
