@@ -27,7 +27,8 @@ void list_groups(const ConvolutionPlan& plan, const SubConvolution& part, std::i
 
 const ConvolutionPlan& CpuBackend::plan(const ConvolutionShape& shape, bool by_data) {
   const auto& [images, height, width, channels, out_height, out_width, out_channels, rows, columns, options] = shape;
-  const std::array<std::int64_t, 12> key = {by_data,
+  const std::array<std::int64_t, 13> key = {std::min(images, kManyImages),
+                                            by_data,
                                             height,
                                             width,
                                             channels,
@@ -53,6 +54,7 @@ const ConvolutionPlan& CpuBackend::plan(const ConvolutionShape& shape, bool by_d
 void Epilogue::operator()(const Kernels& kernels, std::int64_t item, float* rows, std::int64_t offset,
                           std::int64_t pixels, std::int64_t channels) const {
   if (moments != nullptr) moments->add(kernels, item, rows, pixels);
+  if (relu) kernels.relu_forward(rows, rows, pixels * channels);
   if (sums != nullptr) {
     kernels.batch_norm_reduce({rows, nullptr, x.read(kernels, Scratch::second_map, offset, pixels * channels),
                                coefficients, ReluMask::normalised_input, rows, pixels, channels, sums->first(item),
@@ -75,22 +77,23 @@ void stage_rows(const Kernels& kernels, const FeatureMap& map, std::int64_t imag
   kernels.stage_rows(job);
 }
 
-void CpuBackend::convolve(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run) {
+Tensor CpuBackend::prepare(const ConvolutionPlan& plan, const ConvolutionShape& shape, const float* weight) {
   const Tensor packed(*this, {std::max<std::int64_t>(plan.packed_floats, 1)});
   const auto parts = static_cast<std::int64_t>(plan.parts.size());
   pool_.run(parts * plan.blocks, [&](std::int64_t item) {
     const SubConvolution& part = plan.parts[static_cast<std::size_t>(item / plan.blocks)];
-    pack_weights(plan, part, item % plan.blocks, kernels_.lanes, shape, run.weight, packed.data<float>());
+    pack_weights(plan, part, item % plan.blocks, kernels_.lanes, shape, weight, packed.data<float>());
   });
-  if (plan.choice.algorithm == Algorithm::winograd) {
-    convolve_winograd(plan, shape, run, packed.data<float>());
-  } else {
-    convolve_direct(plan, shape, run, packed.data<float>());
-  }
+  return plan.choice.algorithm == Algorithm::winograd ? transform_filter(plan, packed) : packed;
 }
 
-void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run,
-                                 const float* packed) {
+void CpuBackend::convolve(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run) {
+  plan.choice.algorithm == Algorithm::winograd ? convolve_winograd(plan, shape, run)
+                                               : convolve_direct(plan, shape, run);
+}
+
+void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionShape& shape,
+                                 const ConvolutionRun& run) {
   const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels_.lanes;
   const std::int64_t input_row = plan.padded_width * plan.in_channels, output_row = plan.out_width * plan.out_channels;
   pool_.sweep(shape.images * plan.strips, [&](std::int64_t item) {
@@ -124,7 +127,7 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
                              plan.output_step * plan.out_channels,
                              part.tap_rows.data(),
                              static_cast<std::int64_t>(part.tap_rows.size()),
-                             packed + part.packed_offset,
+                             run.filter + part.packed_offset,
                              0,
                              0,
                              plan.vectors,
@@ -145,20 +148,58 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
   });
 }
 
+namespace {
+
+ConvolutionShape shape_of(const Shape& x, const Shape& weight, const Conv2dOptions& options) {
+  return {x[0],
+          x[1],
+          x[2],
+          x[3],
+          options.output_size(x[1], weight[1]),
+          options.output_size(x[2], weight[2]),
+          weight[0],
+          weight[1],
+          weight[2],
+          options};
+}
+
+ConvolutionPlanText text_of(const char* direction, const AlgorithmChoice& choice, const TileRows& tiles) {
+  const bool winograd = choice.algorithm == Algorithm::winograd;
+  return {direction, winograd ? "winograd" : "direct",
+          winograd ? concat(choice.reason, ", blocks of ", tiles.block_tiles(), " tiles of 4x4") : choice.reason};
+}
+
+}  // namespace
+
+std::vector<ConvolutionPlanText> CpuBackend::convolution_plan(const Shape& x, const Shape& weight,
+                                                              const Conv2dOptions& options) {
+  const ConvolutionShape shape = shape_of(x, weight, options);
+  const ConvolutionPlan &forward = plan(shape, false), &by_data = plan(shape, true);
+  const WeightsPlan by_weights = plan_weights(shape, kernels_, strict_convolution_);
+  return {text_of("forward", forward.choice, forward.tiles), text_of("by data", by_data.choice, by_data.tiles),
+          text_of("by weights", by_weights.choice, by_weights.tiles)};
+}
+
+Tensor CpuBackend::convolution_prepare(const Shape& x, const Tensor& weight, const Conv2dOptions& options) {
+  const ConvolutionShape shape = shape_of(x, weight.shape(), options);
+  return prepare(plan(shape, false), shape, weight.data<float>());
+}
+
 void CpuBackend::convolution_forward(const ConvolutionForward& call) {
   const ConvolutionShape shape = convolution_shape(call.x, call.weight, call.y, call.options);
   const ConvolutionPlan& plan = this->plan(shape, false);
   const bool gathers = call.mean.defined();
   PartialMoments moments(gathers ? plan.items(shape.images) : 0, shape.out_channels);
   const ChannelCoefficients normalise = pointers(call.normalise);
+  const Tensor filter = call.prepared.defined() ? call.prepared : prepare(plan, shape, call.weight.data<float>());
   convolve(plan, shape,
            {.input = FeatureMap(call.x),
             .normalise = call.normalise.defined() ? &normalise : nullptr,
-            .weight = call.weight.data<float>(),
+            .filter = filter.data<float>(),
             .bias = call.bias.data<float>(),
-            .addend = {},
+            .addend = FeatureMap(call.addend),
             .output = FeatureMap(call.y),
-            .epilogue = {.moments = gathers ? &moments : nullptr}});
+            .epilogue = {.moments = gathers ? &moments : nullptr, .relu = call.relu}});
   if (gathers) moments.combine(call.mean.data<float>(), call.variance.data<float>());
 }
 
@@ -167,11 +208,12 @@ void CpuBackend::convolution_backward_data(const ConvolutionBackwardData& call) 
   const ConvolutionPlan& plan = this->plan(shape, true);
   const bool folds = call.normalised_input.defined();
   PartialSums sums(folds ? plan.items(shape.images) : 0, shape.channels);
+  const Tensor filter = prepare(plan, shape, call.weight.data<float>());
   convolve(
       plan, shape,
       {.input = FeatureMap(call.dy),
        .normalise = nullptr,
-       .weight = call.weight.data<float>(),
+       .filter = filter.data<float>(),
        .bias = nullptr,
        .addend = FeatureMap(call.addend),
        .output = FeatureMap(call.dx),

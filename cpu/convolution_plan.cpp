@@ -1,6 +1,7 @@
 #include "cpu/convolution_plan.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace stagewise::cpu {
 namespace {
@@ -26,7 +27,7 @@ AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, st
   AlgorithmChoice choice;
   const auto pixels = static_cast<double>(out_height * out_width);
   const auto pairs = static_cast<double>(shape.channels * shape.out_channels);
-  choice.direct = 1e-9 * pixels * pairs * static_cast<double>(shape.filter_height * shape.filter_width);
+  choice.direct = pixels * pairs * static_cast<double>(shape.filter_height * shape.filter_width);
   if (shape.filter_height != 3 || shape.filter_width != 3) {
     choice.reason = "Winograd is for filters of 3x3";
   } else if (shape.options.stride != 1) {
@@ -37,23 +38,30 @@ AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, st
     const auto tiles = static_cast<double>((out_height + 3) / 4 * ((out_width + 3) / 4));
     const auto transformed =
         static_cast<double>(round_up(shape.channels, kernels.lanes) + round_up(shape.out_channels, kernels.lanes));
-    choice.winograd = 1e-9 * tiles * (kWinogradSide * kWinogradSide * pairs + kTransformCost * transformed);
+    choice.winograd = tiles * (kWinogradSide * kWinogradSide * pairs + kTransformCost * transformed);
     const bool fewer = choice.winograd < choice.direct;
-    choice.reason = strict ? "strict" : fewer ? "fewer steps" : "fewer steps than Winograd's with its transforms";
+    const std::string steps =
+        concat(static_cast<std::int64_t>(std::lround(100 * choice.winograd / choice.direct)), "% of the direct steps");
+    choice.reason = strict  ? "--strict-convolution"
+                    : fewer ? steps
+                            : "Winograd would take " + steps + " with its transforms";
     if (fewer && !strict) choice.algorithm = Algorithm::winograd;
   }
   return choice;
 }
 
-/// Blocks of about kBlockTiles tiles; items of whole blocks and about kStripPixels pixels.
-TileRows tile_rows(std::int64_t height, std::int64_t width) {
+/// Blocks of about kBlockTiles tiles; items of whole blocks and about kStripPixels pixels, and at least kManyImages of
+/// them where there are rows enough.
+TileRows tile_rows(std::int64_t images, std::int64_t height, std::int64_t width) {
   TileRows rows{(height + 3) / 4, (width + 3) / 4};
   rows.block_rows = std::max<std::int64_t>(kBlockTiles / rows.tile_columns, 1);
+  const std::int64_t most = std::max<std::int64_t>(images * rows.tile_rows / kManyImages, 1);
+  rows.block_rows = std::min(rows.block_rows, most);
   rows.item_rows = rows.block_rows;
   if (rows.tile_rows > rows.block_rows) {
     rows.item_rows = std::clamp<std::int64_t>(kStripPixels / (16 * rows.block_tiles()), 1,
-                                              (rows.tile_rows + rows.block_rows - 1) / rows.block_rows) *
-                     rows.block_rows;
+                                              (rows.tile_rows + rows.block_rows - 1) / rows.block_rows);
+    rows.item_rows = std::min(rows.item_rows, std::max<std::int64_t>(most / rows.block_rows, 1)) * rows.block_rows;
   }
   return rows;
 }
@@ -66,7 +74,7 @@ void finish(ConvolutionPlan& plan, const ConvolutionShape& shape, const Kernels&
   std::int64_t columns = 1;
   if (plan.choice.algorithm == Algorithm::winograd) {
     plan.top = plan.left = plan.by_data ? 2 - shape.options.padding_before : shape.options.padding_before;
-    plan.tiles = tile_rows(plan.out_height, plan.out_width);
+    plan.tiles = tile_rows(shape.images, plan.out_height, plan.out_width);
   }
   plan.padded_width = plan.left + plan.in_width;
   for (const SubConvolution& part : plan.parts) {
@@ -89,8 +97,8 @@ void finish(ConvolutionPlan& plan, const ConvolutionShape& shape, const Kernels&
     plan.packed_floats += plan.blocks * part.taps * block_channels;
   }
   plan.group_rows = std::clamp<std::int64_t>(kGroupPixels / columns, 1, plan.grid_rows());
-  plan.strip_rows =
-      std::clamp<std::int64_t>(round_up(kStripPixels / columns, plan.group_rows), plan.group_rows, plan.grid_rows());
+  const std::int64_t most = std::min(kStripPixels / columns, shape.images * plan.grid_rows() / kManyImages);
+  plan.strip_rows = std::clamp<std::int64_t>(round_up(most, plan.group_rows), plan.group_rows, plan.grid_rows());
   plan.strips = (plan.grid_rows() + plan.strip_rows - 1) / plan.strip_rows;
 }
 
@@ -180,7 +188,7 @@ WeightsPlan plan_weights(const ConvolutionShape& shape, const Kernels& kernels, 
   plan.padded_width = std::max(shape.width + shape.options.padding_before,
                                (shape.out_width - 1) * shape.options.stride + shape.filter_width);
   if (plan.choice.algorithm == Algorithm::winograd) {
-    plan.tiles = tile_rows(shape.out_height, shape.out_width);
+    plan.tiles = tile_rows(kManyImages * kBlockTiles, shape.out_height, shape.out_width);
     return plan;
   }
   const std::int64_t row_bytes =

@@ -1,5 +1,5 @@
 // How a convolution is computed: by which algorithm and in which blocks. A plan depends only on shapes, never on the
-// number of threads, so it is made once and kept.
+// number of threads, so it is made once and kept. (Of the number of images only that of a few: kManyImages.)
 #pragma once
 
 #include <cstdint>
@@ -21,12 +21,15 @@ struct ConvolutionShape {
 ConvolutionShape convolution_shape(const Tensor& x, const Tensor& weight, const Tensor& y,
                                    const Conv2dOptions& options);
 
+/// From so many images on, a batch gives every thread work; for fewer, images are cut into smaller items.
+constexpr std::int64_t kManyImages = 16;
+
 enum class Algorithm { direct, winograd };
 
-/// Which algorithm takes fewer steps, in multiply-adds a tile of 4x4 outputs; `winograd` is 0 where it can't be used.
+/// Which algorithm takes fewer steps; `winograd` is 0 where it can't be used.
 struct AlgorithmChoice {
   Algorithm algorithm = Algorithm::direct;
-  double direct = 0, winograd = 0;  // billions of multiply-adds an image, the transforms' steps counted as such
+  double direct = 0, winograd = 0;  // multiply-adds an image, the transforms' steps counted as such
   std::string reason;
 };
 

@@ -10,6 +10,7 @@ namespace stagewise::cpu {
 /// What happens to output rows as soon as they are computed, while they are in the cache.
 struct Epilogue {
   PartialMoments* moments = nullptr;  // forward: gathers the output's moments
+  bool relu = false;                  // forward
   PartialSums* sums = nullptr;        // by data: the ReLU's mask, and the sums of the batch norm's backward
   FeatureMap x = {};                  // with sums: what the forward pass normalised
   ChannelCoefficients coefficients = {};
@@ -23,9 +24,9 @@ struct Epilogue {
 struct ConvolutionRun {
   FeatureMap input;
   const ChannelCoefficients* normalise;  // or nullptr: read relu(normalise(input))
-  const float* weight;
-  const float* bias;  // or nullptr
-  FeatureMap addend;  // may be undefined
+  const float* filter;                   // as CpuBackend::prepare makes it
+  const float* bias;                     // or nullptr
+  FeatureMap addend;                     // may be undefined
   FeatureMap output;
   Epilogue epilogue;
 };

@@ -28,6 +28,9 @@ class CpuBackend : public HostBackend {
   void relu_forward(const Tensor& x, const Tensor& y) override;
   void relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) override;
 
+  std::vector<ConvolutionPlanText> convolution_plan(const Shape& x, const Shape& weight,
+                                                    const Conv2dOptions& options) override;
+  Tensor convolution_prepare(const Shape& x, const Tensor& weight, const Conv2dOptions& options) override;
   void convolution_forward(const ConvolutionForward& call) override;
   void convolution_backward_data(const ConvolutionBackwardData& call) override;
   void convolution_backward_weights(const ConvolutionBackwardWeights& call) override;
@@ -52,11 +55,12 @@ class CpuBackend : public HostBackend {
 
  private:
   const ConvolutionPlan& plan(const ConvolutionShape& shape, bool by_data);
+  /// The filter as the plan's kernels read it: packed, and transformed for Winograd.
+  Tensor prepare(const ConvolutionPlan& plan, const ConvolutionShape& shape, const float* weight);
+  Tensor transform_filter(const ConvolutionPlan& plan, const Tensor& packed);
   void convolve(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run);
-  void convolve_direct(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run,
-                       const float* packed);
-  void convolve_winograd(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run,
-                         const float* packed);
+  void convolve_direct(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run);
+  void convolve_winograd(const ConvolutionPlan& plan, const ConvolutionShape& shape, const ConvolutionRun& run);
   /// Adds the gradient of a filter over units [begin, end) of the plan.
   void direct_weights(const WeightsPlan& plan, const WeightsRun& run, std::int64_t begin, std::int64_t end,
                       float* filter, double* bias);
@@ -68,7 +72,7 @@ class CpuBackend : public HostBackend {
   const bool strict_convolution_;
   ThreadPool pool_;
   std::mutex plans_mutex_;
-  std::map<std::array<std::int64_t, 12>, ConvolutionPlan> plans_;
+  std::map<std::array<std::int64_t, 13>, ConvolutionPlan> plans_;
 };
 
 }  // namespace stagewise::cpu

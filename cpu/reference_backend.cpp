@@ -20,6 +20,11 @@ class ReferenceBackend final : public HostBackend {
     reference::relu_backward(dy, y, dx);
   }
 
+  std::vector<ConvolutionPlanText> convolution_plan(const Shape&, const Shape&, const Conv2dOptions&) override {
+    const char* const reason = "the formula as it is written, in double";
+    return {{"forward", "direct", reason}, {"by data", "direct", reason}, {"by weights", "direct", reason}};
+  }
+  Tensor convolution_prepare(const Shape&, const Tensor&, const Conv2dOptions&) override { return {}; }
   void convolution_forward(const ConvolutionForward& call) override { reference::convolution_forward(call); }
   void convolution_backward_data(const ConvolutionBackwardData& call) override {
     reference::convolution_backward_data(call);

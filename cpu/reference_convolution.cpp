@@ -63,9 +63,13 @@ void forward(const ConvolutionForward& call, const Tensor& input) {
                  }
                });
   const T* bias = call.bias.data<T>();
+  const T* addend = call.addend.data<T>();  // may be y: read before it is written
   T* y = call.y.data<T>();
   for (std::int64_t i = 0; i < call.y.count(); ++i) {
-    y[i] = static_cast<T>(bias != nullptr ? sums[i] + double(bias[i % K]) : sums[i]);
+    double value = sums[i];
+    if (bias != nullptr) value += double(bias[i % K]);
+    if (addend != nullptr) value += double(addend[i]);
+    y[i] = static_cast<T>(call.relu && value < 0 ? 0.0 : value);
   }
 }
 

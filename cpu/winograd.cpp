@@ -129,18 +129,23 @@ class TileReader {
 
 }  // namespace
 
-void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const ConvolutionShape& shape,
-                                   const ConvolutionRun& run, const float* packed) {
-  const TileRows& rows = plan.tiles;
+Tensor CpuBackend::transform_filter(const ConvolutionPlan& plan, const Tensor& packed) {
   const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels_.lanes;
   const std::int64_t u_plane = plan.in_channels * block_channels, u_block = kSide * kSide * u_plane;
   const Tensor u(*this, {plan.blocks, u_block});
   pool_.run(plan.blocks * plan.in_channels, [&](std::int64_t item) {
     const std::int64_t block = item / plan.in_channels, at = item % plan.in_channels * block_channels;
-    kernels_.winograd_filter(packed + block * 9 * u_plane + at, u_plane, u.data<float>() + block * u_block + at,
-                             u_plane, block_channels);
+    kernels_.winograd_filter(packed.data<float>() + block * 9 * u_plane + at, u_plane,
+                             u.data<float>() + block * u_block + at, u_plane, block_channels);
   });
+  return u;
+}
 
+void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const ConvolutionShape& shape,
+                                   const ConvolutionRun& run) {
+  const TileRows& rows = plan.tiles;
+  const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels_.lanes;
+  const std::int64_t u_plane = plan.in_channels * block_channels, u_block = kSide * kSide * u_plane;
   const std::int64_t total_rows = shape.images * rows.tile_rows, output_row = plan.out_width * plan.out_channels;
   const auto output_offset = [&](std::int64_t row) {
     return (row / rows.tile_rows * plan.out_height + row % rows.tile_rows * 4) * output_row;
@@ -174,7 +179,7 @@ void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const Convolutio
                input.tile,
                tiles,
                plan.in_channels,
-               u.data<float>() + block * u_block + side * kSide * u_plane,
+               run.filter + block * u_block + side * kSide * u_plane,
                plan.vectors,
                products,
                halves + block * half_block + side * 4 * tiles * block_channels,

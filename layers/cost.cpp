@@ -1,5 +1,7 @@
 #include "layers/cost.h"
 
+#include <algorithm>
+
 #include "layers/convolution.h"
 
 namespace stagewise {
@@ -9,24 +11,41 @@ struct Image {
   std::int64_t height, width;
 };
 
-Cost convolution_cost(const ConvolutionOptions& options, const Image& image) {
+Image output_of(const ConvolutionOptions& options, const Image& image) {
   const Conv2dOptions padding = padded(options);
+  return {padding.output_size(image.height, options.filter), padding.output_size(image.width, options.filter)};
+}
+
+Cost convolution_cost(const ConvolutionOptions& options, const Image& image) {
   const std::int64_t weights = options.width * options.filter * options.filter * options.in_width;
+  const Image output = output_of(options, image);
   Cost cost;
   cost.trainable = weights + (options.paper ? options.width : 0) + (options.batch_norm ? 2 * options.width : 0);
   cost.running_statistics = options.batch_norm ? 2 * options.width : 0;
-  cost.macs =
-      weights * padding.output_size(image.height, options.filter) * padding.output_size(image.width, options.filter);
+  cost.macs = weights * output.height * output.width;
   return cost;
 }
 
-Cost block_cost(std::int64_t in_width, std::int64_t width, std::int64_t stride, bool paper, Image& image) {
-  const ConvolutionOptions conv1{in_width, width, 3, stride, paper, true};
-  Cost cost = convolution_cost(conv1, image);
-  if (stride != 1 || in_width != width) cost += convolution_cost({in_width, width, 1, stride, paper, !paper}, image);
-  image = {padded(conv1).output_size(image.height, 3), padded(conv1).output_size(image.width, 3)};
-  cost += convolution_cost({width, width, 3, 1, paper, true}, image);
-  return cost;
+/// Calls visit(stage, options, image) for every convolution on its way through the network; the stem's stage is -1.
+template <class Visit>
+void for_each_convolution(const Architecture& architecture, const Visit& visit) {
+  const bool paper = architecture.variant == Variant::paper;
+  Image image{architecture.height, architecture.width};
+  std::int64_t width = architecture.stages.front().width;
+  visit(-1, ConvolutionOptions{architecture.channels, width, 3, 1, paper, true}, image);
+  for (std::size_t stage = 0; stage < architecture.stages.size(); ++stage) {
+    const std::int64_t out = architecture.stages[stage].width;
+    for (std::size_t block = 0; block < architecture.stages[stage].blocks.size(); ++block) {
+      const std::int64_t stride = block == 0 && stage > 0 ? 2 : 1;
+      const ConvolutionOptions conv1{width, out, 3, stride, paper, true};
+      const auto index = static_cast<std::int64_t>(stage);
+      visit(index, conv1, image);
+      if (stride != 1 || width != out) visit(index, ConvolutionOptions{width, out, 1, stride, paper, !paper}, image);
+      image = output_of(conv1, image);
+      visit(index, ConvolutionOptions{out, out, 3, 1, paper, true}, image);
+      width = out;
+    }
+  }
 }
 
 }  // namespace
@@ -46,23 +65,33 @@ Cost NetworkCost::total() const {
 }
 
 NetworkCost cost_of(const Architecture& architecture) {
-  const bool paper = architecture.variant == Variant::paper;
-  Image image{architecture.height, architecture.width};
   NetworkCost cost;
-  std::int64_t width = architecture.stages.front().width;
-  cost.stem = convolution_cost({architecture.channels, width, 3, 1, paper, true}, image);
-  for (const Architecture::StageBlocks& stage : architecture.stages) {
-    Cost sum;
-    for (std::size_t block = 0; block < stage.blocks.size(); ++block) {
-      const std::int64_t stride = block == 0 && !cost.stages.empty() ? 2 : 1;
-      sum += block_cost(width, stage.width, stride, paper, image);
-      width = stage.width;
-    }
-    cost.stages.push_back(sum);
-  }
+  cost.stages.resize(architecture.stages.size());
+  for_each_convolution(architecture, [&](std::int64_t stage, const ConvolutionOptions& options, const Image& image) {
+    (stage < 0 ? cost.stem : cost.stages[static_cast<std::size_t>(stage)]) += convolution_cost(options, image);
+  });
+  const std::int64_t width = architecture.stages.back().width;
   cost.classifier.trainable = (width + 1) * architecture.classes;
   cost.classifier.macs = width * architecture.classes;
   return cost;
+}
+
+std::vector<NetworkConvolution> convolutions_of(const Architecture& architecture) {
+  std::vector<NetworkConvolution> all;
+  for_each_convolution(architecture, [&](std::int64_t, const ConvolutionOptions& options, const Image& image) {
+    const NetworkConvolution convolution{{1, image.height, image.width, options.in_width},
+                                         {options.width, options.filter, options.filter, options.in_width},
+                                         padded(options)};
+    const auto same = std::find_if(all.begin(), all.end(), [&](const NetworkConvolution& other) {
+      return other.x == convolution.x && other.weight == convolution.weight && other.options == convolution.options;
+    });
+    if (same == all.end()) {
+      all.push_back(convolution);
+    } else {
+      ++same->count;
+    }
+  });
+  return all;
 }
 
 }  // namespace stagewise

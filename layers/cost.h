@@ -26,4 +26,14 @@ struct NetworkCost {
 
 NetworkCost cost_of(const Architecture& architecture);
 
+/// A convolution of a network, and how many there are of its sizes.
+struct NetworkConvolution {
+  Shape x, weight;  // [1,H,W,C], [K,R,S,C]
+  Conv2dOptions options;
+  std::int64_t count = 1;
+};
+
+/// The convolutions in the order of the forward pass, those of the same sizes once.
+std::vector<NetworkConvolution> convolutions_of(const Architecture& architecture);
+
 }  // namespace stagewise

@@ -62,6 +62,9 @@ class ResNet {
   Architecture architecture() const;
   std::vector<Stage>& stages() { return stages_; }
   const std::vector<Stage>& stages() const { return stages_; }
+  const ConvolutionParameters& stem() const { return stem_; }
+  const Variable& classifier_weight() const { return classifier_weight_; }
+  const Variable& classifier_bias() const { return classifier_bias_; }
   Backend& backend() const { return *backend_; }
   void visit(const Visitor& visitor) const;
   /// Every parameter's value and every buffer, by name.

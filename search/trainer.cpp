@@ -4,6 +4,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "layers/inference.h"
 namespace stagewise {
 
 namespace {
@@ -86,10 +87,10 @@ void for_each_batch(const ImageStore& images, std::span<const std::int32_t> indi
 
 PassResult evaluate(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> indices,
                     const PassCallback& callback) {
+  const InferenceNetwork inference(network);
   Tally tally(network.backend(), static_cast<std::int64_t>(indices.size()), callback);
   for_each_batch(images, indices, [&](const Batch& batch) {
-    const Context context;
-    softmax_cross_entropy(context, network.forward(context, Variable(batch.x)), batch.labels, 0.0, tally.totals());
+    softmax_cross_entropy(Context{}, Variable(inference.logits(batch.x)), batch.labels, 0.0, tally.totals());
     tally.add_batch(batch.count());
   });
   return tally.result();

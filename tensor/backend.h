@@ -51,7 +51,7 @@ struct BatchNormGradients {
   bool defined() const { return weight.defined(); }
 };
 
-/// y = convolution(a, weight) + bias, a = x or relu(batch_norm(x)).
+/// y = relu?(convolution(a, weight) + bias + addend), a = x or relu(batch_norm(x)).
 struct ConvolutionForward {
   Tensor x;       // [N,H,W,C]
   Tensor weight;  // [K,R,S,C]
@@ -60,6 +60,16 @@ struct ConvolutionForward {
   Conv2dOptions options;
   BatchNormCoefficients normalise;  // optional: read relu(batch_norm(x)) instead of x; padding stays zero
   Tensor mean, variance;            // [K], optional, out: of y over N, P and Q; biased variance
+  Tensor addend;                    // [N,P,Q,K], optional; may be y
+  bool relu = false;                // not with the moments
+  Tensor prepared;                  // optional: what convolution_prepare made of weight
+};
+
+/// How a backend goes about a convolution in one direction, for people to read.
+struct ConvolutionPlanText {
+  std::string direction;  // forward, by data, by weights
+  std::string algorithm;
+  std::string reason;  // why this one, and how
 };
 
 /// dx = convolution_transposed(dy, weight) + addend; with `normalised_input`, x is what the forward pass normalised and
@@ -225,6 +235,12 @@ class Backend {
   /// dx = dy where y > 0, else 0.
   virtual void relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) = 0;
 
+  /// For x [N,H,W,C] and weight [K,R,S,C], in all three directions.
+  virtual std::vector<ConvolutionPlanText> convolution_plan(const Shape& x, const Shape& weight,
+                                                            const Conv2dOptions& options) = 0;
+  /// The weight as the forward pass over images of x's size uses it, for a weight that stays; undefined where there is
+  /// nothing to prepare.
+  virtual Tensor convolution_prepare(const Shape& x, const Tensor& weight, const Conv2dOptions& options) = 0;
   virtual void convolution_forward(const ConvolutionForward&) = 0;
   virtual void convolution_backward_data(const ConvolutionBackwardData&) = 0;
   virtual void convolution_backward_weights(const ConvolutionBackwardWeights&) = 0;

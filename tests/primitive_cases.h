@@ -89,6 +89,23 @@ inline PrimitiveCase convolution_forward(const ConvolutionSize& size, bool fused
           size.rows* size.columns* size.channels};
 }
 
+/// As in inference: with bias, addend and ReLU, and the filter prepared.
+inline PrimitiveCase convolution_inference(const ConvolutionSize& size) {
+  return {concat("convolution_inference/", size.name()), size.flops(), size.bytes(1, 2),
+          [=](Backend& backend, DType maps) -> Call {
+            ConvolutionForward pass{.x = map(backend, size.input(), 1, maps),
+                                    .weight = uniform(backend, size.filter(), 2),
+                                    .bias = uniform(backend, {size.filters}, 3),
+                                    .y = Tensor(backend, size.output(), maps),
+                                    .options = size.options};
+            pass.addend = map(backend, size.output(), 4, maps);
+            pass.relu = true;
+            pass.prepared = backend.convolution_prepare(size.input(), pass.weight, size.options);
+            return {[=, &backend] { backend.convolution_forward(pass); }, {pass.y}};
+          },
+          size.rows* size.columns* size.channels};
+}
+
 /// Fused: zeroed where the ReLU was off, with the sums of the batch norm's gradients, as inside a residual block.
 inline PrimitiveCase convolution_backward_data(const ConvolutionSize& size, bool fused) {
   return {concat(fused ? "convolution_backward_data_fused/" : "convolution_backward_data/", size.name()), size.flops(),
@@ -306,6 +323,7 @@ inline PrimitiveCase augment_case(std::int64_t images, std::int64_t size) {
 inline std::vector<PrimitiveCase> convolution_cases(const std::vector<ConvolutionSize>& sizes) {
   std::vector<PrimitiveCase> cases;
   for (const ConvolutionSize& size : sizes) {
+    cases.push_back(convolution_inference(size));
     for (const bool fused : {false, true}) {
       cases.push_back(convolution_forward(size, fused));
       cases.push_back(convolution_backward_data(size, fused));

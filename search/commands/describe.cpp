@@ -2,6 +2,7 @@
 
 #include "layers/cost.h"
 #include "search/commands/commands.h"
+#include "search/device.h"
 #include "search/model_file.h"
 #include "search/network_drawing.h"
 #include "search/text.h"
@@ -13,6 +14,8 @@ namespace {
 struct DescribeOptions {
   std::string model, blocks, variant;
   std::int64_t classes = 10, image_size = 32;
+  bool plan = false;
+  DeviceOptions device;
 };
 
 Architecture described(const DescribeOptions& options) {
@@ -34,6 +37,20 @@ void print_row(const std::string& name, const std::string& blocks, const std::st
             << right(in_millions(cost.macs), 11) << '\n';
 }
 
+/// How the device goes about each convolution, and why.
+void print_plan(const Architecture& architecture, Backend& backend) {
+  std::cout << "\nConvolutions, on " << backend.name() << " (" << backend.description() << "), a batch of 128:\n";
+  for (const NetworkConvolution& convolution : convolutions_of(architecture)) {
+    const Shape &x = convolution.x, &filter = convolution.weight;
+    const Shape batch{128, x[1], x[2], x[3]};
+    std::cout << concat("\n", convolution.count, " of ", x[1], "x", x[2], "x", x[3], " to ", filter[0], " channels, ",
+                        filter[1], "x", filter[2], ", stride ", convolution.options.stride, "\n");
+    for (const ConvolutionPlanText& plan : backend.convolution_plan(batch, filter, convolution.options)) {
+      std::cout << "  " << left(plan.direction, 12) << left(plan.algorithm, 10) << plan.reason << '\n';
+    }
+  }
+}
+
 void run_describe(const DescribeOptions& options) {
   const Architecture architecture = described(options);
   const NetworkCost cost = cost_of(architecture);
@@ -52,6 +69,7 @@ void run_describe(const DescribeOptions& options) {
   std::cout << '\n'
             << with_thousands(total.parameters()) << " parameters (" << with_thousands(total.trainable)
             << " trainable), " << in_millions(total.macs) << " MACs\n";
+  if (options.plan) print_plan(architecture, *open_backend(options.device));
 }
 
 }  // namespace
@@ -67,6 +85,10 @@ Command add_describe(CLI::App& program) {
   command->add_option("--image-size", options->image_size, "With --blocks: pixels a side")
       ->check(CLI::Range(1, 4096))
       ->excludes(model);
+  CLI::Option* plan =
+      command->add_flag("--plan", options->plan, "Also how the device computes each convolution, and why");
+  command->add_option("--device", options->device.device, "With --plan: auto, cpu, reference or cuda")->needs(plan);
+  command->add_flag("--strict-convolution", options->device.strict_convolution, "With --plan")->needs(plan);
   return {.app = command, .run = [options] { run_describe(*options); }};
 }
 

@@ -3,6 +3,7 @@
 #include <numeric>
 
 #include "datasets/image_folder.h"
+#include "layers/inference.h"
 #include "search/commands/commands.h"
 #include "search/commands/options.h"
 #include "search/device.h"
@@ -21,14 +22,15 @@ struct PredictOptions {
 };
 
 /// The classes' probabilities for one image.
-std::vector<double> probabilities_of(const Model& model, const std::string& path, DType maps) {
+std::vector<double> probabilities_of(const Model& model, const InferenceNetwork& inference, const std::string& path,
+                                     DType maps) {
   const Architecture architecture = model.network->architecture();
   Images image{.height = architecture.height, .width = architecture.width, .channels = 3, .pixels = {}, .labels = {0}};
   image.pixels = read_image(path, image.height, image.width);
   Backend& backend = model.network->backend();
   const ImageStore store(backend, image, *model.normalisation, maps);
   const std::int32_t first = 0;
-  const Tensor logits = model.network->forward(Context{}, Variable(store.batch(std::span(&first, 1)).x)).value();
+  const Tensor logits = inference.logits(store.batch(std::span(&first, 1)).x);
   const Tensor probabilities(backend, logits.shape());
   backend.softmax(logits, probabilities);
   return probabilities.to_doubles();
@@ -56,9 +58,10 @@ void run_predict(const PredictOptions& options) {
           "` doesn't say how its images are normalised: only networks trained by this program can be used");
   require(model.network->architecture().channels == 3, "[predict] expected a network for images of 3 channels, got ",
           model.network->architecture().channels);
+  const InferenceNetwork inference(*model.network);
   const DType maps = feature_map_type(options.settings.device, *backend);
   for (const std::string& path : options.images) {
-    print_top(model, path, probabilities_of(model, path, maps), options.top);
+    print_top(model, path, probabilities_of(model, inference, path, maps), options.top);
   }
 }
 
