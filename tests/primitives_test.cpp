@@ -403,6 +403,33 @@ TEST(AccumulateMoments, AddsSumsProductsAndClassSums) {
   }
 }
 
+TEST(BFloat16Storage, WidensAndRoundsAsTheTypeDoes) {
+  for (const std::string& set : cpu_instruction_sets()) {
+    const auto backend = make_cpu_backend({.instruction_set = set});
+    // 37: whole vectors and a rest. ReLU leaves positive numbers as they are, and x + x is exact.
+    std::vector<double> values(37);
+    for (std::size_t i = 0; i < values.size(); ++i)
+      values[i] = std::ldexp(1.0 + Random(4).uniform(i), static_cast<int>(i) - 18);
+    values[3] = values[36] = std::numeric_limits<double>::quiet_NaN();
+    values[5] = std::numeric_limits<double>::infinity();
+    const Tensor x = Tensor::from_doubles(*backend, {37}, values, DType::bfloat16);
+    const Tensor third = Tensor::from_doubles(*backend, {37}, std::vector<double>(37, 1.0 / 3), DType::bfloat16);
+    const Tensor y(*backend, {37}, DType::bfloat16), sum(*backend, {37}, DType::bfloat16);
+    backend->relu_forward(x, y);
+    backend->add(x, third, sum);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      const BFloat16 stored(values[i]);
+      if (std::isnan(values[i])) {
+        EXPECT_TRUE(std::isnan(y.to_doubles()[i]) && std::isnan(sum.to_doubles()[i])) << set << ", element " << i;
+        continue;
+      }
+      EXPECT_EQ(y.to_doubles()[i], static_cast<double>(stored)) << set << ", element " << i;
+      const float exact = static_cast<float>(stored) + static_cast<float>(BFloat16(1.0 / 3));
+      EXPECT_EQ(sum.to_doubles()[i], static_cast<double>(BFloat16(exact))) << set << ", element " << i;
+    }
+  }
+}
+
 TEST(CpuBackend, RefusesWhatTheMachineLacks) {
   EXPECT_THROW(make_cpu_backend({.instruction_set = "mmx"}), Error);
   EXPECT_THROW(make_cpu_backend({.threads = -1}), Error);

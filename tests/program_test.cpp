@@ -144,6 +144,37 @@ TEST_F(Program, DescribesTheReleasedNetworksAsPublished) {
   }
 }
 
+TEST_F(Program, DescribesHowEachConvolutionIsComputedAndWhy) {
+  const Result plan = run({"describe", "--blocks", "3,3,3", "--plan", "--device", "cpu"});
+  EXPECT_EQ(plan.code, 0) << plan.error;
+  for (const char* text : {"6 of 32x32x16 to 16 channels, 3x3, stride 1", "winograd", "% of the direct steps",
+                           "1 of 16x16x32 to 64 channels, 1x1, stride 2", "Winograd is for stride 1", "by weights"}) {
+    EXPECT_TRUE(contains(plan.out, text)) << text;
+  }
+  const Result strict = run({"describe", "--blocks", "3,3,3", "--plan", "--device", "cpu", "--strict-convolution"});
+  EXPECT_FALSE(contains(strict.out, "winograd ")) << strict.out;
+  EXPECT_TRUE(contains(strict.out, "--strict-convolution"));
+}
+
+TEST_F(Program, StoresFeatureMapsInBFloat16WhereTheDeviceCan) {
+  const Arguments train = {"train", "--blocks",         "1,1,1", "--epochs", "1",          "--synthetic-train",
+                           "200",   "--synthetic-test", "100",   "--quiet",  "--precision"};
+  const auto with = [&](Arguments more) {
+    Arguments all = train;
+    all.insert(all.end(), more.begin(), more.end());
+    return run(all);
+  };
+  EXPECT_EQ(with({"bf16", "--out", "narrow"}).code, 0);
+  EXPECT_TRUE(contains(read_file(path("narrow/config.toml")), "bf16"));
+  EXPECT_EQ(with({"fp32", "--out", "wide"}).code, 0);
+  EXPECT_NE(read_file(path("narrow/model.safetensors")), read_file(path("wide/model.safetensors")));
+  for (const Arguments& wrong : {Arguments{"fp16"}, Arguments{"bf16", "--device", "reference"}}) {
+    const Result refused = with(wrong);
+    EXPECT_EQ(refused.code, 2);
+    EXPECT_TRUE(contains(refused.error, "--precision")) << refused.error;
+  }
+}
+
 TEST_F(Program, RefusesImpossibleOptionsAndLeavesNothing) {
   for (const std::string blocks : {"0", "-1", "three", "100000000000", "3,,3", "", "1.5", "3,0,3"}) {
     expect_refused({"train", "--out", "x", "--blocks=" + blocks}, "--blocks");

@@ -2,8 +2,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <set>
 #include <thread>
@@ -35,6 +37,23 @@ TEST(Shape, RefusesWhatIsNoShape) {
   EXPECT_EQ(message_of([] { Shape{3, -1}; }), "[shape] expected sizes of at least 0, got -1");
   const std::int64_t large = std::int64_t{1} << 40;
   EXPECT_TRUE(contains(message_of([&] { Shape{large, large}.count(); }), "more than 2^63 elements"));
+}
+
+TEST(BFloat16, RoundsToNearestAndTiesToEven) {
+  const auto rounded = [](float value) { return static_cast<float>(BFloat16(value)); };
+  EXPECT_EQ(BFloat16(1.0F).bits, 0x3f80);
+  EXPECT_EQ(BFloat16(-2.5F).bits, 0xc020);
+  // Seven bits behind the point: the neighbours of 1 are 1/128 apart.
+  EXPECT_EQ(rounded(1.0F + 1.0F / 512), 1.0F);
+  EXPECT_EQ(rounded(1.0F + 3.0F / 512), 1.0F + 1.0F / 128);
+  EXPECT_EQ(rounded(1.0F + 1.0F / 256), 1.0F);              // a tie, to even
+  EXPECT_EQ(rounded(1.0F + 3.0F / 256), 1.0F + 1.0F / 64);  // a tie, to even
+  EXPECT_EQ(rounded(std::numeric_limits<float>::max()), std::numeric_limits<float>::infinity());
+  EXPECT_EQ(rounded(-std::numeric_limits<float>::infinity()), -std::numeric_limits<float>::infinity());
+  EXPECT_TRUE(std::isnan(rounded(std::numeric_limits<float>::quiet_NaN())));
+  // A NaN whose upper half alone would be an infinity.
+  EXPECT_TRUE(std::isnan(rounded(std::bit_cast<float>(0x7f800001U))));
+  EXPECT_EQ(rounded(std::bit_cast<float>(0x00000001U)), 0.0F);
 }
 
 class Tensors : public testing::Test {
@@ -95,7 +114,7 @@ TEST_F(Tensors, SayWhatDidNotFit) {
             "[tensor] expected 6 values for shape [2,3], got 5");
   EXPECT_EQ(message_of([&] { tensor.reshaped({4, 2}); }), "[reshape] expected a shape of 6 elements, got [4,2]");
   EXPECT_EQ(message_of([&] { Tensor::from_doubles(*backend_, {0}, {}, DType::uint8); }),
-            "[tensor] expected float32 or float64, got uint8");
+            "[tensor] expected a floating-point type, got uint8");
 }
 
 TEST_F(Tensors, RefuseShapesWhoseBytesDoNotFit) {
