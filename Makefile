@@ -8,6 +8,7 @@ BUILD ?= build
 JOBS ?= $(shell nproc)
 CIFAR10 ?= data
 CTEST_FLAGS ?= -LE long
+TARGETS ?= all
 
 BUILD_PACKAGES = g++ cmake nlohmann-json3-dev libcli11-dev libeigen3-dev libstb-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev
@@ -29,7 +30,7 @@ search: build
 test:
 	@.ci/install-packages $(TEST_PACKAGES)
 	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=ON $(CMAKE_FLAGS)
-	cmake --build $(BUILD) -j $(JOBS)
+	cmake --build $(BUILD) -j $(JOBS) --target $(TARGETS)
 	ctest --test-dir $(BUILD) --output-on-failure $(CTEST_FLAGS)
 
 test-all:
