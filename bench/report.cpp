@@ -20,10 +20,21 @@ std::string number(double value) {
   return text;
 }
 
+bool timed(const benchmark::BenchmarkReporter::Run& run) {
+  return run.run_type != benchmark::BenchmarkReporter::Run::RT_Aggregate && !run.error_occurred;
+}
+
+std::vector<double> sorted(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values;
+}
+
 }  // namespace
 
 Roofs note_machine() {
+  const OtherWork other;
   const Roofs roofs{measure_roof(1), measure_roof(cores())};
+  const double others = other.share();
   benchmark::AddCustomContext("machine", processor());
   benchmark::AddCustomContext("cores", std::to_string(cores()));
   benchmark::AddCustomContext("instruction_set", cpu_instruction_sets().front());
@@ -33,10 +44,15 @@ Roofs note_machine() {
   benchmark::AddCustomContext("peak_gflops_all", number(roofs.all.gflops));
   benchmark::AddCustomContext("bandwidth_gbs_one", number(roofs.one.gigabytes));
   benchmark::AddCustomContext("bandwidth_gbs_all", number(roofs.all.gigabytes));
+  benchmark::AddCustomContext("others_share_during_roofs", number(others));
   std::printf("%s, %d cores, %s, commit %s\n", processor().c_str(), cores(), cpu_instruction_sets().front().c_str(),
               commit().c_str());
-  std::printf("roofs: one thread %.0f GFLOP/s and %.1f GB/s, all %.0f GFLOP/s and %.1f GB/s\n\n", roofs.one.gflops,
+  std::printf("roofs: one thread %.0f GFLOP/s and %.1f GB/s, all %.0f GFLOP/s and %.1f GB/s\n", roofs.one.gflops,
               roofs.one.gigabytes, roofs.all.gflops, roofs.all.gigabytes);
+  if (others > kDisturbed) {
+    std::printf("Others took %.0f%% of the machine meanwhile: the roofs are higher than that.\n", 100 * others);
+  }
+  std::printf("\n");
   return roofs;
 }
 
@@ -50,51 +66,64 @@ void count(benchmark::State& state, double flops, double bytes, const Roof& roof
   state.SetLabel(arithmetic > memory ? "arithmetic" : "memory");
 }
 
-bool TableReporter::ReportContext(const Context&) {
-  std::printf("%-64s %10s %7s %9s %7s %6s  %s\n", "", "median", "spread", "GFLOP/s", "GB/s", "roof", "bound by");
+bool TableReporter::ReportContext(const Context& context) {
+  name_width_ = static_cast<int>(context.name_field_width - std::strlen("/real_time"));
+  std::printf("%-*s %12s %7s", name_width_, "", "median", "spread");
+  for (const Column& column : table_.columns) std::printf(" %9s", column.counter);
+  std::printf("  %s\n", table_.label);
   other_.restart();
   return true;
 }
 
+void TableReporter::print_counter(const Column& column, const std::vector<Run>& runs) const {
+  std::vector<double> values;
+  for (const Run& run : runs) {
+    const auto found = run.counters.find(column.counter);
+    if (timed(run) && found != run.counters.end()) values.push_back(found->second.value);
+  }
+  if (values.empty()) {
+    std::printf(" %9s", "-");
+  } else if (column.percent) {
+    std::printf(" %8.0f%%", 100 * sorted(values)[values.size() / 2]);
+  } else {
+    std::printf(" %9.1f", sorted(values)[values.size() / 2]);
+  }
+}
+
 void TableReporter::ReportRuns(const std::vector<Run>& runs) {
+  const auto failed = std::find_if(runs.begin(), runs.end(), [](const Run& run) { return run.error_occurred; });
+  if (failed != runs.end()) {
+    std::printf("%-*s %s\n", name_width_, failed->run_name.function_name.c_str(), failed->error_message.c_str());
+  }
   std::vector<double> times;
-  const Run* any = nullptr;
   for (const Run& run : runs) {
-    if (run.run_type == Run::RT_Aggregate || run.error_occurred) continue;
-    times.push_back(run.real_accumulated_time / static_cast<double>(run.iterations));
-    any = &run;
+    if (timed(run)) times.push_back(run.real_accumulated_time / static_cast<double>(run.iterations));
   }
-  for (const Run& run : runs) {
-    if (run.error_occurred) std::printf("%-64s %s\n", run.run_name.str().c_str(), run.error_message.c_str());
-  }
-  if (any == nullptr) return;
-  std::sort(times.begin(), times.end());
-  const double median = times[times.size() / 2],
-               last = any->real_accumulated_time / static_cast<double>(any->iterations);
+  if (times.empty()) return;
+  times = sorted(times);
+  const double median = times[times.size() / 2];
   // Half of the distance between the quartiles.
   const double spread = 0.5 * (times[times.size() * 3 / 4] - times[times.size() / 4]) / median;
-  const auto counter = [&](const char* name) {
-    const auto found = any->counters.find(name);
-    return found == any->counters.end() ? 0.0 : found->second.value * last / median;
-  };
+  std::printf("%-*s %9.3f ms %6.1f%%", name_width_, runs.front().run_name.function_name.c_str(), 1e3 * median,
+              100 * spread);
+  for (const Column& column : table_.columns) print_counter(column, runs);
+  std::printf("  %s", runs.front().report_label.c_str());
   const double other = other_.share();
-  disturbed_ += other > kDisturbed ? 1 : 0;
-  std::printf("%-64s %7.3f ms %6.1f%% %9.1f %7.1f %5.0f%%  %s", any->run_name.function_name.c_str(), 1e3 * median,
-              100 * spread, counter("GFLOP/s"), counter("GB/s"), 100 * counter("roof"), any->report_label.c_str());
   if (other > kDisturbed) std::printf("  (others took %.0f%% of the machine)", 100 * other);
+  disturbed_ += other > kDisturbed ? 1 : 0;
   std::printf("\n");
   std::fflush(stdout);
   other_.restart();
 }
 
 void TableReporter::Finalize() {
-  std::printf("\nOne row again: %s --benchmark_filter='^NAME$'\n", program_.c_str());
+  std::printf("\nOne row again: %s --benchmark_filter='^NAME/real_time$'\n", program_.c_str());
   if (disturbed_ > 0) {
     std::printf("%d rows were measured while other processes used the machine: their times don't count.\n", disturbed_);
   }
 }
 
-int run(int argc, char** argv) {
+int run(int argc, char** argv, const Table& table) {
   std::vector<char*> arguments(argv, argv + argc);
   std::string repetitions = "--benchmark_repetitions=9", interleave = "--benchmark_enable_random_interleaving=false",
               time = "--benchmark_min_time=0.05";
@@ -108,7 +137,7 @@ int run(int argc, char** argv) {
   arguments.push_back(nullptr);
   benchmark::Initialize(&count, arguments.data());
   if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
-  TableReporter reporter(argv[0]);
+  TableReporter reporter(argv[0], table);
   benchmark::RunSpecifiedBenchmarks(&reporter);
   benchmark::Shutdown();
   return 0;

@@ -4,6 +4,8 @@
 #include <benchmark/benchmark.h>
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "bench/machine.h"
 
@@ -20,21 +22,35 @@ Roofs note_machine();
 /// FLOPs are those of the formula, so Winograd's rows may pass 100%.
 void count(benchmark::State& state, double flops, double bytes, const Roof& roof);
 
-/// Prints name, median and spread of the repetitions, the counters, what binds the row, and what else was running.
+/// What stands in a row between the times and the label.
+struct Column {
+  const char* counter;
+  bool percent = false;
+};
+struct Table {
+  std::vector<Column> columns = {{"GFLOP/s"}, {"GB/s"}, {"roof", true}};
+  const char* label = "bound by";
+};
+
+/// Prints name, median and spread of the repetitions, the counters' medians, the label, and what else was running.
 class TableReporter : public benchmark::BenchmarkReporter {
  public:
-  explicit TableReporter(std::string program) : program_(std::move(program)) {}
+  TableReporter(std::string program, Table table) : program_(std::move(program)), table_(std::move(table)) {}
   bool ReportContext(const Context& context) override;
   void ReportRuns(const std::vector<Run>& runs) override;
   void Finalize() override;
 
  private:
+  void print_counter(const Column& column, const std::vector<Run>& runs) const;
+
   std::string program_;
+  Table table_;
+  int name_width_ = 0;
   OtherWork other_;
   int disturbed_ = 0;
 };
 
 /// Runs the registered benchmarks: nine repetitions each unless the flags say otherwise.
-int run(int argc, char** argv);
+int run(int argc, char** argv, const Table& table = {});
 
 }  // namespace stagewise::bench
