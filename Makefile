@@ -39,8 +39,8 @@ test-all:
 bench:
 	@.ci/install-packages $(BUILD_PACKAGES) libbenchmark-dev
 	cmake -S . -B $(BUILD) -DSTAGEWISE_BENCH=ON
-	cmake --build $(BUILD) -j $(JOBS) --target training_step
-	$(BUILD)/bench/training_step
+	cmake --build $(BUILD) -j $(JOBS) --target steps
+	$(BUILD)/bench/steps
 
 PEERS = $(BUILD)/peers-venv
 bench-peers:

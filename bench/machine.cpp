@@ -8,6 +8,7 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <vector>
@@ -92,6 +93,15 @@ double OtherWork::share() const {
   now.restart();
   const double total = now.total_ - total_;
   return total > 0 ? std::clamp(((now.busy_ - busy_) - (now.own_ - own_)) / total, 0.0, 1.0) : 0.0;
+}
+
+std::map<std::string, double> thread_seconds() {
+  std::map<std::string, double> seconds;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream statistics(thread.path() / "schedstat");  // first, nanoseconds on a processor
+    if (double nanoseconds = 0; statistics >> nanoseconds) seconds[thread.path().filename()] = 1e-9 * nanoseconds;
+  }
+  return seconds;
 }
 
 std::string processor() {

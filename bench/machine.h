@@ -1,6 +1,7 @@
 // What a number has to be read against: the machine's roofs, measured in the same run, and what else was running.
 #pragma once
 
+#include <map>
 #include <string>
 
 namespace stagewise::bench {
@@ -23,6 +24,9 @@ class OtherWork {
  private:
   double busy_ = 0, own_ = 0, total_ = 0;
 };
+
+/// The processor time of each of this process's threads so far. Empty where the kernel doesn't say.
+std::map<std::string, double> thread_seconds();
 
 std::string processor();
 /// `git describe` of the sources, with `-dirty` when they have changed; "unknown" without git.

@@ -156,7 +156,7 @@ void register_onednn(const PrimitiveCase& primitive, const std::shared_ptr<Expec
       concat(primitive.name, "/onednn_", winograd ? "winograd" : "direct", setup.nhwc ? "_nhwc" : "_blocked");
   if (!supported(setup)) {
     benchmark::RegisterBenchmark(name.c_str(), [](benchmark::State& state) {
-      state.SkipWithError("oneDNN has no such convolution here");
+      state.SkipWithError(kUnsupported);
     })->UseRealTime();
     return;
   }

@@ -94,6 +94,7 @@ void TableReporter::ReportRuns(const std::vector<Run>& runs) {
   const auto failed = std::find_if(runs.begin(), runs.end(), [](const Run& run) { return run.error_occurred; });
   if (failed != runs.end()) {
     std::printf("%-*s %s\n", name_width_, failed->run_name.function_name.c_str(), failed->error_message.c_str());
+    wrong_ += failed->error_message == kUnsupported ? 0 : 1;
   }
   std::vector<double> times;
   for (const Run& run : runs) {
@@ -121,6 +122,7 @@ void TableReporter::Finalize() {
   if (disturbed_ > 0) {
     std::printf("%d rows were measured while other processes used the machine: their times don't count.\n", disturbed_);
   }
+  if (wrong_ > 0) std::printf("%d rows are WRONG.\n", wrong_);
 }
 
 int run(int argc, char** argv, const Table& table) {
@@ -140,7 +142,7 @@ int run(int argc, char** argv, const Table& table) {
   TableReporter reporter(argv[0], table);
   benchmark::RunSpecifiedBenchmarks(&reporter);
   benchmark::Shutdown();
-  return 0;
+  return reporter.wrong() > 0 ? 1 : 0;
 }
 
 }  // namespace stagewise::bench

@@ -32,6 +32,9 @@ struct Table {
   const char* label = "bound by";
 };
 
+/// A row that can't be: SkipWithError's text for it. All other texts are failures.
+inline constexpr const char* kUnsupported = "not supported";
+
 /// Prints name, median and spread of the repetitions, the counters' medians, the label, and what else was running.
 class TableReporter : public benchmark::BenchmarkReporter {
  public:
@@ -39,6 +42,8 @@ class TableReporter : public benchmark::BenchmarkReporter {
   bool ReportContext(const Context& context) override;
   void ReportRuns(const std::vector<Run>& runs) override;
   void Finalize() override;
+  /// Rows whose results were wrong.
+  int wrong() const { return wrong_; }
 
  private:
   void print_counter(const Column& column, const std::vector<Run>& runs) const;
@@ -47,10 +52,11 @@ class TableReporter : public benchmark::BenchmarkReporter {
   Table table_;
   int name_width_ = 0;
   OtherWork other_;
-  int disturbed_ = 0;
+  int disturbed_ = 0, wrong_ = 0;
 };
 
-/// Runs the registered benchmarks: nine repetitions each unless the flags say otherwise.
+/// Runs the registered benchmarks: nine repetitions each unless the flags say otherwise. Returns main's value, 1 when a
+/// row's results were wrong.
 int run(int argc, char** argv, const Table& table = {});
 
 }  // namespace stagewise::bench
