@@ -1,6 +1,6 @@
 # make search   installs what is missing, builds, and runs a small search on the built-in data
 # make test     the tests;  make test-all adds the long ones (all released networks)
-# make bench    how fast a training step is here
+# make bench    how fast kernels and whole steps are here, beside the roof and oneDNN: bench/README.md
 # make bench-peers  the same beside PyTorch and ONNX Runtime: bench/peers/README.md
 # make cifar10  fetches CIFAR-10 into data/
 # make format | check | lint | clean
@@ -36,16 +36,24 @@ test:
 test-all:
 	$(MAKE) test CTEST_FLAGS=
 
+BENCHES ?= primitives onednn steps
 bench:
-	@.ci/install-packages $(BUILD_PACKAGES) libbenchmark-dev
-	cmake -S . -B $(BUILD) -DSTAGEWISE_BENCH=ON
-	cmake --build $(BUILD) -j $(JOBS) --target steps
-	$(BUILD)/bench/steps
+	@.ci/install-packages $(BUILD_PACKAGES) libbenchmark-dev gnuplot-nox
+	-@.ci/install-packages libdnnl-dev  # without it, onednn is left out
+	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=OFF -DSTAGEWISE_BENCH=ON
+	cmake --build $(BUILD) -j $(JOBS) --target benches
+	@for bench in $(BENCHES); do \
+	  [ -x $(BUILD)/bench/$$bench ] || { echo "no $$bench here: left out"; continue; }; \
+	  $(BUILD)/bench/$$bench --benchmark_out=$(BUILD)/bench/$$bench.json $(BENCH_FLAGS) || exit 1; \
+	  echo "Written: $(BUILD)/bench/$$bench.json"; echo; \
+	done
+	@echo "Two runs beside each other:  $(BUILD)/bench/compare A.json B.json"
+	@echo "The roofline:                $(BUILD)/bench/plot $(BUILD)/bench/primitives.json roofline.svg"
 
 PEERS = $(BUILD)/peers-venv
 bench-peers:
 	@.ci/install-packages $(BUILD_PACKAGES) libbenchmark-dev python3-venv
-	cmake -S . -B $(BUILD) -DSTAGEWISE_BENCH=ON
+	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=OFF -DSTAGEWISE_BENCH=ON
 	cmake --build $(BUILD) -j $(JOBS) --target peer_worker
 	@[ -d $(PEERS) ] || python3 -m venv $(PEERS)
 	$(PEERS)/bin/pip install --quiet -r bench/peers/requirements.txt
