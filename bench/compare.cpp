@@ -21,6 +21,7 @@ using nlohmann::json;
 
 constexpr double kSignificant = 0.01;
 constexpr double kMatters = 0.02;    // of the median
+constexpr double kDisturbed = 0.1;   // of the machine's time: clock ticks are long beside a repetition
 constexpr double kSameClock = 0.05;  // the clock that the system reports wanders
 
 struct Results {
@@ -28,6 +29,7 @@ struct Results {
   json context;
   std::vector<std::string> names;                    // in the file's order
   std::map<std::string, std::vector<double>> times;  // nanoseconds of an iteration, one for each repetition
+  std::map<std::string, double> others;              // share of the machine that others took, mean of the repetitions
 };
 
 double nanoseconds(const json& row) {
@@ -38,13 +40,15 @@ double nanoseconds(const json& row) {
 }
 
 Results parse(const std::string& path, const json& file) {
-  Results results{.path = path, .context = file.at("context"), .names = {}, .times = {}};
+  Results results{.path = path, .context = file.at("context"), .names = {}, .times = {}, .others = {}};
   for (const json& row : file.at("benchmarks")) {
     if (row.at("run_type") != "iteration" || row.value("error_occurred", false)) continue;
     std::vector<double>& times = results.times[row.at("run_name")];
     if (times.empty()) results.names.push_back(row.at("run_name"));
     times.push_back(nanoseconds(row));
+    results.others[row.at("run_name")] += row.value("others", 0.0);
   }
+  for (auto& [name, share] : results.others) share /= static_cast<double>(results.times[name].size());
   require(!results.times.empty(),
           "expected rows of single repetitions, got none: was it written with "
           "--benchmark_report_aggregates_only?");
@@ -89,6 +93,7 @@ void print_contexts(const Results& a, const Results& b) {
 struct Comparison {
   double before = 0.0, after = 0.0, p = 1.0;
   bool decidable = true;  // enough repetitions for a p below kSignificant
+  double others = 0.0;    // the larger share of the two runs
   double change() const { return after / before - 1.0; }
   bool differs() const { return p < kSignificant && std::abs(change()) > kMatters; }
   bool slower() const { return differs() && change() > 0.0; }
@@ -98,14 +103,16 @@ struct Comparison {
   }
 };
 
-Comparison compared(const std::vector<double>& a, const std::vector<double>& b) {
+Comparison compared(const Results& before, const Results& after, const std::string& name) {
+  const std::vector<double>&a = before.times.at(name), &b = after.times.at(name);
   // The least p there is: that of samples that don't overlap.
   const auto n = static_cast<double>(a.size()), m = static_cast<double>(b.size());
   const double orders = std::exp(std::lgamma(n + m + 1.0) - std::lgamma(n + 1.0) - std::lgamma(m + 1.0));
   return {.before = median_of(a),
           .after = median_of(b),
           .p = mann_whitney(a, b).p,
-          .decidable = 2.0 / orders < kSignificant};
+          .decidable = 2.0 / orders < kSignificant,
+          .others = std::max(before.others.at(name), after.others.at(name))};
 }
 
 std::string duration(double nanoseconds) {
@@ -126,7 +133,9 @@ void print_row(const std::string& name, int width, const Comparison& row) {
   p << std::setprecision(2) << row.p;
   std::cout << std::left << std::setw(width) << name << std::right << std::setw(12) << duration(row.before)
             << std::setw(12) << duration(row.after) << std::setw(10) << change.str() << std::setw(10) << p.str() << "  "
-            << row.verdict() << '\n';
+            << row.verdict();
+  if (row.others > kDisturbed) std::cout << " (others took " << std::lround(100.0 * row.others) << "% of the machine)";
+  std::cout << '\n';
 }
 
 // Names that only one of the two files has.
@@ -146,15 +155,19 @@ int print_comparison(const Results& a, const Results& b) {
             << std::left << std::setw(column) << "row" << std::right << std::setw(12) << "median A" << std::setw(12)
             << "median B" << std::setw(10) << "change" << std::setw(10) << "p"
             << "  verdict\n";
-  int slower = 0;
+  int slower = 0, disturbed = 0;
   for (const std::string& name : a.names) {
     if (!b.times.contains(name)) continue;
-    const Comparison row = compared(a.times.at(name), b.times.at(name));
+    const Comparison row = compared(a, b, name);
     print_row(name, column, row);
     slower += row.slower();
+    disturbed += row.others > kDisturbed;
   }
   print_unpaired(a, b);
   print_unpaired(b, a);
+  if (disturbed > 0) {
+    std::cout << '\n' << disturbed << " rows had company in one run or both: measure again on a quiet machine.\n";
+  }
   return slower;
 }
 

@@ -137,7 +137,9 @@ void time_step(benchmark::State& state, const Step& step, const std::string& nam
   using benchmark::Counter;
   Runner& runner = runner_of(step, name);
   const Balance balance(step.threads);
+  const OtherWork other;
   for ([[maybe_unused]] auto _ : state) runner.run();
+  state.counters["others"] = other.share();
   if (const double even = balance.now(); even > 0) state.counters["balance"] = Counter(even);
   state.counters["images/s"] = Counter(static_cast<double>(step.batch), Counter::kIsIterationInvariantRate);
   state.counters["GFLOP/s"] = Counter(1e-9 * step.flops(), Counter::kIsIterationInvariantRate);

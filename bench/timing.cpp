@@ -67,11 +67,13 @@ void time_row(benchmark::State& state, const TimedRow& row, const std::string& n
     return;
   }
   std::size_t last = sets.next;
+  const OtherWork other;
   for ([[maybe_unused]] auto _ : state) {
     last = sets.next;
     sets.calls[last].run();
     if (++sets.next == sets.calls.size()) sets.next = 0;
   }
+  state.counters["others"] = other.share();
   count(state, row.flops, row.bytes, row.roof);
   if (!(sets.repeatable ? right(row, sets.calls[last]) : right_when_run(row, row.make()))) {
     state.SkipWithError("wrong after timing: differs from the reference");
