@@ -141,8 +141,8 @@ PrimitiveCase our_case(const ConvolutionSize& size, Pass pass, bool fused) {
 void register_ours(const std::string& name, const PrimitiveCase& primitive, const Roof& roof, Backend& backend) {
   const TimedRow row{.name = name,
                      .flops = primitive.flops,
-                     .bytes = primitive.bytes,
-                     .make = [=, &backend] { return timed_call(primitive.make(backend)); },
+                     .bytes = primitive.traffic.bytes(DType::float32),
+                     .make = [=, &backend] { return timed_call(primitive.make(backend, DType::float32)); },
                      .expected = std::make_shared<Expected>(primitive),
                      .tolerance = tolerance(primitive.reduction),
                      .roof = roof};
@@ -162,7 +162,7 @@ void register_onednn(const PrimitiveCase& primitive, const std::shared_ptr<Expec
   }
   const TimedRow row{.name = name,
                      .flops = primitive.flops,
-                     .bytes = primitive.bytes,
+                     .bytes = primitive.traffic.bytes(DType::float32),
                      .make = [=] { return onednn_call(setup); },
                      .expected = expected,
                      // Its Winograd's tiles are larger than ours, and so are its rounding errors.

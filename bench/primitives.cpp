@@ -8,20 +8,29 @@ namespace {
 
 constexpr std::int64_t kBatch = 128;
 
-void register_primitives(const Roofs& roofs, Backend& one, Backend& all) {
+/// The backends that a row may be timed on.
+struct Backends {
+  std::unique_ptr<Backend> one = make_cpu_backend({.threads = 1}), all = make_cpu_backend(),
+                           strict = make_cpu_backend({.strict_convolution = true});
+};
+
+void register_primitives(const Roofs& roofs, const Backends& backends) {
   for (const auto& primitive : primitive_cases::bench_cases(kBatch)) {
-    TimedRow row{.name = primitive.name,
-                 .flops = primitive.flops,
-                 .bytes = primitive.bytes,
-                 .make = [=, &all] { return timed_call(primitive.make(all)); },
-                 .expected = std::make_shared<Expected>(primitive),
-                 .tolerance = tolerance(primitive.reduction),
-                 .roof = roofs.all};
-    for (const bool cold : {false, true}) register_row(row, cold);
-    if (cores() == 1) continue;
-    row.make = [=, &one] { return timed_call(primitive.make(one)); };
-    row.roof = roofs.one;
-    register_row(row, false, "one_thread");
+    const auto expected = std::make_shared<Expected>(primitive);
+    const auto put = [&](const std::unique_ptr<Backend>& backend, DType maps, bool cold, const std::string& suffix) {
+      register_row({.name = primitive.name,
+                    .flops = primitive.flops,
+                    .bytes = primitive.traffic.bytes(maps),
+                    .make = [primitive, maps, on = backend.get()] { return timed_call(primitive.make(*on, maps)); },
+                    .expected = expected,
+                    .tolerance = tolerance(primitive.reduction) + (maps == DType::bfloat16 ? 1.0 / 256 : 0.0),
+                    .roof = backend == backends.one ? roofs.one : roofs.all},
+                   cold, suffix);
+    };
+    for (const bool cold : {false, true}) put(backends.all, DType::float32, cold, "");
+    if (primitive.traffic.maps > 0) put(backends.all, DType::bfloat16, true, "bf16");
+    if (primitive.name.find("3x3_s1") != std::string::npos) put(backends.strict, DType::float32, true, "strict");
+    if (cores() > 1) put(backends.one, DType::float32, false, "one_thread");
   }
 }
 
@@ -30,8 +39,8 @@ void register_primitives(const Roofs& roofs, Backend& one, Backend& all) {
 
 int main(int argc, char** argv) {
   using namespace stagewise;
-  const auto one = make_cpu_backend({.threads = 1}), all = make_cpu_backend();
+  const bench::Backends backends;
   const bench::Roofs roofs = bench::note_machine();
-  bench::register_primitives(roofs, *one, *all);
+  bench::register_primitives(roofs, backends);
   return bench::run(argc, argv);
 }

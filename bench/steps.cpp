@@ -1,5 +1,6 @@
 // Whole steps on random images that stay in memory. `training`: forward, loss, backward, Nesterov SGD. `inference`: the
-// forward pass in evaluation mode, without a tape. At the end, one training step on more and more threads.
+// forward pass with the batch norms folded in. `bf16`: feature maps stored in bfloat16. At the end, one training step
+// on more and more threads.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -9,6 +10,7 @@
 #include "bench/report.h"
 #include "cpu/cpu_backend.h"
 #include "layers/cost.h"
+#include "layers/inference.h"
 #include "layers/sgd.h"
 #include "tensor/random.h"
 
@@ -38,19 +40,23 @@ struct Step {
   Network network;
   std::int64_t batch;
   int threads;
-  std::string name() const { return concat(training ? "training/" : "inference/", network.name, "/n", batch); }
+  DType maps = DType::float32;
+  std::string name() const {
+    return concat(training ? "training/" : "inference/", network.name, "/n", batch,
+                  maps == DType::bfloat16 ? "/bf16" : "");
+  }
   /// A training step costs three forward passes: forward, by data, by weights. A multiply-accumulate is two FLOPs.
   double flops() const {
     return (training ? 6.0 : 2.0) * static_cast<double>(cost_of(network.architecture).total().macs * batch);
   }
 };
 
-Tensor random_images(Backend& backend, std::int64_t count) {
+Tensor random_images(Backend& backend, std::int64_t count, DType maps) {
   const Shape shape{count, 32, 32, 3};
-  std::vector<float> values(static_cast<std::size_t>(shape.count()));
+  std::vector<double> values(static_cast<std::size_t>(shape.count()));
   const Random random(1);
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(random.normal(i));
-  return Tensor::from_host(backend, shape, values);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = random.normal(i);
+  return Tensor::from_doubles(backend, shape, values, maps);
 }
 
 Tensor labels(Backend& backend, std::int64_t count) {
@@ -65,7 +71,8 @@ class Runner {
   explicit Runner(const Step& step)
       : backend_(make_cpu_backend({.threads = step.threads})),
         network_(*backend_, step.network.architecture, 1),
-        images_(random_images(*backend_, step.batch)),
+        inference_(network_),
+        images_(random_images(*backend_, step.batch, step.maps)),
         labels_(bench::labels(*backend_, step.batch)),
         training_(step.training) {
     run();
@@ -81,7 +88,7 @@ class Runner {
       optimiser_.step(network_, kLearningRate);
       result_ = loss.value();
     } else {
-      result_ = network_.forward(Context{}, Variable(images_)).value();
+      result_ = inference_.logits(images_);
     }
   }
 
@@ -95,6 +102,7 @@ class Runner {
   static constexpr double kLearningRate = 0.01;
   std::unique_ptr<Backend> backend_;
   ResNet network_;
+  InferenceNetwork inference_;
   Sgd optimiser_;
   Tensor images_, labels_, result_;  // the loss, or the logits
   bool training_;
@@ -160,8 +168,11 @@ void register_networks(const Roofs& roofs) {
   for (const bool training : {true, false}) {
     for (const Network& network : networks()) {
       for (const std::int64_t batch : {32, 128, 512}) {
-        const Step step{training, network, batch, cores()};
-        register_step(step, step.name(), roofs.all);
+        for (const DType maps : {DType::float32, DType::bfloat16}) {
+          if (maps == DType::bfloat16 && batch != 128) continue;
+          const Step step{training, network, batch, cores(), maps};
+          register_step(step, step.name(), roofs.all);
+        }
       }
     }
   }

@@ -93,7 +93,7 @@ TimedCall timed_call(const primitive_cases::Call& call) {
 const Values& Expected::values() {
   if (values_.empty()) {
     const auto reference = make_reference_backend();
-    const TimedCall call = timed_call(primitive_.make(*reference));
+    const TimedCall call = timed_call(primitive_.make(*reference, DType::float32));
     call.run();
     values_ = call.outputs();
   }

@@ -20,10 +20,17 @@ struct Call {
   std::vector<Tensor> outputs;
 };
 
+/// Elements of the tensors that must be read or written, each once.
+struct Traffic {
+  double maps = 0;   // of feature maps
+  double other = 0;  // in bytes
+  double bytes(DType type_of_maps) const { return maps * static_cast<double>(size_of(type_of_maps)) + other; }
+};
+
 struct PrimitiveCase {
   std::string name;  // the primitive, then the shape: `convolution_forward/n128_32x32x16_k16_3x3_s1`
   double flops = 0;  // multiplications and additions of the formula as written, whatever the algorithm
-  double bytes = 0;  // of the tensors that must be read or written, each once
+  Traffic traffic;
   std::function<Call(Backend&, DType maps)> make;  // feature maps stored as `maps`
   std::int64_t reduction = 1;                      // the longest sum behind an element of an output: sets the tolerance
 };
@@ -64,8 +71,9 @@ struct ConvolutionSize {
     return {images, options.output_size(height, rows), options.output_size(width, columns), filters};
   }
   double flops() const { return 2.0 * static_cast<double>(output().count() * rows * columns * channels); }
-  double bytes(int inputs, int outputs) const {
-    return 4.0 * static_cast<double>(inputs * input().count() + outputs * output().count() + filter().count());
+  Traffic traffic(int inputs, int outputs) const {
+    return {static_cast<double>(inputs * input().count() + outputs * output().count()),
+            4.0 * static_cast<double>(filter().count())};
   }
   std::string name() const {
     return concat("n", images, "_", height, "x", width, "x", channels, "_k", filters, "_", rows, "x", columns, "_s",
@@ -75,7 +83,7 @@ struct ConvolutionSize {
 
 inline PrimitiveCase convolution_forward(const ConvolutionSize& size, bool fused) {
   return {concat(fused ? "convolution_forward_fused/" : "convolution_forward/", size.name()), size.flops(),
-          size.bytes(1, 1),
+          size.traffic(1, 1),
           [=](Backend& backend, DType maps) -> Call {
             ConvolutionForward pass{.x = map(backend, size.input(), 1, maps),
                                     .weight = uniform(backend, size.filter(), 2),
@@ -91,7 +99,7 @@ inline PrimitiveCase convolution_forward(const ConvolutionSize& size, bool fused
 
 /// As in inference: with bias, addend and ReLU, and the filter prepared.
 inline PrimitiveCase convolution_inference(const ConvolutionSize& size) {
-  return {concat("convolution_inference/", size.name()), size.flops(), size.bytes(1, 2),
+  return {concat("convolution_inference/", size.name()), size.flops(), size.traffic(1, 2),
           [=](Backend& backend, DType maps) -> Call {
             ConvolutionForward pass{.x = map(backend, size.input(), 1, maps),
                                     .weight = uniform(backend, size.filter(), 2),
@@ -109,7 +117,7 @@ inline PrimitiveCase convolution_inference(const ConvolutionSize& size) {
 /// Fused: zeroed where the ReLU was off, with the sums of the batch norm's gradients, as inside a residual block.
 inline PrimitiveCase convolution_backward_data(const ConvolutionSize& size, bool fused) {
   return {concat(fused ? "convolution_backward_data_fused/" : "convolution_backward_data/", size.name()), size.flops(),
-          size.bytes(fused ? 2 : 1, 1),
+          size.traffic(fused ? 2 : 1, 1),
           [=](Backend& backend, DType maps) -> Call {
             ConvolutionBackwardData pass{.dy = map(backend, size.output(), 1, maps),
                                          .weight = uniform(backend, size.filter(), 2),
@@ -128,7 +136,7 @@ inline PrimitiveCase convolution_backward_data(const ConvolutionSize& size, bool
 /// Fused: with the batch norm's backward on read, and the normalised input, as inside a residual block.
 inline PrimitiveCase convolution_backward_weights(const ConvolutionSize& size, bool fused) {
   return {concat(fused ? "convolution_backward_weights_fused/" : "convolution_backward_weights/", size.name()),
-          size.flops(), size.bytes(1, fused ? 3 : 1),
+          size.flops(), size.traffic(1, fused ? 3 : 1),
           [=](Backend& backend, DType maps) -> Call {
             ConvolutionBackwardWeights pass{.x = map(backend, size.input(), 1, maps),
                                             .dy = map(backend, size.output(), 2, maps),
@@ -152,20 +160,26 @@ inline std::vector<PrimitiveCase> batch_norm_cases(const Shape& shape) {
     return concat(primitive, "/", shape[0], "x", shape[1], "x", shape[2], "x", channels);
   };
   return {
-      {name("batch_norm_moments"), 3 * count, 4 * count,
+      {name("batch_norm_moments"),
+       3 * count,
+       {1 * count},
        [=](Backend& backend, DType maps) -> Call {
          const Tensor x = map(backend, shape, 1, maps), mean(backend, {channels}), variance(backend, {channels});
          return {[=, &backend] { backend.batch_norm_moments(x, mean, variance); }, {mean, variance}};
        },
        pixels},
-      {name("batch_norm_forward_add_relu"), 5 * count, 12 * count,
+      {name("batch_norm_forward_add_relu"),
+       5 * count,
+       {3 * count},
        [=](Backend& backend, DType maps) -> Call {
          const BatchNormForward pass{
              map(backend, shape, 1, maps), coefficients(backend, channels, 3), map(backend, shape, 2, maps), {}, true,
              Tensor(backend, shape, maps)};
          return {[=, &backend] { backend.batch_norm_forward(pass); }, {pass.y}};
        }},
-      {name("batch_norm_backward_reduce"), 5 * count, 16 * count,
+      {name("batch_norm_backward_reduce"),
+       5 * count,
+       {4 * count},
        [=](Backend& backend, DType maps) -> Call {
          const BatchNormBackwardReduce pass{
              map(backend, shape, 1, maps), map(backend, shape, 2, maps),
@@ -175,7 +189,9 @@ inline std::vector<PrimitiveCase> batch_norm_cases(const Shape& shape) {
                  {pass.dz, pass.gradients.weight, pass.gradients.bias}};
        },
        pixels},
-      {name("batch_norm_backward_data"), 4 * count, 12 * count,
+      {name("batch_norm_backward_data"),
+       4 * count,
+       {3 * count},
        [=](Backend& backend, DType maps) -> Call {
          const BatchNormBackwardData pass{map(backend, shape, 1, maps),
                                           map(backend, shape, 2, maps),
@@ -191,17 +207,23 @@ inline std::vector<PrimitiveCase> element_cases(const Shape& shape) {
   const auto count = static_cast<double>(shape.count());
   const auto name = [&](const char* primitive) { return concat(primitive, "/", shape.count()); };
   return {
-      {name("add"), count, 12 * count,
+      {name("add"),
+       count,
+       {3 * count},
        [=](Backend& backend, DType maps) -> Call {
          const Tensor a = map(backend, shape, 1, maps), b = map(backend, shape, 2, maps), out(backend, shape, maps);
          return {[=, &backend] { backend.add(a, b, out); }, {out}};
        }},
-      {name("relu_forward"), count, 8 * count,
+      {name("relu_forward"),
+       count,
+       {2 * count},
        [=](Backend& backend, DType maps) -> Call {
          const Tensor x = map(backend, shape, 1, maps), y(backend, shape, maps);
          return {[=, &backend] { backend.relu_forward(x, y); }, {y}};
        }},
-      {name("relu_backward"), count, 12 * count,
+      {name("relu_backward"),
+       count,
+       {3 * count},
        [=](Backend& backend, DType maps) -> Call {
          const Tensor dy = map(backend, shape, 1, maps), y = map(backend, shape, 2, maps), dx(backend, shape, maps);
          return {[=, &backend] { backend.relu_backward(dy, y, dx); }, {dx}};
@@ -217,29 +239,35 @@ inline std::vector<PrimitiveCase> head_cases(const Shape& shape, std::int64_t cl
   const std::string size = concat("/", images, "x", shape[1], "x", shape[2], "x", features),
                     linear = concat("/", images, "x", features, "_to", classes);
   return {
-      {"average_pool_forward" + size, count, 4 * count,
+      {"average_pool_forward" + size,
+       count,
+       {count},
        [=](Backend& backend, DType maps) -> Call {
          const AveragePool pass{map(backend, shape, 1, maps), Tensor(backend, {images, 1, 1, features}), shape[1],
                                 shape[2]};
          return {[=, &backend] { backend.average_pool_forward(pass); }, {pass.y}};
        },
        shape[1] * shape[2]},
-      {"average_pool_backward" + size, count, 4 * count,
+      {"average_pool_backward" + size,
+       count,
+       {count},
        [=](Backend& backend, DType maps) -> Call {
          const AveragePool pass{Tensor(backend, shape, maps), uniform(backend, {images, 1, 1, features}, 1), shape[1],
                                 shape[2]};
          return {[=, &backend] { backend.average_pool_backward(pass); }, {pass.x}};
        }},
-      {"linear_forward" + linear, 2 * products,
-       4.0 * static_cast<double>(images * features + features * classes) + 4 * logits,
+      {"linear_forward" + linear,
+       2 * products,
+       {0, 4.0 * static_cast<double>(images * features + features * classes) + 4 * logits},
        [=](Backend& backend, DType) -> Call {
          const LinearForward pass{uniform(backend, {images, features}, 1), uniform(backend, {classes, features}, 2),
                                   uniform(backend, {classes}, 3), Tensor(backend, {images, classes})};
          return {[=, &backend] { backend.linear_forward(pass); }, {pass.y}};
        },
        features},
-      {"linear_backward" + linear, 4 * products,
-       8.0 * static_cast<double>(images * features + features * classes) + 4 * logits,
+      {"linear_backward" + linear,
+       4 * products,
+       {0, 8.0 * static_cast<double>(images * features + features * classes) + 4 * logits},
        [=](Backend& backend, DType) -> Call {
          const LinearBackward pass{uniform(backend, {images, features}, 1), uniform(backend, {classes, features}, 2),
                                    uniform(backend, {images, classes}, 3),  Tensor(backend, {images, features}),
@@ -247,12 +275,16 @@ inline std::vector<PrimitiveCase> head_cases(const Shape& shape, std::int64_t cl
          return {[=, &backend] { backend.linear_backward(pass); }, {pass.dx, pass.d_weight, pass.d_bias}};
        },
        images},
-      {concat("softmax/", images, "x", classes), 4 * logits, 8 * logits,
+      {concat("softmax/", images, "x", classes),
+       4 * logits,
+       {0, 8 * logits},
        [=](Backend& backend, DType) -> Call {
          const Tensor in = uniform(backend, {images, classes}, 1), out(backend, {images, classes});
          return {[=, &backend] { backend.softmax(in, out); }, {out}};
        }},
-      {concat("softmax_cross_entropy/", images, "x", classes), 6 * logits, 8 * logits,
+      {concat("softmax_cross_entropy/", images, "x", classes),
+       6 * logits,
+       {0, 8 * logits},
        [=](Backend& backend, DType) -> Call {
          const SoftmaxCrossEntropy pass{.logits = uniform(backend, {images, classes}, 1),
                                         .labels = labels(backend, images, classes),
@@ -262,8 +294,9 @@ inline std::vector<PrimitiveCase> head_cases(const Shape& shape, std::int64_t cl
          return {[=, &backend] { backend.softmax_cross_entropy(pass); }, {pass.loss, pass.d_logits}};
        },
        images},
-      {concat("accumulate_moments/", images, "x", features), 2.0 * static_cast<double>(images * features * features),
-       4.0 * static_cast<double>(images * features) + 16.0 * static_cast<double>(features * features),
+      {concat("accumulate_moments/", images, "x", features),
+       2.0 * static_cast<double>(images * features * features),
+       {0, 4.0 * static_cast<double>(images * features) + 16.0 * static_cast<double>(features * features)},
        [=](Backend& backend, DType) -> Call {
          const auto zeros = [&](const Shape& of) { return Tensor::zeros(backend, of, DType::float64); };
          const AccumulateMoments pass{uniform(backend, {images, features}, 1),
@@ -283,7 +316,9 @@ inline std::vector<PrimitiveCase> head_cases(const Shape& shape, std::int64_t cl
 inline PrimitiveCase sgd_case(const std::vector<std::int64_t>& sizes) {
   double count = 0;
   for (const std::int64_t size : sizes) count += static_cast<double>(size);
-  return {concat("sgd_step/", sizes.size(), "_tensors_of_", static_cast<std::int64_t>(count)), 6 * count, 20 * count,
+  return {concat("sgd_step/", sizes.size(), "_tensors_of_", static_cast<std::int64_t>(count)),
+          6 * count,
+          {0, 20 * count},
           [=](Backend& backend, DType) -> Call {
             const auto parameters = std::make_shared<std::vector<SgdStep::Parameter>>();
             Call call;
@@ -301,7 +336,9 @@ inline PrimitiveCase sgd_case(const std::vector<std::int64_t>& sizes) {
 inline PrimitiveCase augment_case(std::int64_t images, std::int64_t size) {
   const Shape batch{images, size, size, 3};
   const auto count = static_cast<double>(batch.count());
-  return {concat("augment/", images, "x", size, "x", size, "x3"), 2 * count, 5 * count,
+  return {concat("augment/", images, "x", size, "x", size, "x3"),
+          2 * count,
+          {count, count},
           [=](Backend& backend, DType maps) -> Call {
             std::vector<std::uint8_t> bytes(static_cast<std::size_t>(batch.count()));
             for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(Random(1).bits(i));

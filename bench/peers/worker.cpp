@@ -11,8 +11,10 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 
+#include "layers/inference.h"
 #include "layers/sgd.h"
 #include "search/device.h"
 #include "search/network_tensors.h"
@@ -23,9 +25,9 @@ namespace {
 using nlohmann::json;
 
 struct WorkerOptions {
-  std::string depths = "3,3,3", device = "cpu", precision = "fp32", initial, write_initial;
+  std::string depths = "3,3,3", initial, write_initial;
+  DeviceOptions device{.device = "cpu"};
   std::int64_t batch = 128;
-  int threads = 0;
   double learning_rate = 0.01, smoothing = 0.1;
 };
 
@@ -33,21 +35,21 @@ void parse(CLI::App& program, WorkerOptions& options) {
   program.option_defaults()->always_capture_default();
   program.add_option("--depths", options.depths, "Residual blocks in each stage");
   program.add_option("--batch", options.batch, "Images a step, the first of batch.safetensors");
-  program.add_option("--threads", options.threads, "CPU threads; 0 takes one a core");
-  program.add_option("--device", options.device, "auto, cpu, reference or cuda");
-  program.add_option("--precision", options.precision, "fp32");
+  program.add_option("--threads", options.device.threads, "CPU threads; 0 takes one a core");
+  program.add_option("--device", options.device.device, "auto, cpu, reference or cuda");
+  program.add_option("--precision", options.device.precision, "fp32 or bf16");
   program.add_option("--learning-rate", options.learning_rate, "Of every step");
   program.add_option("--initial", options.initial, "Folder with model.safetensors and batch.safetensors");
   program.add_option("--write-initial", options.write_initial, "Write model.safetensors to this folder, and end");
 }
 
-Tensor first_images(const Tensor& all, std::int64_t count) {
+Tensor first_images(const Tensor& all, std::int64_t count, DType feature_maps) {
   const Shape shape = all.shape();
   require(shape.rank() == 4 && shape[0] >= count, "[--batch] expected a batch of at least ", count, " images, got ",
           shape);
-  std::vector<float> values = all.to_host<float>();
+  std::vector<double> values = all.to_doubles();
   values.resize(values.size() / static_cast<std::size_t>(shape[0]) * static_cast<std::size_t>(count));
-  return Tensor::from_host(all.backend(), {count, shape[1], shape[2], shape[3]}, values);
+  return Tensor::from_doubles(all.backend(), {count, shape[1], shape[2], shape[3]}, values, feature_maps);
 }
 
 Tensor first_labels(const Tensor& all, std::int64_t count) {
@@ -62,12 +64,13 @@ class Worker {
  public:
   explicit Worker(const WorkerOptions& options)
       : options_(options),
-        backend_(open_backend(options.device, options.threads)),
+        backend_(open_backend(options.device)),
         model_path_(options.initial + "/model.safetensors"),
         model_(read_safetensors(model_path_)),
         network_(*backend_, Architecture::of_depths(parse_depths(options.depths, "--depths")), 1) {
     const Safetensors batch = read_safetensors(options.initial + "/batch.safetensors");
-    images_ = first_images(to_tensor(*backend_, batch.tensors.at("images")), options.batch);
+    images_ = first_images(to_tensor(*backend_, batch.tensors.at("images")), options.batch,
+                           feature_map_type(options.device, *backend_));
     labels_ = first_labels(to_tensor(*backend_, batch.tensors.at("labels")), options.batch);
     restart();
   }
@@ -89,17 +92,19 @@ class Worker {
   }
 
   json infer(int count) {
-    return {{"ms", timed(count, [this] { network_.forward({}, Variable(images_)); })}};
+    if (!inference_) inference_.emplace(network_);
+    return {{"ms", timed(count, [this] { inference_->logits(images_); })}};
   }
 
   json logits() {
     restart();
-    return {{"logits", network_.forward({}, Variable(images_)).value().to_host<float>()}};
+    return {{"logits", InferenceNetwork(network_).logits(images_).to_host<float>()}};
   }
 
  private:
   void restart() {
     load_network(model_, "", model_path_, network_);
+    inference_.reset();
     optimiser_ = Sgd();
   }
 
@@ -132,6 +137,7 @@ class Worker {
   Sgd optimiser_;
   Tensor images_, labels_;
   Variable loss_;
+  std::optional<InferenceNetwork> inference_;  // of the network as it stands
 };
 
 // The kernel keeps the peak; writing 5 to clear_refs starts it anew (proc(5)).
@@ -160,7 +166,7 @@ json answer(Worker& worker, const std::string& line) {
 }
 
 void write_initial(const WorkerOptions& options) {
-  const auto backend = open_backend("cpu", 1);
+  const auto backend = open_backend({.device = "cpu", .threads = 1});
   const ResNet network(*backend, Architecture::of_depths(parse_depths(options.depths, "--depths")), 1);
   Safetensors file;
   store_network(network, "", file);
@@ -168,7 +174,6 @@ void write_initial(const WorkerOptions& options) {
 }
 
 void run(const WorkerOptions& options) {
-  require(options.precision == "fp32", "[--precision] expected fp32, got ", options.precision);
   if (!options.write_initial.empty()) return write_initial(options);
   Worker worker(options);
   std::cout << json{{"ready", true}} << std::endl;
