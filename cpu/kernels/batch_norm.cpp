@@ -97,6 +97,9 @@ void batch_norm_forward(const float* x, const ChannelCoefficients& coefficients,
     for_vectors(channels, [&](std::int64_t c, auto lanes) {
       const Floats mean = load_first(coefficients.mean + c, lanes), scale = load_first(coefficients.scale + c, lanes),
                    shift = load_first(coefficients.shift + c, lanes);
+      const std::int64_t next = (first + count) * channels;
+      fetch_share(x + next, count * channels, c, channels);
+      if (addend != nullptr) fetch_share(addend + next, count * channels, c, channels);
       const auto normalise_all = [&](const auto& other) __attribute__((always_inline)) {
         for (std::int64_t at = first * channels + c; at < (first + count) * channels; at += channels) {
           const Floats value = (load_first(x + at, lanes) - mean) * scale + shift + other(at);
@@ -132,7 +135,10 @@ void batch_norm_backward(const float* dz, const float* x, const float* mean, con
     for_vectors(channels, [&](std::int64_t channel, auto lanes) {
       const Floats centre = load_first(mean + channel, lanes), of_dz = load_first(a + channel, lanes),
                    of_x = load_first(b + channel, lanes), constant = load_first(c + channel, lanes);
-      for (std::int64_t at = first * channels + channel; at < (first + count) * channels; at += channels) {
+      const std::int64_t next = (first + count) * channels;
+      fetch_share(x + next, count * channels, channel, channels);
+      fetch_share(dz + next, count * channels, channel, channels);
+      for (std::int64_t at = first * channels + channel; at < next; at += channels) {
         const Floats centred = load_first(x + at, lanes) - centre;
         store_first(dx + at, of_dz * load_first(dz + at, lanes) + (of_x * centred + constant), lanes);
       }

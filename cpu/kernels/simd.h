@@ -75,4 +75,12 @@ static STAGEWISE_INLINE void for_runs(std::int64_t pixels, std::int64_t channels
   for (std::int64_t first = 0; first < pixels; first += run) body(first, smaller(run, pixels - first));
 }
 
+/// While a vector of channels passes over a run: fetches its share of the run behind, `count` floats from `next` on.
+static STAGEWISE_INLINE void fetch_share(const float* next, std::int64_t count, std::int64_t channel,
+                                         std::int64_t channels) {
+  const std::int64_t share = count * kLanes / channels;
+  const float* const from = next + channel * count / channels;
+  for (std::int64_t at = 0; at < share; at += 16) __builtin_prefetch(from + at);
+}
+
 STAGEWISE_KERNELS_END
