@@ -39,6 +39,8 @@ class ThreadPool {
     backwards_ = !backwards_;
     run(items, [&](std::int64_t item) { body(backwards ? items - 1 - item : item); });
   }
+  /// During a sweep: how far away the item lies that a thread will probably be given next. For prefetching only.
+  std::int64_t stride() const { return backwards_ ? threads() : -threads(); }
 
  private:
   using Function = void (*)(const void* body, std::int64_t item);

@@ -168,6 +168,13 @@ void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const Convolutio
       }
       const std::int64_t output_floats =
           output_offset(first + count - 1) + output_rows(first + count - 1) * output_row - output_offset(first);
+      // The rows that this thread reads next: the item's, or those of the item that it will probably be given.
+      const std::int64_t next_item = std::clamp<std::int64_t>(item + pool_.stride(), 0, plan.items(shape.images) - 1);
+      const std::int64_t next = first + count < last ? first + count : next_item * rows.item_rows;
+      const auto soon = [&](const FeatureMap& map, std::int64_t from, std::int64_t floats) -> Prefetch {
+        if (!map.defined()) return {};
+        return {map.address(output_offset(first) + from), map.bytes(floats)};
+      };
       for (std::int64_t side = 0; side < kSide; ++side) {
         input.row(kernels_.winograd_input_row, count, side);
         for (std::int64_t block = 0; block < plan.blocks; ++block) {
@@ -183,8 +190,9 @@ void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const Convolutio
                plan.vectors,
                products,
                halves + block * half_block + side * 4 * tiles * block_channels,
-               reader.prefetch(first + count, std::min(rows.block_rows, last - first - count), part, parts),
-               {run.output.address(output_offset(first) + part * floats), run.output.bytes(floats)}});
+               {reader.prefetch(next, std::min(rows.block_rows, total_rows - next), part, parts),
+                soon(run.output, part * floats, floats), soon(run.epilogue.x, part * floats, floats),
+                soon(run.addend, part * floats, floats)}});
         }
       }
       for (std::int64_t row = 0; row < count; ++row) {

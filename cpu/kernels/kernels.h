@@ -104,7 +104,7 @@ struct WinogradMultiply {
   int vectors;
   float* m;     // scratch: [6][tile][vectors * lanes]
   float* half;  // [4][tile][vectors * lanes], out
-  Prefetch input, output;
+  Prefetch soon[4];
 };
 
 /// y = At half (+ bias) (+ addend) for one row of tiles and one block of channels.

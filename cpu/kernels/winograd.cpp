@@ -134,13 +134,13 @@ template <int Most, int Vectors>
 void multiply(const WinogradMultiply& job) {
   const std::int64_t floats = job.tiles * Vectors * kLanes;
   const std::int64_t steps = kWinogradSide * ((job.tiles + Most - 1) / Most);
-  PrefetchSteps input(job.input, steps), output(job.output, steps);
+  PrefetchSteps soon[4] = {{job.soon[0], steps}, {job.soon[1], steps}, {job.soon[2], steps}, {job.soon[3], steps}};
   for (int position = 0; position < kWinogradSide; ++position) {
     const float* u = job.u + position * job.channels * Vectors * kLanes;
     const float* v = job.v + position * job.v_plane;
     float* m = job.m + position * floats;
     const auto run = [&]<int Tiles>() {
-      input.next(), output.next();
+      for (PrefetchSteps& run : soon) run.next();
       multiply_tiles<Tiles, Vectors>(v, job.v_tile, u, job.channels, m);
       v += Tiles * job.v_tile;
       m += Tiles * Vectors * kLanes;
