@@ -25,6 +25,8 @@ const cpu::RoofKernels& kernels() {
   const std::string best = cpu_instruction_sets().front();
   if (best == "avx512") return cpu::avx512::roof_kernels;
   if (best == "avx2") return cpu::avx2::roof_kernels;
+#elif defined(__aarch64__)
+  return cpu::neon::roof_kernels;
 #endif
   return cpu::portable::roof_kernels;
 }

@@ -23,5 +23,8 @@ extern const RoofKernels roof_kernels;
 namespace avx512 {
 extern const RoofKernels roof_kernels;
 }
+namespace neon {
+extern const RoofKernels roof_kernels;
+}
 
 }  // namespace stagewise::cpu

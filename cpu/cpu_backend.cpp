@@ -32,6 +32,9 @@ const std::vector<InstructionSet>& instruction_sets() {
       {"avx512_emulated", &avx512_emulated::kernels,
        [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
 #endif
+#ifdef STAGEWISE_HAVE_neon
+      {"neon", &neon::kernels, [] { return true; }},  // every 64-bit ARM has it
+#endif
       {"portable", &portable::kernels, [] { return true; }},
   };
   return sets;

@@ -21,8 +21,8 @@ struct CpuOptions {
 /// 1024.
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options = {});
 
-/// The instruction sets built in that this machine can run, best first: `avx512`, `avx2`, `avx512_emulated`,
-/// `portable`.
+/// The instruction sets built in that this machine can run, best first: `avx512`, `avx2`, `avx512_emulated`;
+/// `neon`; `portable`.
 std::vector<std::string> cpu_instruction_sets();
 
 }  // namespace stagewise

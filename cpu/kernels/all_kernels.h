@@ -44,8 +44,8 @@ void sgd(float* value, const float* gradient, float* velocity, std::int64_t coun
          float weight_decay, bool nesterov);
 void bytes_to_floats(const std::uint8_t* bytes, const float* scale, const float* offset, float* y, std::int64_t count);
 
-/// Registers to spare decide the blocking: 32 vector registers with AVX-512, 16 elsewhere.
-constexpr bool kManyRegisters = kLanes == 16;
+/// Registers to spare decide the blocking: 32 vector registers with AVX-512 and NEON, 16 elsewhere.
+constexpr bool kManyRegisters = STAGEWISE_REGISTERS == 32;
 /// Pixels in a group, for blocks of one and two vectors of channels.
 constexpr int kGroup1 = 4, kGroup2 = kManyRegisters ? 4 : 2;
 

@@ -217,5 +217,8 @@ extern const Kernels kernels;
 namespace avx512_emulated {
 extern const Kernels kernels;
 }
+namespace neon {
+extern const Kernels kernels;
+}
 
 }  // namespace stagewise::cpu
