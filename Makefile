@@ -2,6 +2,7 @@
 # make test     the tests;  make test-all adds the long ones (all released networks)
 # make bench    how fast kernels and whole steps are here, beside the roof and oneDNN: bench/README.md
 # make bench-peers  the same beside PyTorch and ONNX Runtime: bench/peers/README.md
+# make neon     builds the kernels' tests for 64-bit ARM and runs them in an emulator
 # make cifar10  fetches CIFAR-10 into data/
 # make format | check | lint | clean
 BUILD ?= build
@@ -16,7 +17,7 @@ TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev
 CIFAR10_URL = https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz
 CIFAR10_SHA256 = c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd
 
-.PHONY: build search test test-all bench bench-peers cifar10 format check lint clean
+.PHONY: build search test test-all neon bench bench-peers cifar10 format check lint clean
 
 build:
 	@.ci/install-packages $(BUILD_PACKAGES)
@@ -35,6 +36,9 @@ test:
 
 test-all:
 	$(MAKE) test CTEST_FLAGS=
+
+neon:
+	@JOBS=$(JOBS) .ci/neon $(BUILD)-neon
 
 BENCHES ?= primitives onednn steps
 bench:
