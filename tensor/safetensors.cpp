@@ -22,11 +22,8 @@ static_assert(std::endian::native == std::endian::little, "safetensors files are
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
 constexpr const char* kMetadata = "__metadata__";
-constexpr std::pair<const char*, DType> kTypes[] = {{"U8", DType::uint8},
-                                                    {"I32", DType::int32},
-                                                    {"BF16", DType::bfloat16},
-                                                    {"F32", DType::float32},
-                                                    {"F64", DType::float64}};
+constexpr std::pair<const char*, DType> kTypes[] = {
+    {"U8", DType::uint8}, {"I32", DType::int32}, {"F32", DType::float32}, {"F64", DType::float64}};
 
 /// The JSON header of a file, its names checked to be unique: a JSON parser would quietly keep the last of equals.
 json parse_header(std::string_view text) {
