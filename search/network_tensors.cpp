@@ -34,9 +34,8 @@ void load_network(const Safetensors& file, const std::string& prefix, const std:
 }
 
 void store_velocities(const Sgd& optimiser, const std::string& prefix, Safetensors& file) {
-  for (const auto& [name, velocity] : optimiser.velocities()) {
-    file.tensors[prefix + "velocity." + name] = to_entry(velocity);
-  }
+  const std::string start = prefix + "velocity.";
+  for (const auto& [name, velocity] : optimiser.velocities()) file.tensors[start + name] = to_entry(velocity);
 }
 
 void load_velocities(const Safetensors& file, const std::string& prefix, Backend& backend, Sgd& optimiser) {
