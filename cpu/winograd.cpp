@@ -118,13 +118,106 @@ class TileReader {
   }
 
   const Kernels& kernels_;
-  const TileRows& rows_;
+  const TileRows rows_;
   FeatureMap images_;
   std::int64_t height_, width_, channels_, top_;
   const ChannelCoefficients* normalise_;
   const float* zeros_;
   float* staged_;  // the image that was read last
   std::int64_t image_ = -1, staged_rows_ = 0;
+};
+
+/// One work item of a convolution: its blocks of tile rows, from the input to finished rows of the output.
+class ConvolutionItem {
+ public:
+  ConvolutionItem(const Kernels& kernels, const ConvolutionPlan& plan, const ConvolutionRun& run)
+      : kernels_(kernels),
+        plan_(plan),
+        run_(run),
+        block_channels_(static_cast<std::int64_t>(plan.vectors) * kernels.lanes),
+        half_plane_(plan.tiles.block_tiles() * block_channels_),
+        output_row_(plan.out_width * plan.out_channels),
+        reader_(kernels, plan.tiles, run.input, plan.in_height, plan.in_width, plan.in_channels, plan.top,
+                run.normalise, zero_floats(plan.in_width * plan.in_channels)),
+        input_(Scratch::input_columns, Scratch::input, plan.tiles, plan.padded_width, plan.in_channels, kernels.lanes),
+        products_(scratch_floats(Scratch::products, kSide * half_plane_)),
+        halves_(scratch_floats(Scratch::halves, plan.blocks * half_block())) {}
+
+  /// Tile rows [first, first + count). Meanwhile the tile rows [next, next + next_count) are fetched.
+  void multiply(std::int64_t first, std::int64_t count, std::int64_t next, std::int64_t next_count) {
+    for (std::int64_t row = 0; row < count; ++row) reader_.read(first + row, input_, row, plan_.left);
+    const std::int64_t last = first + count - 1, parts = kSide * plan_.blocks;
+    const std::int64_t u_plane = plan_.in_channels * block_channels_;
+    const std::int64_t part_floats = (offset(last) + height(last) * output_row_ - offset(first) + parts - 1) / parts;
+    for (std::int64_t side = 0; side < kSide; ++side) {
+      input_.row(kernels_.winograd_input_row, count, side);
+      for (std::int64_t block = 0; block < plan_.blocks; ++block) {
+        const std::int64_t part = side * plan_.blocks + block, at = offset(first) + part * part_floats;
+        kernels_.winograd_multiply(
+            {.v = input_.v,
+             .v_plane = input_.plane,
+             .v_tile = input_.tile,
+             .tiles = tiles(count),
+             .channels = plan_.in_channels,
+             .u = run_.filter + (block * kSide + side) * kSide * u_plane,
+             .vectors = plan_.vectors,
+             .m = products_,
+             .half = halves_ + block * half_block() + side * 4 * tiles(count) * block_channels_,
+             .soon = {reader_.prefetch(next, next_count, part, parts), soon(run_.output, at, part_floats),
+                      soon(run_.epilogue.x, at, part_floats), soon(run_.addend, at, part_floats)}});
+      }
+    }
+  }
+
+  /// Transforms what `multiply` made back, row of tiles by row of tiles, and finishes it.
+  void finish(std::int64_t item, std::int64_t first, std::int64_t count) {
+    for (std::int64_t row = first; row < first + count; ++row) {
+      const std::int64_t floats = height(row) * output_row_;
+      float* const output = run_.output.target(Scratch::result, offset(row), floats);
+      const float* const addend = run_.addend.read(kernels_, Scratch::third_map, offset(row), floats);
+      for (std::int64_t block = 0; block < plan_.blocks; ++block) {
+        const std::int64_t channel = block * block_channels_;
+        kernels_.winograd_output({.half = halves_ + block * half_block() + tiles(row - first) * block_channels_,
+                                  .half_plane = tiles(count) * block_channels_,
+                                  .tiles = plan_.tiles.tile_columns,
+                                  .vectors = plan_.vectors,
+                                  .y = output + channel,
+                                  .y_row = output_row_,
+                                  .y_pixel = plan_.out_channels,
+                                  .rows = height(row),
+                                  .columns = plan_.out_width,
+                                  .channels = std::min(block_channels_, plan_.out_channels - channel),
+                                  .bias = run_.bias != nullptr ? run_.bias + channel : nullptr,
+                                  .has_addend = addend != nullptr,
+                                  .addend = addend != nullptr ? addend - output : 0});
+      }
+      run_.epilogue(kernels_, item, output, offset(row), height(row) * plan_.out_width, plan_.out_channels);
+      run_.output.written(kernels_, output, offset(row), floats);
+    }
+  }
+
+ private:
+  std::int64_t tiles(std::int64_t rows) const { return rows * plan_.tiles.tile_columns; }
+  std::int64_t half_block() const { return kSide * 4 * half_plane_; }
+  /// Where the output's rows of a tile row begin, and how many there are.
+  std::int64_t offset(std::int64_t row) const {
+    return (row / plan_.tiles.tile_rows * plan_.out_height + row % plan_.tiles.tile_rows * 4) * output_row_;
+  }
+  std::int64_t height(std::int64_t row) const {
+    return std::min<std::int64_t>(4, plan_.out_height - row % plan_.tiles.tile_rows * 4);
+  }
+  static Prefetch soon(const FeatureMap& map, std::int64_t from, std::int64_t floats) {
+    return map.defined() ? Prefetch{map.address(from), map.bytes(floats)} : Prefetch{};
+  }
+
+  const Kernels& kernels_;
+  const ConvolutionPlan& plan_;
+  const ConvolutionRun& run_;
+  std::int64_t block_channels_, half_plane_, output_row_;
+  TileReader reader_;
+  Columns input_;
+  float* products_;
+  float* halves_;
 };
 
 }  // namespace
@@ -144,73 +237,18 @@ Tensor CpuBackend::transform_filter(const ConvolutionPlan& plan, const Tensor& p
 void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const ConvolutionShape& shape,
                                    const ConvolutionRun& run) {
   const TileRows& rows = plan.tiles;
-  const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels_.lanes;
-  const std::int64_t u_plane = plan.in_channels * block_channels, u_block = kSide * kSide * u_plane;
-  const std::int64_t total_rows = shape.images * rows.tile_rows, output_row = plan.out_width * plan.out_channels;
-  const auto output_offset = [&](std::int64_t row) {
-    return (row / rows.tile_rows * plan.out_height + row % rows.tile_rows * 4) * output_row;
-  };
-  const auto output_rows = [&](std::int64_t row) {
-    return std::min<std::int64_t>(4, plan.out_height - row % rows.tile_rows * 4);
-  };
-  pool_.sweep(plan.items(shape.images), [&](std::int64_t item) {
-    TileReader reader(kernels_, rows, run.input, plan.in_height, plan.in_width, plan.in_channels, plan.top,
-                      run.normalise, zero_floats(plan.in_width * plan.in_channels));
-    Columns input(Scratch::input_columns, Scratch::input, rows, plan.padded_width, plan.in_channels, kernels_.lanes);
-    const std::int64_t half_plane = rows.block_tiles() * block_channels, half_block = kSide * 4 * half_plane;
-    float* const products = scratch_floats(Scratch::products, kSide * half_plane);
-    float* const halves = scratch_floats(Scratch::halves, plan.blocks * half_block);
-    const std::int64_t last = std::min((item + 1) * rows.item_rows, total_rows);
-    for (std::int64_t first = item * rows.item_rows; first < last; first += rows.block_rows) {
-      const std::int64_t count = std::min(rows.block_rows, last - first), tiles = count * rows.tile_columns;
-      for (std::int64_t row = 0; row < count; ++row) {
-        reader.read(first + row, input, row, plan.left);
-      }
-      const std::int64_t output_floats =
-          output_offset(first + count - 1) + output_rows(first + count - 1) * output_row - output_offset(first);
+  const std::int64_t total_rows = shape.images * rows.tile_rows, items = plan.items(shape.images);
+  pool_.sweep(items, [&](std::int64_t number) {
+    ConvolutionItem item(kernels_, plan, run);
+    const std::int64_t last = std::min((number + 1) * rows.item_rows, total_rows);
+    for (std::int64_t first = number * rows.item_rows; first < last; first += rows.block_rows) {
+      const std::int64_t count = std::min(rows.block_rows, last - first);
       // The rows that this thread reads next: the item's, or those of the item that it will probably be given.
-      const std::int64_t next_item = std::clamp<std::int64_t>(item + pool_.stride(), 0, plan.items(shape.images) - 1);
-      const std::int64_t next = first + count < last ? first + count : next_item * rows.item_rows;
-      const auto soon = [&](const FeatureMap& map, std::int64_t from, std::int64_t floats) -> Prefetch {
-        if (!map.defined()) return {};
-        return {map.address(output_offset(first) + from), map.bytes(floats)};
-      };
-      for (std::int64_t side = 0; side < kSide; ++side) {
-        input.row(kernels_.winograd_input_row, count, side);
-        for (std::int64_t block = 0; block < plan.blocks; ++block) {
-          const std::int64_t part = side * plan.blocks + block, parts = kSide * plan.blocks;
-          const std::int64_t floats = (output_floats + parts - 1) / parts;
-          kernels_.winograd_multiply(
-              {input.v,
-               input.plane,
-               input.tile,
-               tiles,
-               plan.in_channels,
-               run.filter + block * u_block + side * kSide * u_plane,
-               plan.vectors,
-               products,
-               halves + block * half_block + side * 4 * tiles * block_channels,
-               {reader.prefetch(next, std::min(rows.block_rows, total_rows - next), part, parts),
-                soon(run.output, part * floats, floats), soon(run.epilogue.x, part * floats, floats),
-                soon(run.addend, part * floats, floats)}});
-        }
-      }
-      for (std::int64_t row = 0; row < count; ++row) {
-        const std::int64_t offset = output_offset(first + row), height = output_rows(first + row);
-        float* const output = run.output.target(Scratch::result, offset, height * output_row);
-        const float* const addend = run.addend.read(kernels_, Scratch::third_map, offset, height * output_row);
-        for (std::int64_t block = 0; block < plan.blocks; ++block) {
-          const std::int64_t channel = block * block_channels;
-          kernels_.winograd_output({halves + block * half_block + row * rows.tile_columns * block_channels,
-                                    tiles * block_channels, rows.tile_columns, plan.vectors, output + channel,
-                                    output_row, plan.out_channels, height, plan.out_width,
-                                    std::min(block_channels, plan.out_channels - channel),
-                                    run.bias != nullptr ? run.bias + channel : nullptr, addend != nullptr,
-                                    addend != nullptr ? addend - output : 0});
-        }
-        run.epilogue(kernels_, item, output, offset, height * plan.out_width, plan.out_channels);
-        run.output.written(kernels_, output, offset, height * output_row);
-      }
+      const std::int64_t next = first + count < last
+                                    ? first + count
+                                    : std::clamp<std::int64_t>(number + pool_.stride(), 0, items - 1) * rows.item_rows;
+      item.multiply(first, count, next, std::min(rows.block_rows, total_rows - next));
+      item.finish(number, first, count);
     }
   });
 }
