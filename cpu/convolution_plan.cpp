@@ -14,7 +14,7 @@ constexpr std::int64_t kStripPixels = 1024;
 // A sweep's rows of x and dy are to stay in L1, the chunks' filters together in the last-level cache.
 constexpr std::int64_t kSweepBytes = 24 << 10, kPartialBytes = 1 << 20;
 // Tiles of a block: enough for the product's registers and to reuse the filter, few enough for L2.
-constexpr std::int64_t kBlockTiles = 24;
+constexpr std::int64_t kBlockTiles = 16;
 // A tile and channel through both passes of Winograd's transforms, and through memory, in multiply-adds of the product.
 constexpr double kTransformCost = 160;
 

@@ -127,6 +127,10 @@ class TileReader {
   std::int64_t image_ = -1, staged_rows_ = 0;
 };
 
+Prefetch soon(const FeatureMap& map, std::int64_t from, std::int64_t floats) {
+  return map.defined() ? Prefetch{map.address(from), map.bytes(floats)} : Prefetch{};
+}
+
 /// One work item of a convolution: its blocks of tile rows, from the input to finished rows of the output.
 class ConvolutionItem {
  public:
@@ -206,10 +210,6 @@ class ConvolutionItem {
   std::int64_t height(std::int64_t row) const {
     return std::min<std::int64_t>(4, plan_.out_height - row % plan_.tiles.tile_rows * 4);
   }
-  static Prefetch soon(const FeatureMap& map, std::int64_t from, std::int64_t floats) {
-    return map.defined() ? Prefetch{map.address(from), map.bytes(floats)} : Prefetch{};
-  }
-
   const Kernels& kernels_;
   const ConvolutionPlan& plan_;
   const ConvolutionRun& run_;
@@ -276,6 +276,11 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
       const float* const dy = run.read_dy(kernels_, pixel, height * shape.out_width, bias);
       gradient.transform(kernels_.winograd_gradient_columns, row, {dy, height, dy_row, zeros}, 0, 0);
     }
+    const std::int64_t next = first + count, next_count = std::min(rows.block_rows, end - next);
+    const auto dy_row_of = [&](std::int64_t row) {
+      return (row / rows.tile_rows * shape.out_height + row % rows.tile_rows * 4) * dy_row;
+    };
+    const std::int64_t dy_at = dy_row_of(next), dy_part = (dy_row_of(next + next_count) - dy_at + kSide - 1) / kSide;
     for (std::int64_t side = 0; side < kSide; ++side) {
       input.row(kernels_.winograd_input_row, count, side);
       gradient.row(kernels_.winograd_gradient_row, count, side);
@@ -283,7 +288,8 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
           {input.v, input.plane, input.tile, gradient.v, gradient.plane, gradient.tile, count * rows.tile_columns,
            shape.channels, plan.blocks, static_cast<int>(plan.vectors), du + side * kSide * du_plane, du_plane,
            plan.stored_channels,
-           reader.prefetch(first + count, std::min(rows.block_rows, end - first - count), side, kSide)});
+           {reader.prefetch(next, next_count, side, kSide), soon(run.dy, dy_at + side * dy_part, dy_part),
+            soon(run.y, dy_at + side * dy_part, dy_part)}});
     }
   }
   const std::int64_t floats = shape.channels * plan.stored_channels;

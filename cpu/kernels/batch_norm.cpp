@@ -136,8 +136,6 @@ void batch_norm_backward(const float* dz, const float* x, const float* mean, con
       const Floats centre = load_first(mean + channel, lanes), of_dz = load_first(a + channel, lanes),
                    of_x = load_first(b + channel, lanes), constant = load_first(c + channel, lanes);
       const std::int64_t next = (first + count) * channels;
-      fetch_share(x + next, count * channels, channel, channels);
-      fetch_share(dz + next, count * channels, channel, channels);
       for (std::int64_t at = first * channels + channel; at < next; at += channels) {
         const Floats centred = load_first(x + at, lanes) - centre;
         store_first(dx + at, of_dz * load_first(dz + at, lanes) + (of_x * centred + constant), lanes);

@@ -131,7 +131,7 @@ struct WinogradAccumulate {
   int vectors;
   float* du;  // [6][channel][output channel], in and out
   std::ptrdiff_t du_plane, du_channel;
-  Prefetch input;
+  Prefetch soon[3];
 };
 
 /// Where a gradient passes through a ReLU.

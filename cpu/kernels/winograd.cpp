@@ -185,7 +185,8 @@ inline void accumulate_channels(const WinogradAccumulate& job, const float* v, c
 
 template <int Most, int Vectors>
 void accumulate(const WinogradAccumulate& job) {
-  PrefetchSteps input(job.input, kWinogradSide * job.blocks * ((job.channels + Most - 1) / Most));
+  const std::int64_t steps = kWinogradSide * job.blocks * ((job.channels + Most - 1) / Most);
+  PrefetchSteps soon[3] = {{job.soon[0], steps}, {job.soon[1], steps}, {job.soon[2], steps}};
   for (int position = 0; position < kWinogradSide; ++position) {
     const float* v = job.v + position * job.v_plane;
     for (std::int64_t block = 0; block < job.blocks; ++block) {
@@ -193,7 +194,7 @@ void accumulate(const WinogradAccumulate& job) {
       float* du = job.du + position * job.du_plane + block * Vectors * kLanes;
       std::int64_t channel = 0;
       const auto run = [&]<int Channels>() {
-        input.next();
+        for (PrefetchSteps& run : soon) run.next();
         accumulate_channels<Channels, Vectors>(job, v + channel, w, du + channel * job.du_channel);
         channel += Channels;
       };
@@ -278,18 +279,23 @@ void transform_columns(const WinogradColumns& job) {
 
 template <int In, void (*Transform)(const Floats (&)[In], Floats (&)[6])>
 void transform_row(const WinogradRow& job) {
-  const std::int64_t channels = job.channels, tiles = job.tiles;
-  const std::ptrdiff_t plane = job.v_plane;
-  for (std::int64_t tile = 0; tile < tiles; ++tile) {
-    const float* from = job.columns + tile * 4 * channels;
-    float* to = job.v + tile * job.v_tile;
-    for (std::int64_t channel = 0; channel < channels; channel += kLanes) {
-      Floats in[In], out[6];
+  // Copies, because the compiler must think that a store may change the job.
+  const std::int64_t channels = job.channels, tiles = job.tiles, shared = In - 4;
+  const std::ptrdiff_t plane = job.v_plane, v_tile = job.v_tile;
+  for (std::int64_t channel = 0; channel < channels; channel += kLanes) {
+    const float* from = job.columns + channel;
+    float* to = job.v + channel;
+    Floats in[In], out[6];
 #pragma GCC unroll 6
-      for (int column = 0; column < In; ++column) in[column] = load(from + column * channels + channel);
+    for (int column = 0; column < shared; ++column) in[column] = load(from + column * channels);
+    for (std::int64_t tile = 0; tile < tiles; ++tile, from += 4 * channels, to += v_tile) {
+#pragma GCC unroll 6
+      for (int column = shared; column < In; ++column) in[column] = load(from + column * channels);
       Transform(in, out);
 #pragma GCC unroll 6
-      for (int column = 0; column < 6; ++column) store(to + column * plane + channel, out[column]);
+      for (int column = 0; column < 6; ++column) store(to + column * plane, out[column]);
+#pragma GCC unroll 6
+      for (int column = 0; column < shared; ++column) in[column] = in[4 + column];
     }
   }
 }
