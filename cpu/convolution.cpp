@@ -23,6 +23,16 @@ void list_groups(const ConvolutionPlan& plan, const SubConvolution& part, std::i
   }
 }
 
+/// Where `rows` rows of the padded input lie, from row `first` on, as far as they exist.
+Prefetch input_rows(const ConvolutionPlan& plan, const FeatureMap& input, std::int64_t image, std::int64_t first,
+                    std::int64_t rows) {
+  const std::int64_t floats = plan.in_width * plan.in_channels;
+  const auto row = [&](std::int64_t padded) {
+    return std::clamp<std::int64_t>((padded - plan.top) * plan.stage_step, 0, plan.in_height);
+  };
+  return soon(input, (image * plan.in_height + row(first)) * floats, (row(first + rows) - row(first)) * floats);
+}
+
 }  // namespace
 
 const ConvolutionPlan& CpuBackend::plan(const ConvolutionShape& shape, bool by_data) {
@@ -67,6 +77,16 @@ void stage_rows(const Kernels& kernels, const FeatureMap& map, std::int64_t imag
     job.image = map.wide() + image;
     return kernels.stage_rows(job);
   }
+  if (job.step > 1) {
+    // Row by row, since most rows are passed over.
+    const std::int64_t row = job.width * job.channels, rows = job.rows, first = job.first_row;
+    job.first_row = 0, job.rows = job.height = 1;
+    for (std::int64_t number = 0; number < rows; ++number, job.staged += job.padded_width * job.channels) {
+      job.image = map.read(kernels, Scratch::first_map, image + (first + number) * job.step * row, row);
+      kernels.stage_rows(job);
+    }
+    return;
+  }
   // The image shrinks to the rows that are asked for.
   const std::int64_t first = std::clamp<std::int64_t>(job.first_row - job.top, 0, job.height);
   const std::int64_t last = std::clamp<std::int64_t>(job.first_row + job.rows - job.top, first, job.height);
@@ -96,14 +116,16 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
                                  const ConvolutionRun& run) {
   const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels_.lanes;
   const std::int64_t input_row = plan.padded_width * plan.in_channels, output_row = plan.out_width * plan.out_channels;
-  pool_.sweep(shape.images * plan.strips, [&](std::int64_t item) {
+  const std::int64_t items = shape.images * plan.strips;
+  pool_.sweep(items, [&](std::int64_t item) {
     const std::int64_t image = item / plan.strips, first_row = item % plan.strips * plan.strip_rows;
     const std::int64_t last_row = std::min(first_row + plan.strip_rows, plan.grid_rows());
     const std::int64_t image_output = image * plan.out_height * output_row;
     float* const staged = scratch_floats(Scratch::staged, plan.staged_rows(last_row - first_row) * input_row);
-    StageRows stage{nullptr,  plan.in_height, plan.in_width,     plan.in_channels, 0,      0,
-                    plan.top, plan.left,      plan.padded_width, run.normalise,    nullptr};
+    StageRows stage{nullptr,   plan.in_height,    plan.in_width, plan.in_channels, 0,      0, plan.top,
+                    plan.left, plan.padded_width, run.normalise, nullptr,          plan.stage_step};
     thread_local std::vector<PixelGroup> groups;
+    const std::int64_t next = std::clamp<std::int64_t>(item + pool_.stride(), 0, items - 1);  // this thread's, probably
     std::int64_t staged_rows = 0;  // so far, from the strip's first on
     for (std::int64_t row = first_row; row < last_row; row += plan.group_rows) {
       const std::int64_t end = std::min(row + plan.group_rows, last_row);
@@ -113,11 +135,19 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
       stage.staged = staged + staged_rows * input_row;
       stage_rows(kernels_, run.input, image * plan.in_height * plan.in_width * plan.in_channels, stage);
       staged_rows = needed;
+      const Prefetch soon_input =
+          end < last_row
+              ? input_rows(plan, run.input, image, first_row * plan.input_stride + needed,
+                           plan.staged_rows(std::min(end + plan.group_rows, last_row) - first_row) - needed)
+              : input_rows(plan, run.input, next / plan.strips, next % plan.strips * plan.strip_rows, plan.group_rows);
       const std::int64_t out_row = row * plan.output_step;
       const std::int64_t out_rows = std::min(end * plan.output_step, plan.out_height) - out_row;
       const std::int64_t offset = image_output + out_row * output_row, floats = out_rows * output_row;
       float* const output = run.output.target(Scratch::result, offset, floats);
       const float* const addend = run.addend.read(kernels_, Scratch::third_map, offset, floats);
+      const Prefetch soon_output = soon(run.output, offset + floats, floats);
+      const std::int64_t calls = static_cast<std::int64_t>(plan.parts.size()) * plan.blocks;
+      std::int64_t call = 0;
       for (const SubConvolution& part : plan.parts) {
         list_groups(plan, part, kernels_.group[plan.vectors], row, end,
                     staged + (row - first_row) * plan.input_stride * input_row, output, groups);
@@ -133,11 +163,14 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
                              plan.vectors,
                              nullptr,
                              addend != nullptr,
-                             addend != nullptr ? addend - output : 0};
+                             addend != nullptr ? addend - output : 0,
+                             {}};
         for (std::int64_t block = 0; block < plan.blocks; ++block) {
           job.first_channel = block * block_channels;
           job.channels = std::min(block_channels, plan.out_channels - job.first_channel);
           job.bias = run.bias != nullptr ? run.bias + job.first_channel : nullptr;
+          job.soon[0] = soon_input.part(call, calls);
+          job.soon[1] = soon_output.part(call++, calls);
           kernels_.convolution_block(job);
           job.weights += part.taps * block_channels;
         }

@@ -66,6 +66,12 @@ TileRows tile_rows(std::int64_t images, std::int64_t height, std::int64_t width)
   return rows;
 }
 
+/// The step between the pixels that a convolution reads, where it reads no others.
+std::int64_t stage_step(const ConvolutionShape& shape) {
+  const bool point = shape.filter_height == 1 && shape.filter_width == 1;
+  return point && shape.options.padding_before == 0 && shape.options.padding_after == 0 ? shape.options.stride : 1;
+}
+
 /// Fills in what follows from the choice and the parts: padding to the right, blocking, offsets.
 void finish(ConvolutionPlan& plan, const ConvolutionShape& shape, const Kernels& kernels) {
   plan.vectors = plan.out_channels > kernels.lanes ? 2 : 1;
@@ -76,7 +82,7 @@ void finish(ConvolutionPlan& plan, const ConvolutionShape& shape, const Kernels&
     plan.top = plan.left = plan.by_data ? 2 - shape.options.padding_before : shape.options.padding_before;
     plan.tiles = tile_rows(shape.images, plan.out_height, plan.out_width);
   }
-  plan.padded_width = plan.left + plan.in_width;
+  plan.padded_width = plan.left + (plan.in_width + plan.stage_step - 1) / plan.stage_step;
   for (const SubConvolution& part : plan.parts) {
     columns = std::max(columns, part.columns);
     for (const FilterRow& row : part.filter_rows) {
@@ -128,7 +134,8 @@ ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kerne
   plan.choice = choose(shape, kernels, shape.out_height, shape.out_width, strict);
   plan.in_height = shape.height, plan.in_width = shape.width, plan.in_channels = shape.channels;
   plan.out_height = shape.out_height, plan.out_width = shape.out_width, plan.out_channels = shape.out_channels;
-  plan.input_stride = shape.options.stride;
+  plan.stage_step = stage_step(shape);
+  plan.input_stride = shape.options.stride / plan.stage_step;
   plan.top = plan.left = shape.options.padding_before;
   SubConvolution all{0, 0, shape.out_height, shape.out_width, {}, {}};
   for (std::int64_t row = 0; row < shape.filter_height; ++row) {
@@ -185,14 +192,16 @@ WeightsPlan plan_weights(const ConvolutionShape& shape, const Kernels& kernels, 
   plan.stored_channels = plan.blocks * plan.block_channels;
   plan.taps = shape.filter_height * shape.filter_width * shape.channels;
   plan.filter_floats = plan.taps * plan.stored_channels;
-  plan.padded_width = std::max(shape.width + shape.options.padding_before,
-                               (shape.out_width - 1) * shape.options.stride + shape.filter_width);
+  plan.stage_step = stage_step(shape);
+  plan.stride = shape.options.stride / plan.stage_step;
+  plan.padded_width = std::max((shape.width + plan.stage_step - 1) / plan.stage_step + shape.options.padding_before,
+                               (shape.out_width - 1) * plan.stride + shape.filter_width);
   if (plan.choice.algorithm == Algorithm::winograd) {
     plan.tiles = tile_rows(kManyImages * kBlockTiles, shape.out_height, shape.out_width);
     return plan;
   }
   const std::int64_t row_bytes =
-      4 * (plan.padded_width * shape.channels * shape.options.stride + shape.out_width * plan.stored_channels);
+      4 * (plan.padded_width * shape.channels * plan.stride + shape.out_width * plan.stored_channels);
   plan.sweep_rows = std::clamp<std::int64_t>(kSweepBytes / row_bytes, 1, shape.out_height);
   plan.strip_rows =
       std::min(shape.out_height, (std::max<std::int64_t>(1024 / shape.out_width, 1) + plan.sweep_rows - 1) /

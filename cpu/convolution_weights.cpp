@@ -36,7 +36,7 @@ const float* WeightsRun::read_dy(const Kernels& kernels, std::int64_t first, std
 void CpuBackend::direct_weights(const WeightsPlan& plan, const WeightsRun& run, std::int64_t begin, std::int64_t end,
                                 float* filter, double* bias) {
   const ConvolutionShape& shape = run.shape;
-  const std::int64_t stride = shape.options.stride, staged_row = plan.padded_width * shape.channels;
+  const std::int64_t stride = plan.stride, staged_row = plan.padded_width * shape.channels;
   const std::int64_t row_taps = shape.filter_width * shape.channels;
   std::fill_n(filter, plan.filter_floats, 0.0f);
   for (std::int64_t unit = begin; unit < end; ++unit) {
@@ -51,17 +51,25 @@ void CpuBackend::direct_weights(const WeightsPlan& plan, const WeightsRun& run, 
       stage_rows(kernels_, run.x, image * shape.height * shape.width * shape.channels,
                  {nullptr, shape.height, shape.width, shape.channels, first_row * stride + staged_rows,
                   needed - staged_rows, shape.options.padding_before, shape.options.padding_before, plan.padded_width,
-                  run.normalise, staged + staged_rows * staged_row});
+                  run.normalise, staged + staged_rows * staged_row, plan.stage_step});
       staged_rows = needed;
-      const std::int64_t pixels = rows * shape.out_width;
-      const float* dy = run.read_dy(kernels_, (image * shape.out_height + row) * shape.out_width, pixels, bias);
+      const std::int64_t pixels = rows * shape.out_width, first = (image * shape.out_height + row) * shape.out_width;
+      const float* dy = run.read_dy(kernels_, first, pixels, bias);
       dy = padded_channels(dy, pixels, shape.out_channels, plan.stored_channels);
+      // What comes next lies behind, in x and in dy, if a few rows of padding don't count.
+      const std::int64_t x_row = shape.width * shape.channels, dy_floats = pixels * shape.out_channels;
+      const std::int64_t x_rows = rows * shape.options.stride, next_row = row * shape.options.stride + x_rows;
+      const Prefetch next[3] = {soon(run.x, (image * shape.height + next_row) * x_row, x_rows * x_row),
+                                soon(run.dy, first * shape.out_channels + dy_floats, dy_floats),
+                                soon(run.y, first * shape.out_channels + dy_floats, dy_floats)};
       for (std::int64_t filter_row = 0; filter_row < shape.filter_height; ++filter_row) {
+        const auto part = [&](int run) { return next[run].part(filter_row, shape.filter_height); };
         kernels_.weight_gradient_sweep({staged + ((row - first_row) * stride + filter_row) * staged_row,
                                         stride * staged_row, stride * shape.channels, row_taps, dy,
                                         shape.out_width * plan.stored_channels, plan.stored_channels, rows,
                                         shape.out_width, plan.blocks, static_cast<int>(plan.vectors),
-                                        filter + filter_row * row_taps * plan.stored_channels, plan.stored_channels});
+                                        filter + filter_row * row_taps * plan.stored_channels, plan.stored_channels,
+                                        {part(0), part(1), part(2)}});
       }
     }
   }

@@ -44,6 +44,11 @@ class FeatureMap {
   bool narrow_ = false;
 };
 
+/// `count` elements of a map from `offset` on, if it is defined.
+inline Prefetch soon(const FeatureMap& map, std::int64_t offset, std::int64_t count) {
+  return map.defined() ? Prefetch{map.address(offset), map.bytes(count)} : Prefetch{};
+}
+
 /// Elements of a map that pass through the buffers at once.
 constexpr std::int64_t kBufferedFloats = 2048;
 

@@ -127,10 +127,6 @@ class TileReader {
   std::int64_t image_ = -1, staged_rows_ = 0;
 };
 
-Prefetch soon(const FeatureMap& map, std::int64_t from, std::int64_t floats) {
-  return map.defined() ? Prefetch{map.address(from), map.bytes(floats)} : Prefetch{};
-}
-
 /// One work item of a convolution: its blocks of tile rows, from the input to finished rows of the output.
 class ConvolutionItem {
  public:

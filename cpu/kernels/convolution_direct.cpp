@@ -7,20 +7,33 @@
 // * pixels * taps * channels FLOPs; x and y move once, weights stay in L1 or L2. Deterministic: every output is one
 // chain of multiply-adds in the order of the taps.
 #include "cpu/kernels/all_kernels.h"
+#include "cpu/kernels/prefetch.h"
 
 STAGEWISE_KERNELS_BEGIN
 
 namespace {
 
-void normalise_pixels(const float* x, const ChannelCoefficients& by, std::int64_t pixels, std::int64_t channels,
-                      float* out) {
+/// Pixels that lie x_pixel floats apart, side by side into `out`.
+void normalise_pixels(const float* x, std::int64_t x_pixel, const ChannelCoefficients& by, std::int64_t pixels,
+                      std::int64_t channels, float* out) {
   for_vectors(channels, [&](std::int64_t c, auto lanes) {
     const Floats mean = load_first(by.mean + c, lanes), scale = load_first(by.scale + c, lanes),
                  shift = load_first(by.shift + c, lanes);
-    for (std::int64_t at = c; at < pixels * channels; at += channels) {
-      store_first(out + at, relu((load_first(x + at, lanes) - mean) * scale + shift), lanes);
+    const float* from = x + c;
+    for (std::int64_t at = c; at < pixels * channels; at += channels, from += x_pixel) {
+      store_first(out + at, relu((load_first(from, lanes) - mean) * scale + shift), lanes);
     }
   });
+}
+
+void copy_pixels(const float* x, std::int64_t x_pixel, std::int64_t pixels, std::int64_t channels, float* out) {
+  if (x_pixel == channels) {
+    __builtin_memcpy(out, x, sizeof(float) * pixels * channels);
+    return;
+  }
+  for (std::int64_t pixel = 0; pixel < pixels; ++pixel, x += x_pixel, out += channels) {
+    for_vectors(channels, [=](std::int64_t c, auto lanes) { store_first(out + c, load_first(x + c, lanes), lanes); });
+  }
 }
 
 /// One tile: `Groups` groups of `Group` pixels, `Vectors` vectors of channels.
@@ -73,8 +86,13 @@ inline void tile(const ConvolutionBlock& job, const PixelGroup* groups) {
 
 template <int Most, int Group, int Vectors>
 void tiles(const ConvolutionBlock& job) {
+  PrefetchSteps soon(job.soon, (job.group_count + Most - 1) / Most);
   std::int64_t done = 0;
-  for (; done + Most <= job.group_count; done += Most) tile<Most, Group, Vectors>(job, job.groups + done);
+  for (; done + Most <= job.group_count; done += Most) {
+    soon.next();
+    tile<Most, Group, Vectors>(job, job.groups + done);
+  }
+  soon.next();
   const std::int64_t left = job.group_count - done;
   if constexpr (Most > 3) {
     if (left == 3) return tile<3, Group, Vectors>(job, job.groups + done);
@@ -91,19 +109,19 @@ void stage_rows(const StageRows& job) {
   const std::int64_t row_floats = job.padded_width * job.channels;
   for (std::int64_t row = 0; row < job.rows; ++row) {
     float* out = job.staged + row * row_floats;
-    const std::int64_t image_row = job.first_row + row - job.top;
+    const std::int64_t image_row = (job.first_row + row - job.top) * job.step;
     if (image_row < 0 || image_row >= job.height) {
       __builtin_memset(out, 0, sizeof(float) * row_floats);
       continue;
     }
-    const std::int64_t pixels = smaller(job.width, job.padded_width - job.left);
+    const std::int64_t pixels = smaller((job.width + job.step - 1) / job.step, job.padded_width - job.left);
     const std::int64_t left = job.left * job.channels, right = left + pixels * job.channels;
     const float* from = job.image + image_row * job.width * job.channels;
     __builtin_memset(out, 0, sizeof(float) * left);
     if (job.normalise) {
-      normalise_pixels(from, *job.normalise, pixels, job.channels, out + left);
+      normalise_pixels(from, job.step * job.channels, *job.normalise, pixels, job.channels, out + left);
     } else {
-      __builtin_memcpy(out + left, from, sizeof(float) * pixels * job.channels);
+      copy_pixels(from, job.step * job.channels, pixels, job.channels, out + left);
     }
     __builtin_memset(out + right, 0, sizeof(float) * (row_floats - right));
   }

@@ -5,6 +5,7 @@
 // rows of a sweep are few enough for x and dy to stay in L1. Cost: 2 * pixels * taps * channels FLOPs. Deterministic:
 // one chain of multiply-adds in the order of the pixels.
 #include "cpu/kernels/all_kernels.h"
+#include "cpu/kernels/prefetch.h"
 
 STAGEWISE_KERNELS_BEGIN
 
@@ -45,10 +46,14 @@ inline void sweep_tile(const WeightGradientSweep& job, std::int64_t tap, std::in
 
 template <int Most, int Vectors>
 void sweep(const WeightGradientSweep& job) {
+  PrefetchSteps soon(job.soon, job.channel_blocks * ((job.taps + Most - 1) / Most));
   for (std::int64_t block = 0; block < job.channel_blocks; ++block) {
     const std::int64_t channel = block * Vectors * kLanes;
     std::int64_t tap = 0;
-    for (; tap + Most <= job.taps; tap += Most) sweep_tile<Most, Vectors>(job, tap, channel);
+    for (; tap + Most <= job.taps; tap += Most) {
+      soon.next();
+      sweep_tile<Most, Vectors>(job, tap, channel);
+    }
     for (; tap + 4 <= job.taps; tap += 4) sweep_tile<4, Vectors>(job, tap, channel);
     for (; tap < job.taps; ++tap) sweep_tile<1, Vectors>(job, tap, channel);
   }

@@ -15,7 +15,20 @@ struct ChannelCoefficients {
   const float* shift = nullptr;
 };
 
-/// Copies rows of an image, with zeros round it, into a buffer where every filter tap finds its pixel.
+/// Memory that will be needed soon, fetched bit by bit while something else computes.
+struct Prefetch {
+  const void* from = nullptr;
+  std::int64_t bytes = 0;
+
+  /// The `number`-th of `parts` equal parts.
+  Prefetch part(std::int64_t number, std::int64_t parts) const {
+    const std::int64_t size = (bytes + parts - 1) / parts;
+    return {static_cast<const char*>(from) + number * size, size};
+  }
+};
+
+/// Copies rows of an image, with zeros round it, into a buffer where every filter tap finds its pixel; with a step, only
+/// every so many pixels of every so many rows.
 struct StageRows {
   const float* image;  // [height,width,channels]
   std::int64_t height, width, channels;
@@ -23,6 +36,7 @@ struct StageRows {
   std::int64_t top, left, padded_width;  // padding above and to the left; pixels in a padded row
   const ChannelCoefficients* normalise;  // or nullptr: copy relu((x - mean) * scale + shift)
   float* staged;                         // [rows,padded_width,channels], out
+  std::int64_t step = 1;                 // more only without padding
 };
 
 /// A run of filter taps that lie side by side in a staged row: `length` floats from `offset` on.
@@ -51,6 +65,7 @@ struct ConvolutionBlock {
   const float* bias;                     // of the block's first channel, or nullptr
   bool has_addend;
   std::ptrdiff_t addend;  // with has_addend: output + addend is what to add
+  Prefetch soon[2];
 };
 
 /// d_weights += staged x (by tap) times dy (by channel), summed over the pixels of some rows.
@@ -65,6 +80,7 @@ struct WeightGradientSweep {
   int vectors;
   float* d_weights;  // [taps, d_weights_stride]
   std::ptrdiff_t d_weights_stride;
+  Prefetch soon[3];
 };
 
 /// Winograd F(4x4,3x3). A transformed tile has 6x6 positions; they are worked off row by row, so that what belongs to
@@ -86,12 +102,6 @@ struct WinogradRow {
   std::int64_t tiles, channels;
   float* v;  // out; writable to whole vectors of channels
   std::ptrdiff_t v_plane, v_tile;
-};
-
-/// Memory that will be needed soon, fetched bit by bit while something else computes.
-struct Prefetch {
-  const void* from = nullptr;
-  std::int64_t bytes = 0;
 };
 
 /// half = (v u) A for one row of positions: six products [tiles, channels] times [channels, vectors * lanes], and the

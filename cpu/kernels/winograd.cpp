@@ -14,6 +14,7 @@
 // Cost: (36 / 16) * 2 FLOPs an output and channel pair, and about 220 additions a tile and vector for the transforms.
 // Deterministic. Error: about 4e-6 of the largest value, ten times the direct kernel's.
 #include "cpu/kernels/all_kernels.h"
+#include "cpu/kernels/prefetch.h"
 
 STAGEWISE_KERNELS_BEGIN
 
@@ -73,24 +74,6 @@ inline void filter_gradient_transform(const Floats (&u)[6], Floats (&g)[3]) {
   g[2] = (1.0f / 6.0f) * (sum2 - sum1) + u[5];
 }
 
-/// Hands out a run of memory to the prefetcher in equal parts.
-class PrefetchSteps {
- public:
-  PrefetchSteps(const Prefetch& run, std::int64_t steps)
-      : at_(reinterpret_cast<const char*>(run.from)),
-        end_(at_ + run.bytes),
-        step_((run.bytes / steps + 64) / 64 * 64) {}
-  void next() {
-    const char* const until = end_ - at_ < step_ ? end_ : at_ + step_;
-    for (; at_ < until; at_ += 64) __builtin_prefetch(at_);
-  }
-
- private:
-  const char* at_;
-  const char* end_;
-  std::ptrdiff_t step_;
-};
-
 /// m[tile] = v[tile] u for `Tiles` tiles and one position.
 template <int Tiles, int Vectors>
 inline void multiply_tiles(const float* v, std::ptrdiff_t v_tile, const float* u, std::int64_t channels, float* m) {
@@ -134,13 +117,13 @@ template <int Most, int Vectors>
 void multiply(const WinogradMultiply& job) {
   const std::int64_t floats = job.tiles * Vectors * kLanes;
   const std::int64_t steps = kWinogradSide * ((job.tiles + Most - 1) / Most);
-  PrefetchSteps soon[4] = {{job.soon[0], steps}, {job.soon[1], steps}, {job.soon[2], steps}, {job.soon[3], steps}};
+  PrefetchSteps soon(job.soon, steps);
   for (int position = 0; position < kWinogradSide; ++position) {
     const float* u = job.u + position * job.channels * Vectors * kLanes;
     const float* v = job.v + position * job.v_plane;
     float* m = job.m + position * floats;
     const auto run = [&]<int Tiles>() {
-      for (PrefetchSteps& run : soon) run.next();
+      soon.next();
       multiply_tiles<Tiles, Vectors>(v, job.v_tile, u, job.channels, m);
       v += Tiles * job.v_tile;
       m += Tiles * Vectors * kLanes;
@@ -186,7 +169,7 @@ inline void accumulate_channels(const WinogradAccumulate& job, const float* v, c
 template <int Most, int Vectors>
 void accumulate(const WinogradAccumulate& job) {
   const std::int64_t steps = kWinogradSide * job.blocks * ((job.channels + Most - 1) / Most);
-  PrefetchSteps soon[3] = {{job.soon[0], steps}, {job.soon[1], steps}, {job.soon[2], steps}};
+  PrefetchSteps soon(job.soon, steps);
   for (int position = 0; position < kWinogradSide; ++position) {
     const float* v = job.v + position * job.v_plane;
     for (std::int64_t block = 0; block < job.blocks; ++block) {
@@ -194,7 +177,7 @@ void accumulate(const WinogradAccumulate& job) {
       float* du = job.du + position * job.du_plane + block * Vectors * kLanes;
       std::int64_t channel = 0;
       const auto run = [&]<int Channels>() {
-        for (PrefetchSteps& run : soon) run.next();
+        soon.next();
         accumulate_channels<Channels, Vectors>(job, v + channel, w, du + channel * job.du_channel);
         channel += Channels;
       };
