@@ -109,7 +109,7 @@ struct Saved {
 
   void backward(const Tensor& dout) const;
   Tensor backward_second(const Tensor& dz, const BatchNormGradients& gradients) const;
-  Tensor backward_skip(const Tensor& dz) const;
+  void backward_projection(const Tensor& dz, const Tensor& dx) const;
 };
 
 // From dz, the gradient of bn2's output, through conv2 and the ReLU before it and into conv1's filters: returns the
@@ -131,10 +131,9 @@ Tensor Saved::backward_second(const Tensor& dz, const BatchNormGradients& gradie
   return pass.dx;
 }
 
-// The skip's share of the gradient of x, undefined where x wants none.
-Tensor Saved::backward_skip(const Tensor& dz) const {
-  const ConvolutionParameters& projection = parameters.projection;
-  if (!projection.weight.defined()) return dz;
+// Through the projection, whose share of the gradient of x is added to `dx` where x wants one. It comes last because a
+// strided filter of 1x1 then touches only the pixels that it read.
+void Saved::backward_projection(const Tensor& dz, const Tensor& dx) const {
   BatchNormGradients gradients;
   if (skip.batch_norm.defined()) {
     BatchNormBackwardReduce reduce;
@@ -144,11 +143,8 @@ Tensor Saved::backward_skip(const Tensor& dz) const {
     reduce.gradients = gradients = empty_gradients(skip.batch_norm);
     dz.backend().batch_norm_backward_reduce(reduce);
   }
-  backward_weights(projection, x.value(), {}, dz, skip, gradients, dz);
-  if (!x.requires_grad()) return {};
-  const Tensor dx = empty_like(x.value());
-  backward_data(projection, dz, {}, dx);
-  return dx;
+  backward_weights(parameters.projection, x.value(), {}, dz, skip, gradients, dz);
+  if (dx.defined()) backward_data(parameters.projection, dz, dx, dx);
 }
 
 void Saved::backward(const Tensor& dout) const {
@@ -160,11 +156,15 @@ void Saved::backward(const Tensor& dout) const {
   reduce.dz = dout;
   reduce.gradients = empty_gradients(second.batch_norm);
   dout.backend().batch_norm_backward_reduce(reduce);
-  const Tensor dy1 = backward_second(reduce.dz, reduce.gradients);
-  const Tensor dx = backward_skip(reduce.dz);
-  if (!x.requires_grad()) return;
-  backward_data(parameters.conv1, dy1, dx, dx);
-  x.accumulate_grad(dx);
+  const Tensor &dz = reduce.dz, dy1 = backward_second(dz, reduce.gradients);
+  const bool projected = parameters.projection.weight.defined();
+  Tensor dx;
+  if (x.requires_grad()) {
+    dx = projected ? empty_like(x.value()) : dz;
+    backward_data(parameters.conv1, dy1, projected ? Tensor() : dz, dx);
+  }
+  if (projected) backward_projection(dz, dx);
+  if (dx.defined()) x.accumulate_grad(dx);
 }
 
 bool records(const Context& context, const ConvolutionParameters& parameters) {

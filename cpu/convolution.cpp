@@ -144,11 +144,13 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
       const std::int64_t out_rows = std::min(end * plan.output_step, plan.out_height) - out_row;
       const std::int64_t offset = image_output + out_row * output_row, floats = out_rows * output_row;
       float* const output = run.output.target(Scratch::result, offset, floats);
-      const float* const addend = run.addend.read(kernels_, Scratch::third_map, offset, floats);
+      const float* const addend =
+          run.addend.read(kernels_, run.in_place() ? Scratch::result : Scratch::third_map, offset, floats);
       const Prefetch soon_output = soon(run.output, offset + floats, floats);
       const std::int64_t calls = static_cast<std::int64_t>(plan.parts.size()) * plan.blocks;
       std::int64_t call = 0;
       for (const SubConvolution& part : plan.parts) {
+        if (part.taps == 0 && run.in_place()) continue;
         list_groups(plan, part, kernels_.group[plan.vectors], row, end,
                     staged + (row - first_row) * plan.input_stride * input_row, output, groups);
         ConvolutionBlock job{groups.data(),

@@ -29,6 +29,8 @@ struct ConvolutionRun {
   FeatureMap addend;                     // may be undefined
   FeatureMap output;
   Epilogue epilogue;
+
+  bool in_place() const { return output.defined() && output == addend; }
 };
 
 /// Stages rows of the image that begins at element `image` of a map (StageRows::image is filled in).

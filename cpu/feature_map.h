@@ -14,6 +14,7 @@ class FeatureMap {
   explicit FeatureMap(const Tensor& tensor)
       : data_(static_cast<char*>(tensor.address())), narrow_(tensor.dtype() == DType::bfloat16) {}
 
+  bool operator==(const FeatureMap&) const = default;
   bool defined() const { return data_ != nullptr; }
   bool narrow() const { return narrow_; }
   /// The elements themselves; float32 only.
