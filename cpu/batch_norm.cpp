@@ -8,24 +8,17 @@ namespace {
 
 constexpr std::int64_t kItemFloats = 16 << 10;
 
-/// Runs of pixels of about kItemFloats floats.
+/// Runs of pixels of about kItemFloats floats, one a work item.
 struct PixelRuns {
-  std::int64_t pixels, channels, run, items, part;
+  std::int64_t pixels, channels, run, items;
   explicit PixelRuns(const Tensor& x)
       : pixels(x.count() / std::max<std::int64_t>(x.shape().back(), 1)),
         channels(x.shape().back()),
         run(std::max<std::int64_t>(kItemFloats / std::max<std::int64_t>(channels, 1), 1)),
-        items((pixels + run - 1) / run),
-        part(FeatureMap(x).narrow() ? std::max<std::int64_t>(kBufferedFloats / channels, 1) : run) {}
+        items((pixels + run - 1) / run) {}
 
-  /// Calls body(offset, pixels) for the parts of an item that pass through buffers at once.
-  template <class Body>
-  void for_parts(std::int64_t item, const Body& body) const {
-    const std::int64_t end = std::min((item + 1) * run, pixels);
-    for (std::int64_t first = item * run; first < end; first += part) {
-      body(first * channels, std::min(part, end - first));
-    }
-  }
+  std::int64_t offset(std::int64_t item) const { return item * run * channels; }
+  std::int64_t count(std::int64_t item) const { return std::min(run, pixels - item * run); }
 };
 
 }  // namespace
@@ -35,9 +28,7 @@ void CpuBackend::batch_norm_moments(const Tensor& x, const Tensor& mean, const T
   const FeatureMap map(x);
   PartialMoments moments(runs.items, runs.channels);
   pool_.sweep(runs.items, [&](std::int64_t item) {
-    runs.for_parts(item, [&](std::int64_t at, std::int64_t pixels) {
-      moments.add(kernels_, item, map.read(kernels_, Scratch::first_map, at, pixels * runs.channels), pixels);
-    });
+    moments.add(kernels_, item, map.elements(runs.offset(item)), runs.count(item));
   });
   moments.combine(mean.data<float>(), variance.data<float>());
 }
@@ -63,15 +54,10 @@ void CpuBackend::batch_norm_forward(const BatchNormForward& call) {
   const FeatureMap x(call.x), addend(call.addend), y(call.y);
   const ChannelCoefficients coefficients = pointers(call.coefficients), of_addend = pointers(call.addend_coefficients);
   pool_.sweep(runs.items, [&](std::int64_t item) {
-    runs.for_parts(item, [&](std::int64_t at, std::int64_t pixels) {
-      const std::int64_t floats = pixels * runs.channels;
-      float* const out = y.target(Scratch::result, at, floats);
-      kernels_.batch_norm_forward(x.read(kernels_, Scratch::first_map, at, floats), coefficients,
-                                  addend.read(kernels_, Scratch::second_map, at, floats),
-                                  call.addend_coefficients.defined() ? &of_addend : nullptr, call.relu, out, pixels,
-                                  runs.channels);
-      y.written(kernels_, out, at, floats);
-    });
+    const std::int64_t at = runs.offset(item);
+    kernels_.batch_norm_forward(x.elements(at), coefficients, addend.elements(at),
+                                call.addend_coefficients.defined() ? &of_addend : nullptr, call.relu, y.elements(at),
+                                runs.count(item), runs.channels);
   });
 }
 
@@ -81,16 +67,10 @@ void CpuBackend::batch_norm_backward_reduce(const BatchNormBackwardReduce& call)
   PartialSums sums(runs.items, runs.channels);
   const ChannelCoefficients coefficients = pointers(call.coefficients);
   pool_.sweep(runs.items, [&](std::int64_t item) {
-    runs.for_parts(item, [&](std::int64_t at, std::int64_t pixels) {
-      const std::int64_t floats = pixels * runs.channels;
-      float* const out = y.defined() ? dz.target(Scratch::result, at, floats) : nullptr;
-      kernels_.batch_norm_reduce({dy.read(kernels_, Scratch::first_map, at, floats),
-                                  y.read(kernels_, Scratch::second_map, at, floats),
-                                  x.read(kernels_, Scratch::third_map, at, floats), coefficients,
-                                  y.defined() ? ReluMask::output : ReluMask::none, out, pixels, runs.channels,
-                                  sums.first(item), sums.second(item)});
-      if (y.defined()) dz.written(kernels_, out, at, floats);
-    });
+    const std::int64_t at = runs.offset(item);
+    kernels_.batch_norm_reduce({dy.elements(at), y.elements(at), x.elements(at), coefficients,
+                                y.defined() ? ReluMask::output : ReluMask::none, dz.elements(at), runs.count(item),
+                                runs.channels, sums.first(item), sums.second(item)});
   });
   sums.combine(call.gradients);
 }
@@ -100,15 +80,10 @@ void CpuBackend::batch_norm_backward_data(const BatchNormBackwardData& call) {
   const FeatureMap dz(call.dz), x(call.x), dx(call.dx);
   const BatchNormBackwardFactors factors(call.coefficients, call.gradients, runs.pixels);
   pool_.sweep(runs.items, [&](std::int64_t item) {
-    runs.for_parts(item, [&](std::int64_t at, std::int64_t pixels) {
-      const std::int64_t floats = pixels * runs.channels;
-      float* const out = dx.target(Scratch::result, at, floats);
-      kernels_.batch_norm_backward(dz.read(kernels_, Scratch::first_map, at, floats),
-                                   x.read(kernels_, Scratch::second_map, at, floats),
-                                   call.coefficients.mean.data<float>(), factors.a.data(), factors.b.data(),
-                                   factors.c.data(), out, pixels, runs.channels);
-      dx.written(kernels_, out, at, floats);
-    });
+    const std::int64_t at = runs.offset(item);
+    kernels_.batch_norm_backward(dz.elements(at), x.elements(at), call.coefficients.mean.data<float>(),
+                                 factors.a.data(), factors.b.data(), factors.c.data(), dx.elements(at),
+                                 runs.count(item), runs.channels);
   });
 }
 

@@ -63,38 +63,20 @@ const ConvolutionPlan& CpuBackend::plan(const ConvolutionShape& shape, bool by_d
 
 void Epilogue::operator()(const Kernels& kernels, std::int64_t item, float* rows, std::int64_t offset,
                           std::int64_t pixels, std::int64_t channels) const {
-  if (moments != nullptr) moments->add(kernels, item, rows, pixels);
+  if (moments != nullptr) moments->add(kernels, item, {rows}, pixels);
   if (relu) kernels.relu_forward(rows, rows, pixels * channels);
   if (sums != nullptr) {
-    kernels.batch_norm_reduce({rows, nullptr, x.read(kernels, Scratch::second_map, offset, pixels * channels),
-                               coefficients, ReluMask::normalised_input, rows, pixels, channels, sums->first(item),
+    kernels.batch_norm_reduce({{rows},
+                               {},
+                               x.elements(offset),
+                               coefficients,
+                               ReluMask::normalised_input,
+                               {rows},
+                               pixels,
+                               channels,
+                               sums->first(item),
                                sums->second(item)});
   }
-}
-
-void stage_rows(const Kernels& kernels, const FeatureMap& map, std::int64_t image, StageRows job) {
-  if (!map.narrow()) {
-    job.image = map.wide() + image;
-    return kernels.stage_rows(job);
-  }
-  if (job.step > 1) {
-    // Row by row, since most rows are passed over.
-    const std::int64_t row = job.width * job.channels, rows = job.rows, first = job.first_row;
-    job.first_row = 0, job.rows = job.height = 1;
-    for (std::int64_t number = 0; number < rows; ++number, job.staged += job.padded_width * job.channels) {
-      job.image = map.read(kernels, Scratch::first_map, image + (first + number) * job.step * row, row);
-      kernels.stage_rows(job);
-    }
-    return;
-  }
-  // The image shrinks to the rows that are asked for.
-  const std::int64_t first = std::clamp<std::int64_t>(job.first_row - job.top, 0, job.height);
-  const std::int64_t last = std::clamp<std::int64_t>(job.first_row + job.rows - job.top, first, job.height);
-  const std::int64_t row = job.width * job.channels;
-  job.image = map.read(kernels, Scratch::first_map, image + first * row, (last - first) * row);
-  job.top += first;
-  job.height = last - first;
-  kernels.stage_rows(job);
 }
 
 Tensor CpuBackend::prepare(const ConvolutionPlan& plan, const ConvolutionShape& shape, const float* weight) {
@@ -122,8 +104,18 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
     const std::int64_t last_row = std::min(first_row + plan.strip_rows, plan.grid_rows());
     const std::int64_t image_output = image * plan.out_height * output_row;
     float* const staged = scratch_floats(Scratch::staged, plan.staged_rows(last_row - first_row) * input_row);
-    StageRows stage{nullptr,   plan.in_height,    plan.in_width, plan.in_channels, 0,      0, plan.top,
-                    plan.left, plan.padded_width, run.normalise, nullptr,          plan.stage_step};
+    StageRows stage{run.input.elements(image * plan.in_height * plan.in_width * plan.in_channels),
+                    plan.in_height,
+                    plan.in_width,
+                    plan.in_channels,
+                    0,
+                    0,
+                    plan.top,
+                    plan.left,
+                    plan.padded_width,
+                    run.normalise,
+                    nullptr,
+                    plan.stage_step};
     thread_local std::vector<PixelGroup> groups;
     const std::int64_t next = std::clamp<std::int64_t>(item + pool_.stride(), 0, items - 1);  // this thread's, probably
     std::int64_t staged_rows = 0;  // so far, from the strip's first on
@@ -133,7 +125,7 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
       stage.first_row = first_row * plan.input_stride + staged_rows;
       stage.rows = needed - staged_rows;
       stage.staged = staged + staged_rows * input_row;
-      stage_rows(kernels_, run.input, image * plan.in_height * plan.in_width * plan.in_channels, stage);
+      kernels_.stage_rows(stage);
       staged_rows = needed;
       const Prefetch soon_input =
           end < last_row

@@ -65,7 +65,7 @@ struct ConvolutionPlan {
   std::int64_t in_height, in_width, in_channels;  // of what is staged: x, or dy by data
   std::int64_t out_height, out_width, out_channels;
   std::int64_t input_stride = 1, output_step = 1;
-  std::int64_t stage_step = 1;  // a 1x1 filter with a stride stages what it reads, side by side
+  std::int64_t stage_step = 1;                       // a 1x1 filter with a stride stages what it reads, side by side
   std::int64_t top = 0, left = 0, padded_width = 0;  // of the staged input
   std::int64_t tap_reach = 0;                        // staged rows that an output row looks down
   int vectors = 1;                                   // of channels in a block

@@ -33,9 +33,6 @@ struct ConvolutionRun {
   bool in_place() const { return output.defined() && output == addend; }
 };
 
-/// Stages rows of the image that begins at element `image` of a map (StageRows::image is filled in).
-void stage_rows(const Kernels& kernels, const FeatureMap& map, std::int64_t image, StageRows job);
-
 /// By weights: the gradient of the filter from x and dy, with dy computed as it is read where a batch norm is folded
 /// in.
 struct WeightsRun {

@@ -21,13 +21,15 @@ const float* padded_channels(const float* dy, std::int64_t pixels, std::int64_t 
 
 const float* WeightsRun::read_dy(const Kernels& kernels, std::int64_t first, std::int64_t pixels, double* bias) const {
   const std::int64_t channels = shape.out_channels, at = first * channels, floats = pixels * channels;
-  const float* from = dy.read(kernels, Scratch::first_map, at, floats);
+  const float* from = nullptr;
   if (dy_out.defined()) {
     float* const out = dy_out.target(Scratch::result, at, floats);
-    kernels.batch_norm_backward(from, y.read(kernels, Scratch::second_map, at, floats), mean, factors->a.data(),
-                                factors->b.data(), factors->c.data(), out, pixels, channels);
+    kernels.batch_norm_backward(dy.elements(at), y.elements(at), mean, factors->a.data(), factors->b.data(),
+                                factors->c.data(), {out}, pixels, channels);
     dy_out.written(kernels, out, at, floats);
     from = out;
+  } else {
+    from = dy.read(kernels, Scratch::first_map, at, floats);
   }
   if (bias != nullptr) kernels.channel_sums(from, pixels, channels, bias);
   return from;
@@ -48,10 +50,10 @@ void CpuBackend::direct_weights(const WeightsPlan& plan, const WeightsRun& run, 
     for (std::int64_t row = first_row; row < last_row; row += plan.sweep_rows) {
       const std::int64_t rows = std::min(plan.sweep_rows, last_row - row);
       const std::int64_t needed = (row + rows - first_row - 1) * stride + shape.filter_height;
-      stage_rows(kernels_, run.x, image * shape.height * shape.width * shape.channels,
-                 {nullptr, shape.height, shape.width, shape.channels, first_row * stride + staged_rows,
-                  needed - staged_rows, shape.options.padding_before, shape.options.padding_before, plan.padded_width,
-                  run.normalise, staged + staged_rows * staged_row, plan.stage_step});
+      kernels_.stage_rows({run.x.elements(image * shape.height * shape.width * shape.channels), shape.height,
+                           shape.width, shape.channels, first_row * stride + staged_rows, needed - staged_rows,
+                           shape.options.padding_before, shape.options.padding_before, plan.padded_width, run.normalise,
+                           staged + staged_rows * staged_row, plan.stage_step});
       staged_rows = needed;
       const std::int64_t pixels = rows * shape.out_width, first = (image * shape.out_height + row) * shape.out_width;
       const float* dy = run.read_dy(kernels_, first, pixels, bias);
@@ -65,10 +67,18 @@ void CpuBackend::direct_weights(const WeightsPlan& plan, const WeightsRun& run, 
       for (std::int64_t filter_row = 0; filter_row < shape.filter_height; ++filter_row) {
         const auto part = [&](int run) { return next[run].part(filter_row, shape.filter_height); };
         kernels_.weight_gradient_sweep({staged + ((row - first_row) * stride + filter_row) * staged_row,
-                                        stride * staged_row, stride * shape.channels, row_taps, dy,
-                                        shape.out_width * plan.stored_channels, plan.stored_channels, rows,
-                                        shape.out_width, plan.blocks, static_cast<int>(plan.vectors),
-                                        filter + filter_row * row_taps * plan.stored_channels, plan.stored_channels,
+                                        stride * staged_row,
+                                        stride * shape.channels,
+                                        row_taps,
+                                        dy,
+                                        shape.out_width * plan.stored_channels,
+                                        plan.stored_channels,
+                                        rows,
+                                        shape.out_width,
+                                        plan.blocks,
+                                        static_cast<int>(plan.vectors),
+                                        filter + filter_row * row_taps * plan.stored_channels,
+                                        plan.stored_channels,
                                         {part(0), part(1), part(2)}});
       }
     }

@@ -1,5 +1,5 @@
-// Feature maps as the kernels see them. The kernels compute in float32 only: a map stored in bfloat16 passes through
-// buffers, a few rows at a time, that stay in L1. Memory, which binds most passes, moves half the bytes.
+// Feature maps as the kernels see them. All arithmetic is float32. Kernels that memory binds read and write a map that
+// is stored in bfloat16 themselves; for the others it passes through buffers, a few rows at a time, that stay in L1.
 #pragma once
 
 #include "cpu/kernels/kernels.h"
@@ -21,16 +21,15 @@ class FeatureMap {
   float* wide() const { return reinterpret_cast<float*>(data_); }
   std::int64_t bytes(std::int64_t elements) const { return elements * (narrow_ ? 2 : 4); }
   const void* address(std::int64_t offset) const { return data_ + bytes(offset); }
+  /// The elements from `offset` on, for kernels that take both types.
+  Elements elements(std::int64_t offset) const { return {defined() ? data_ + bytes(offset) : nullptr, narrow_}; }
 
   /// `count` elements from `offset` on, to read; nullptr when not defined().
   const float* read(const Kernels& kernels, Scratch buffer, std::int64_t offset, std::int64_t count) const {
     if (!narrow_) return defined() ? wide() + offset : nullptr;
     float* const values = scratch_floats(buffer, count);
-    widen(kernels, offset, count, values);
-    return values;
-  }
-  void widen(const Kernels& kernels, std::int64_t offset, std::int64_t count, float* values) const {
     kernels.widen(static_cast<const std::uint16_t*>(address(offset)), values, count);
+    return values;
   }
   /// Where to compute `count` elements from `offset` on; `written` puts them where they belong.
   float* target(Scratch buffer, std::int64_t offset, std::int64_t count) const {

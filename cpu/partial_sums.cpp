@@ -34,10 +34,11 @@ void PartialSums::combine(const BatchNormGradients& gradients) {
   }
 }
 
-void PartialMoments::add(const Kernels& kernels, std::int64_t item, const float* x, std::int64_t pixels) {
+void PartialMoments::add(const Kernels& kernels, std::int64_t item, Elements x, std::int64_t pixels) {
   float* const pivot = pivots_.data() + item * channels_;
   std::int64_t& seen = pixels_[static_cast<std::size_t>(item)];
-  if (seen == 0) std::copy_n(x, channels_, pivot);
+  if (seen == 0 && x.narrow) kernels.widen(static_cast<const std::uint16_t*>(x.data), pivot, channels_);
+  if (seen == 0 && !x.narrow) std::copy_n(static_cast<const float*>(x.data), channels_, pivot);
   seen += pixels;
   kernels.moment_sums(x, pixels, channels_, pivot, sums_.first(item), sums_.second(item));
 }

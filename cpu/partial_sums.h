@@ -45,7 +45,7 @@ class PartialMoments {
         pixels_(static_cast<std::size_t>(items)) {}
 
   /// Adds pixels [pixels, channels] to an item's sums.
-  void add(const Kernels& kernels, std::int64_t item, const float* x, std::int64_t pixels);
+  void add(const Kernels& kernels, std::int64_t item, Elements x, std::int64_t pixels);
   /// The mean and the biased variance of all (Chan, Golub, LeVeque 1983).
   void combine(float* mean, float* variance);
 

@@ -109,11 +109,8 @@ class TileReader {
   void stage(std::int64_t image, std::int64_t until) {
     if (until <= staged_rows_) return;
     const std::int64_t floats = width_ * channels_, at = staged_rows_ * floats;
-    if (images_.narrow()) images_.widen(kernels_, image + at, (until - staged_rows_) * floats, staged_ + at);
-    if (normalise_ != nullptr) {
-      kernels_.stage_rows({images_.narrow() ? staged_ : images_.wide() + image, height_, width_, channels_,
-                           staged_rows_, until - staged_rows_, 0, 0, width_, normalise_, staged_ + at});
-    }
+    kernels_.stage_rows({images_.elements(image), height_, width_, channels_, staged_rows_, until - staged_rows_, 0, 0,
+                         width_, normalise_, staged_ + at});
     staged_rows_ = until;
   }
 
@@ -281,8 +278,18 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
       input.row(kernels_.winograd_input_row, count, side);
       gradient.row(kernels_.winograd_gradient_row, count, side);
       kernels_.winograd_accumulate(
-          {input.v, input.plane, input.tile, gradient.v, gradient.plane, gradient.tile, count * rows.tile_columns,
-           shape.channels, plan.blocks, static_cast<int>(plan.vectors), du + side * kSide * du_plane, du_plane,
+          {input.v,
+           input.plane,
+           input.tile,
+           gradient.v,
+           gradient.plane,
+           gradient.tile,
+           count * rows.tile_columns,
+           shape.channels,
+           plan.blocks,
+           static_cast<int>(plan.vectors),
+           du + side * kSide * du_plane,
+           du_plane,
            plan.stored_channels,
            {reader.prefetch(next, next_count, side, kSide), soon(run.dy, dy_at + side * dy_part, dy_part),
             soon(run.y, dy_at + side * dy_part, dy_part)}});

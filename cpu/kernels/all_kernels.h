@@ -21,14 +21,14 @@ void winograd_filter(const float* g, std::ptrdiff_t g_tap, float* u, std::ptrdif
 void winograd_filter_gradient(const float* du, std::ptrdiff_t du_plane, float* dg, std::ptrdiff_t dg_tap,
                               std::int64_t count);
 
-void moment_sums(const float* x, std::int64_t pixels, std::int64_t channels, const float* pivot, double* sum,
+void moment_sums(Elements x, std::int64_t pixels, std::int64_t channels, const float* pivot, double* sum,
                  double* square_sum);
-void batch_norm_forward(const float* x, const ChannelCoefficients& coefficients, const float* addend,
-                        const ChannelCoefficients* addend_coefficients, bool relu, float* y, std::int64_t pixels,
+void batch_norm_forward(Elements x, const ChannelCoefficients& coefficients, Elements addend,
+                        const ChannelCoefficients* addend_coefficients, bool relu, Elements y, std::int64_t pixels,
                         std::int64_t channels);
 void batch_norm_reduce(const BatchNormReduceRows& job);
-void batch_norm_backward(const float* dz, const float* x, const float* mean, const float* a, const float* b,
-                         const float* c, float* dx, std::int64_t pixels, std::int64_t channels);
+void batch_norm_backward(Elements dz, Elements x, const float* mean, const float* a, const float* b, const float* c,
+                         Elements dx, std::int64_t pixels, std::int64_t channels);
 void channel_sums(const float* x, std::int64_t pixels, std::int64_t channels, double* sums);
 
 void widen(const std::uint16_t* narrow, float* wide, std::int64_t count);

@@ -1,7 +1,7 @@
 // Batch norm over rows of pixels [pixel, channel]: forward y = (x - mean) * scale + shift, backward
 // dx = scale * (dz - mean(dz) - x_hat * mean(dz * x_hat)). Subtracting the mean first keeps large means harmless.
 //
-// Memory-bound: the forward reads 1 or 2 floats and writes 1 an element, the reduction reads 2 or 3 and writes 1, the
+// Memory-bound: the forward reads 1 or 2 elements and writes 1 a value, the reduction reads 2 or 3 and writes 1, the
 // backward reads 2 and writes 1. Sums run in float over a run of pixels in four chains, then in double: deterministic,
 // whatever the number of threads.
 #include "cpu/kernels/all_kernels.h"
@@ -28,10 +28,20 @@ STAGEWISE_INLINE void add_to(double* sums, const Floats (&chains)[kChains], int 
   for (int lane = 0; lane < lanes; ++lane) sums[lane] += static_cast<double>(total[lane]);
 }
 
+/// Calls body(float*) or body(uint16_t*), as the elements are.
+template <class Body>
+STAGEWISE_INLINE void with_type(const Elements& elements, const Body& body) {
+  if (elements.narrow) {
+    body(static_cast<std::uint16_t*>(elements.data));
+  } else {
+    body(static_cast<float*>(elements.data));
+  }
+}
+
 /// One vector of channels over a run of pixels.
-template <ReluMask Mask, class Lanes>
-STAGEWISE_INLINE void reduce(const BatchNormReduceRows& job, std::int64_t first, std::int64_t pixels, std::int64_t c,
-                             Lanes lanes) {
+template <ReluMask Mask, class Gradient, class Input, class Lanes>
+STAGEWISE_INLINE void reduce(const BatchNormReduceRows& job, const Gradient* dy, const Gradient* y, const Input* x,
+                             Gradient* dz_out, std::int64_t pixels, std::int64_t c, Lanes lanes) {
   const std::int64_t channels = job.channels;
   const Floats mean = load_first(job.coefficients.mean + c, lanes),
                inverse_deviation = load_first(job.coefficients.inverse_deviation + c, lanes);
@@ -40,10 +50,6 @@ STAGEWISE_INLINE void reduce(const BatchNormReduceRows& job, std::int64_t first,
     scale = load_first(job.coefficients.scale + c, lanes);
     shift = load_first(job.coefficients.shift + c, lanes);
   }
-  const float* const dy = job.dy + first * channels + c;
-  const float* const x = job.x + first * channels + c;
-  const float* const y = Mask == ReluMask::output ? job.y + first * channels + c : nullptr;
-  float* const dz_out = Mask != ReluMask::none ? job.dz + first * channels + c : nullptr;
   Floats bias_sums[kChains] = {}, weight_sums[kChains] = {};
   for_pixels(
       pixels, [&](std::int64_t pixel, int chain) __attribute__((always_inline)) {
@@ -62,37 +68,23 @@ STAGEWISE_INLINE void reduce(const BatchNormReduceRows& job, std::int64_t first,
   add_to(job.weight_sums + c, weight_sums, lanes);
 }
 
-template <ReluMask Mask>
-void reduce_all(const BatchNormReduceRows& job) {
+template <ReluMask Mask, class Gradient, class Input>
+void reduce_all(const BatchNormReduceRows& job, const Gradient* dy, const Input* x) {
+  const auto* const y = static_cast<const Gradient*>(job.y.data);
+  auto* const dz = static_cast<Gradient*>(job.dz.data);
   for_runs(job.pixels, job.channels, [&](std::int64_t first, std::int64_t pixels) {
-    for_vectors(job.channels, [&](std::int64_t c, auto lanes) { reduce<Mask>(job, first, pixels, c, lanes); });
-  });
-}
-
-}  // namespace
-
-void moment_sums(const float* x, std::int64_t pixels, std::int64_t channels, const float* pivot, double* sum,
-                 double* square_sum) {
-  for_runs(pixels, channels, [&](std::int64_t first, std::int64_t count) {
-    for_vectors(channels, [&](std::int64_t c, auto lanes) {
-      const float* const from = x + first * channels + c;
-      const Floats zero = load_first(pivot + c, lanes);
-      Floats sums[kChains] = {}, squares[kChains] = {};
-      for_pixels(
-          count, [&](std::int64_t pixel, int chain) __attribute__((always_inline)) {
-            const Floats value = load_first(from + pixel * channels, lanes) - zero;
-            sums[chain] += value;
-            squares[chain] += value * value;
-          });
-      add_to(sum + c, sums, lanes);
-      add_to(square_sum + c, squares, lanes);
+    for_vectors(job.channels, [&](std::int64_t c, auto lanes) {
+      const std::int64_t at = first * job.channels + c;
+      reduce<Mask>(job, dy + at, Mask == ReluMask::output ? y + at : nullptr, x + at,
+                   Mask != ReluMask::none ? dz + at : nullptr, pixels, c, lanes);
     });
   });
 }
 
-void batch_norm_forward(const float* x, const ChannelCoefficients& coefficients, const float* addend,
-                        const ChannelCoefficients* addend_coefficients, bool with_relu, float* y, std::int64_t pixels,
-                        std::int64_t channels) {
+template <class Element>
+void forward(const Element* x, const ChannelCoefficients& coefficients, const Element* addend,
+             const ChannelCoefficients* addend_coefficients, bool with_relu, Element* y, std::int64_t pixels,
+             std::int64_t channels) {
   for_runs(pixels, channels, [&](std::int64_t first, std::int64_t count) {
     for_vectors(channels, [&](std::int64_t c, auto lanes) {
       const Floats mean = load_first(coefficients.mean + c, lanes), scale = load_first(coefficients.scale + c, lanes),
@@ -121,26 +113,70 @@ void batch_norm_forward(const float* x, const ChannelCoefficients& coefficients,
   });
 }
 
-void batch_norm_reduce(const BatchNormReduceRows& job) {
-  switch (job.mask) {
-    case ReluMask::none: return reduce_all<ReluMask::none>(job);
-    case ReluMask::output: return reduce_all<ReluMask::output>(job);
-    case ReluMask::normalised_input: return reduce_all<ReluMask::normalised_input>(job);
-  }
-}
-
-void batch_norm_backward(const float* dz, const float* x, const float* mean, const float* a, const float* b,
-                         const float* c, float* dx, std::int64_t pixels, std::int64_t channels) {
+template <class Input, class Output>
+void backward(const Input* dz, const Input* x, const float* mean, const float* a, const float* b, const float* c,
+              Output* dx, std::int64_t pixels, std::int64_t channels) {
   for_runs(pixels, channels, [&](std::int64_t first, std::int64_t count) {
     for_vectors(channels, [&](std::int64_t channel, auto lanes) {
       const Floats centre = load_first(mean + channel, lanes), of_dz = load_first(a + channel, lanes),
                    of_x = load_first(b + channel, lanes), constant = load_first(c + channel, lanes);
-      const std::int64_t next = (first + count) * channels;
-      for (std::int64_t at = first * channels + channel; at < next; at += channels) {
+      for (std::int64_t at = first * channels + channel; at < (first + count) * channels; at += channels) {
         const Floats centred = load_first(x + at, lanes) - centre;
         store_first(dx + at, of_dz * load_first(dz + at, lanes) + (of_x * centred + constant), lanes);
       }
     });
+  });
+}
+
+}  // namespace
+
+void moment_sums(Elements x, std::int64_t pixels, std::int64_t channels, const float* pivot, double* sum,
+                 double* square_sum) {
+  with_type(x, [&](const auto* values) {
+    for_runs(pixels, channels, [&](std::int64_t first, std::int64_t count) {
+      for_vectors(channels, [&](std::int64_t c, auto lanes) {
+        const auto* const from = values + first * channels + c;
+        const Floats zero = load_first(pivot + c, lanes);
+        Floats sums[kChains] = {}, squares[kChains] = {};
+        for_pixels(
+            count, [&](std::int64_t pixel, int chain) __attribute__((always_inline)) {
+              const Floats value = load_first(from + pixel * channels, lanes) - zero;
+              sums[chain] += value;
+              squares[chain] += value * value;
+            });
+        add_to(sum + c, sums, lanes);
+        add_to(square_sum + c, squares, lanes);
+      });
+    });
+  });
+}
+
+void batch_norm_forward(Elements x, const ChannelCoefficients& coefficients, Elements addend,
+                        const ChannelCoefficients* addend_coefficients, bool with_relu, Elements y, std::int64_t pixels,
+                        std::int64_t channels) {
+  with_type(x, [&]<class Element>(const Element* from) {
+    forward(from, coefficients, static_cast<const Element*>(addend.data), addend_coefficients, with_relu,
+            static_cast<Element*>(y.data), pixels, channels);
+  });
+}
+
+void batch_norm_reduce(const BatchNormReduceRows& job) {
+  with_type(job.dy, [&](const auto* dy) {
+    with_type(job.x, [&](const auto* x) {
+      switch (job.mask) {
+        case ReluMask::none: return reduce_all<ReluMask::none>(job, dy, x);
+        case ReluMask::output: return reduce_all<ReluMask::output>(job, dy, x);
+        case ReluMask::normalised_input: return reduce_all<ReluMask::normalised_input>(job, dy, x);
+      }
+    });
+  });
+}
+
+void batch_norm_backward(Elements dz, Elements x, const float* mean, const float* a, const float* b, const float* c,
+                         Elements dx, std::int64_t pixels, std::int64_t channels) {
+  with_type(dz, [&]<class Input>(const Input* from) {
+    with_type(
+        dx, [&](auto* to) { backward(from, static_cast<const Input*>(x.data), mean, a, b, c, to, pixels, channels); });
   });
 }
 

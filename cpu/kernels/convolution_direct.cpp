@@ -13,26 +13,48 @@ STAGEWISE_KERNELS_BEGIN
 
 namespace {
 
-/// Pixels that lie x_pixel floats apart, side by side into `out`.
-void normalise_pixels(const float* x, std::int64_t x_pixel, const ChannelCoefficients& by, std::int64_t pixels,
+/// Pixels that lie x_pixel elements apart, side by side into `out`.
+template <class Element>
+void normalise_pixels(const Element* x, std::int64_t x_pixel, const ChannelCoefficients& by, std::int64_t pixels,
                       std::int64_t channels, float* out) {
   for_vectors(channels, [&](std::int64_t c, auto lanes) {
     const Floats mean = load_first(by.mean + c, lanes), scale = load_first(by.scale + c, lanes),
                  shift = load_first(by.shift + c, lanes);
-    const float* from = x + c;
+    const Element* from = x + c;
     for (std::int64_t at = c; at < pixels * channels; at += channels, from += x_pixel) {
       store_first(out + at, relu((load_first(from, lanes) - mean) * scale + shift), lanes);
     }
   });
 }
 
-void copy_pixels(const float* x, std::int64_t x_pixel, std::int64_t pixels, std::int64_t channels, float* out) {
-  if (x_pixel == channels) {
-    __builtin_memcpy(out, x, sizeof(float) * pixels * channels);
-    return;
-  }
+template <class Element>
+void copy_pixels(const Element* x, std::int64_t x_pixel, std::int64_t pixels, std::int64_t channels, float* out) {
+  if (x_pixel == channels) channels *= pixels, pixels = 1;
   for (std::int64_t pixel = 0; pixel < pixels; ++pixel, x += x_pixel, out += channels) {
     for_vectors(channels, [=](std::int64_t c, auto lanes) { store_first(out + c, load_first(x + c, lanes), lanes); });
+  }
+}
+
+template <class Element>
+void stage(const StageRows& job, const Element* image) {
+  const std::int64_t row_floats = job.padded_width * job.channels, x_pixel = job.step * job.channels;
+  for (std::int64_t row = 0; row < job.rows; ++row) {
+    float* out = job.staged + row * row_floats;
+    const std::int64_t image_row = (job.first_row + row - job.top) * job.step;
+    if (image_row < 0 || image_row >= job.height) {
+      __builtin_memset(out, 0, sizeof(float) * row_floats);
+      continue;
+    }
+    const std::int64_t pixels = smaller((job.width + job.step - 1) / job.step, job.padded_width - job.left);
+    const std::int64_t left = job.left * job.channels, right = left + pixels * job.channels;
+    const Element* from = image + image_row * job.width * job.channels;
+    __builtin_memset(out, 0, sizeof(float) * left);
+    if (job.normalise) {
+      normalise_pixels(from, x_pixel, *job.normalise, pixels, job.channels, out + left);
+    } else {
+      copy_pixels(from, x_pixel, pixels, job.channels, out + left);
+    }
+    __builtin_memset(out + right, 0, sizeof(float) * (row_floats - right));
   }
 }
 
@@ -106,25 +128,8 @@ void tiles(const ConvolutionBlock& job) {
 }  // namespace
 
 void stage_rows(const StageRows& job) {
-  const std::int64_t row_floats = job.padded_width * job.channels;
-  for (std::int64_t row = 0; row < job.rows; ++row) {
-    float* out = job.staged + row * row_floats;
-    const std::int64_t image_row = (job.first_row + row - job.top) * job.step;
-    if (image_row < 0 || image_row >= job.height) {
-      __builtin_memset(out, 0, sizeof(float) * row_floats);
-      continue;
-    }
-    const std::int64_t pixels = smaller((job.width + job.step - 1) / job.step, job.padded_width - job.left);
-    const std::int64_t left = job.left * job.channels, right = left + pixels * job.channels;
-    const float* from = job.image + image_row * job.width * job.channels;
-    __builtin_memset(out, 0, sizeof(float) * left);
-    if (job.normalise) {
-      normalise_pixels(from, job.step * job.channels, *job.normalise, pixels, job.channels, out + left);
-    } else {
-      copy_pixels(from, job.step * job.channels, pixels, job.channels, out + left);
-    }
-    __builtin_memset(out + right, 0, sizeof(float) * (row_floats - right));
-  }
+  job.image.narrow ? stage(job, static_cast<const std::uint16_t*>(job.image.data))
+                   : stage(job, static_cast<const float*>(job.image.data));
 }
 
 void convolution_block(const ConvolutionBlock& job) {

@@ -3,49 +3,14 @@
 
 STAGEWISE_KERNELS_BEGIN
 
-namespace {
-
-typedef std::uint32_t Bits __attribute__((vector_size(kLanes * sizeof(float))));
-typedef std::uint16_t HalfBits __attribute__((vector_size(kLanes * sizeof(std::uint16_t)), aligned(2), may_alias));
-
-/// The upper halves, rounded to nearest, ties to even; a NaN stays one.
-inline Bits rounded(Floats value) {
-  const Bits bits = reinterpret_cast<Bits>(value);
-  return value != value ? Bits{} + 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
-
-}  // namespace
-
 void widen(const std::uint16_t* narrow, float* wide, std::int64_t count) {
-  // What is widened next mostly lies behind: it is fetched while this is computed with.
-  constexpr std::int64_t kAhead = 2048, kLine = 32;
-  std::int64_t at = 0;
-  for (; at + kLine <= count; at += kLine) {
-    __builtin_prefetch(narrow + at + kAhead);
-#pragma GCC unroll 8
-    for (std::int64_t part = 0; part < kLine; part += kLanes) {
-      const Bits bits = __builtin_convertvector(*reinterpret_cast<const HalfBits*>(narrow + at + part), Bits);
-      store(wide + at + part, reinterpret_cast<Floats>(bits << 16));
-    }
-  }
-  for (; at + kLanes <= count; at += kLanes) {
-    const Bits bits = __builtin_convertvector(*reinterpret_cast<const HalfBits*>(narrow + at), Bits);
-    store(wide + at, reinterpret_cast<Floats>(bits << 16));
-  }
-  for (; at < count; ++at) {
-    const std::uint32_t bits = static_cast<std::uint32_t>(narrow[at]) << 16;
-    __builtin_memcpy(wide + at, &bits, sizeof bits);
-  }
+  for_vectors(count,
+              [=](std::int64_t at, auto lanes) { store_first(wide + at, load_first(narrow + at, lanes), lanes); });
 }
 
 void narrow(const float* wide, std::uint16_t* narrow, std::int64_t count) {
-  std::int64_t at = 0;
-  for (; at + kLanes <= count; at += kLanes) {
-    *reinterpret_cast<HalfBits*>(narrow + at) = __builtin_convertvector(rounded(load(wide + at)), HalfBits);
-  }
-  if (at == count) return;
-  const Bits last = rounded(load_first(wide + at, static_cast<int>(count - at)));
-  for (int lane = 0; at < count; ++lane, ++at) narrow[at] = static_cast<std::uint16_t>(last[lane]);
+  for_vectors(count,
+              [=](std::int64_t at, auto lanes) { store_first(narrow + at, load_first(wide + at, lanes), lanes); });
 }
 
 void add(const float* a, const float* b, float* out, std::int64_t count) {

@@ -15,6 +15,12 @@ struct ChannelCoefficients {
   const float* shift = nullptr;
 };
 
+/// Elements of a feature map in memory: floats or, narrow, the bits of bfloat16.
+struct Elements {
+  void* data = nullptr;
+  bool narrow = false;
+};
+
 /// Memory that will be needed soon, fetched bit by bit while something else computes.
 struct Prefetch {
   const void* from = nullptr;
@@ -27,10 +33,10 @@ struct Prefetch {
   }
 };
 
-/// Copies rows of an image, with zeros round it, into a buffer where every filter tap finds its pixel; with a step, only
-/// every so many pixels of every so many rows.
+/// Copies rows of an image, with zeros round it, into a buffer where every filter tap finds its pixel; with a step,
+/// only every so many pixels of every so many rows.
 struct StageRows {
-  const float* image;  // [height,width,channels]
+  Elements image;  // [height,width,channels]
   std::int64_t height, width, channels;
   std::int64_t first_row, rows;          // of the padded image; row `top` is the image's row 0
   std::int64_t top, left, padded_width;  // padding above and to the left; pixels in a padded row
@@ -149,12 +155,12 @@ enum class ReluMask { none, output, normalised_input };
 
 /// dz = dy through the mask, and sums of dz and dz * (x - mean) * inverse_deviation, added to `sums` in double.
 struct BatchNormReduceRows {
-  const float* dy;
-  const float* y;  // ReluMask::output
-  const float* x;
+  Elements dy;
+  Elements y;  // ReluMask::output; as dy
+  Elements x;
   ChannelCoefficients coefficients;  // scale and shift for ReluMask::normalised_input
   ReluMask mask;
-  float* dz;  // may be dy; nullptr with ReluMask::none
+  Elements dz;  // as dy, and may be dy; none with ReluMask::none
   std::int64_t pixels, channels;
   double* weight_sums;  // [channels]
   double* bias_sums;    // [channels]
@@ -183,16 +189,17 @@ struct Kernels {
                                    std::int64_t count);
 
   /// Adds sums of (x - pivot) and of its square over the pixels, in double.
-  void (*moment_sums)(const float* x, std::int64_t pixels, std::int64_t channels, const float* pivot, double* sum,
+  void (*moment_sums)(Elements x, std::int64_t pixels, std::int64_t channels, const float* pivot, double* sum,
                       double* square_sum);
-  /// y = relu?((x - mean) * scale + shift + addend), the addend normalised likewise if it has coefficients.
-  void (*batch_norm_forward)(const float* x, const ChannelCoefficients& coefficients, const float* addend,
-                             const ChannelCoefficients* addend_coefficients, bool relu, float* y, std::int64_t pixels,
+  /// y = relu?((x - mean) * scale + shift + addend), the addend normalised likewise if it has coefficients. All of one
+  /// type.
+  void (*batch_norm_forward)(Elements x, const ChannelCoefficients& coefficients, Elements addend,
+                             const ChannelCoefficients* addend_coefficients, bool relu, Elements y, std::int64_t pixels,
                              std::int64_t channels);
   void (*batch_norm_reduce)(const BatchNormReduceRows&);
-  /// dx = a * dz + b * (x - mean) + c, per channel.
-  void (*batch_norm_backward)(const float* dz, const float* x, const float* mean, const float* a, const float* b,
-                              const float* c, float* dx, std::int64_t pixels, std::int64_t channels);
+  /// dx = a * dz + b * (x - mean) + c, per channel. dz and x are of one type.
+  void (*batch_norm_backward)(Elements dz, Elements x, const float* mean, const float* a, const float* b,
+                              const float* c, Elements dx, std::int64_t pixels, std::int64_t channels);
   /// Adds each channel's sum over the pixels, in double.
   void (*channel_sums)(const float* x, std::int64_t pixels, std::int64_t channels, double* sums);
 

@@ -14,7 +14,7 @@ class PrefetchSteps {
     for (int run = 0; run < Runs; ++run) {
       at_[run] = static_cast<const char*>(runs[run].from);
       end_[run] = at_[run] + runs[run].bytes;
-      step_[run] = (runs[run].bytes / steps + 64) / 64 * 64;
+      step_[run] = (runs[run].bytes / (steps > 0 ? steps : 1) + 64) / 64 * 64;
     }
   }
   void next() {

@@ -26,6 +26,23 @@ typedef float UnalignedFloats __attribute__((vector_size(kLanes * sizeof(float))
 
 static inline Floats load(const float* from) { return *reinterpret_cast<const UnalignedFloats*>(from); }
 static inline void store(float* to, Floats value) { *reinterpret_cast<UnalignedFloats*>(to) = value; }
+
+typedef std::uint32_t Bits __attribute__((vector_size(kLanes * sizeof(float))));
+typedef std::uint16_t HalfBits __attribute__((vector_size(kLanes * sizeof(std::uint16_t)), aligned(2), may_alias));
+
+/// Floats whose upper halves lie in memory: bfloat16.
+static inline Floats load(const std::uint16_t* from) {
+  return reinterpret_cast<Floats>(__builtin_convertvector(*reinterpret_cast<const HalfBits*>(from), Bits) << 16);
+}
+/// The upper halves, rounded to nearest, ties to even; a NaN stays one.
+static inline Bits rounded(Floats value) {
+  const Bits bits = reinterpret_cast<Bits>(value);
+  return value != value ? Bits{} + 0x7fc0 : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+static inline void store(std::uint16_t* to, Floats value) {
+  *reinterpret_cast<HalfBits*>(to) = __builtin_convertvector(rounded(value), HalfBits);
+}
+
 static inline Floats broadcast(float value) { return value - Floats{}; }
 
 /// The first `count` (1..kLanes) lanes, the others zero; reads nothing beyond them.
@@ -38,6 +55,18 @@ static STAGEWISE_INLINE Floats load_first(const float* from, int count) {
 static STAGEWISE_INLINE void store_first(float* to, Floats value, int count) {
   if (count == kLanes) return store(to, value);
   for (int lane = 0; lane < count; ++lane) to[lane] = value[lane];
+}
+
+static STAGEWISE_INLINE Floats load_first(const std::uint16_t* from, int count) {
+  if (count == kLanes) return load(from);
+  Bits bits{};
+  for (int lane = 0; lane < count; ++lane) bits[lane] = static_cast<std::uint32_t>(from[lane]) << 16;
+  return reinterpret_cast<Floats>(bits);
+}
+static STAGEWISE_INLINE void store_first(std::uint16_t* to, Floats value, int count) {
+  if (count == kLanes) return store(to, value);
+  const Bits bits = rounded(value);
+  for (int lane = 0; lane < count; ++lane) to[lane] = static_cast<std::uint16_t>(bits[lane]);
 }
 
 /// max(x, 0); a NaN stays one, so that a training that diverges shows.
@@ -76,11 +105,12 @@ static STAGEWISE_INLINE void for_runs(std::int64_t pixels, std::int64_t channels
 }
 
 /// While a vector of channels passes over a run: fetches its share of the run behind, `count` floats from `next` on.
-static STAGEWISE_INLINE void fetch_share(const float* next, std::int64_t count, std::int64_t channel,
+template <class Element>
+static STAGEWISE_INLINE void fetch_share(const Element* next, std::int64_t count, std::int64_t channel,
                                          std::int64_t channels) {
   const std::int64_t share = count * kLanes / channels;
-  const float* const from = next + channel * count / channels;
-  for (std::int64_t at = 0; at < share; at += 16) __builtin_prefetch(from + at);
+  const Element* const from = next + channel * count / channels;
+  for (std::int64_t at = 0; at < share; at += 64 / static_cast<int>(sizeof(Element))) __builtin_prefetch(from + at);
 }
 
 STAGEWISE_KERNELS_END
