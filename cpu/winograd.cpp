@@ -258,7 +258,6 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
   Columns gradient(Scratch::gradient_columns, Scratch::gradient, rows, width, channels, kernels_.lanes);
   const std::int64_t du_plane = shape.channels * plan.stored_channels + kPlanePadding;
   float* const du = scratch_floats(Scratch::filter, kSide * kSide * du_plane);
-  std::fill_n(du, kSide * kSide * du_plane, 0.0f);
   for (std::int64_t first = begin; first < end; first += rows.block_rows) {
     const std::int64_t count = std::min(rows.block_rows, end - first);
     for (std::int64_t row = 0; row < count; ++row) {
@@ -291,6 +290,7 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
            du + side * kSide * du_plane,
            du_plane,
            plan.stored_channels,
+           first == begin,
            {reader.prefetch(next, next_count, side, kSide), soon(run.dy, dy_at + side * dy_part, dy_part),
             soon(run.y, dy_at + side * dy_part, dy_part)}});
     }

@@ -137,7 +137,7 @@ struct WinogradOutput {
   std::ptrdiff_t addend;  // with has_addend: y + addend is what to add
 };
 
-/// du += vt w for one row of positions, summed over tiles.
+/// du = (first ? 0 : du) + vt w for one row of positions, summed over tiles.
 struct WinogradAccumulate {
   const float* v;
   std::ptrdiff_t v_plane, v_tile;
@@ -147,6 +147,7 @@ struct WinogradAccumulate {
   int vectors;
   float* du;  // [6][channel][output channel], in and out
   std::ptrdiff_t du_plane, du_channel;
+  bool first;
   Prefetch soon[3];
 };
 

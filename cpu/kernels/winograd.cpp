@@ -83,16 +83,22 @@ inline void multiply_tiles(const float* v, std::ptrdiff_t v_tile, const float* u
 #pragma GCC unroll 2
     for (int part = 0; part < Vectors; ++part) sums[tile][part] = Floats{};
   }
-  for (std::int64_t channel = 0; channel < channels; ++channel, ++v, u += Vectors * kLanes) {
+  // A pointer for every four tiles: with one for all of them the distances would not fit the general registers.
+  const float* groups[(Tiles + 3) / 4];
+#pragma GCC unroll 4
+  for (int group = 0; group < (Tiles + 3) / 4; ++group) groups[group] = v + 4 * group * v_tile;
+  for (std::int64_t channel = 0; channel < channels; ++channel, u += Vectors * kLanes) {
     Floats weight[Vectors];
 #pragma GCC unroll 2
     for (int part = 0; part < Vectors; ++part) weight[part] = load(u + part * kLanes);
 #pragma GCC unroll 16
     for (int tile = 0; tile < Tiles; ++tile) {
-      const Floats value = broadcast(v[tile * v_tile]);
+      const Floats value = broadcast(groups[tile / 4][tile % 4 * v_tile]);
 #pragma GCC unroll 2
       for (int part = 0; part < Vectors; ++part) sums[tile][part] += value * weight[part];
     }
+#pragma GCC unroll 4
+    for (int group = 0; group < (Tiles + 3) / 4; ++group) ++groups[group];
   }
 #pragma GCC unroll 16
   for (int tile = 0; tile < Tiles; ++tile) {
@@ -145,7 +151,7 @@ inline void accumulate_channels(const WinogradAccumulate& job, const float* v, c
   for (int channel = 0; channel < Channels; ++channel) {
 #pragma GCC unroll 2
     for (int part = 0; part < Vectors; ++part)
-      sums[channel][part] = load(du + channel * job.du_channel + part * kLanes);
+      sums[channel][part] = job.first ? Floats{} : load(du + channel * job.du_channel + part * kLanes);
   }
   for (std::int64_t tile = 0; tile < job.tiles; ++tile, v += job.v_tile, w += job.w_tile) {
     Floats gradient[Vectors];
@@ -241,6 +247,11 @@ inline __attribute__((always_inline)) void transform_column(const float* const (
   for (int row = 0; row < 6; ++row) store_first(to + row * to_row + at, out[row], lanes);
 }
 
+/// A call of memset would take longer than these few vectors do.
+inline void clear(float* to, std::int64_t count) {
+  for_vectors(count, [=](std::int64_t at, auto lanes) { store_first(to + at, Floats{}, lanes); });
+}
+
 template <int In, void (*Transform)(const Floats (&)[In], Floats (&)[6])>
 void transform_columns(const WinogradColumns& job) {
   // Copies, because the compiler must think that a store may change the job.
@@ -254,9 +265,8 @@ void transform_columns(const WinogradColumns& job) {
   if (at < floats) transform_column<In, Transform>(rows, to, to_row, at, static_cast<int>(floats - at));
   const std::int64_t after = job.padded_floats - job.padding_before - job.floats;
   for (int row = 0; row < 6; ++row) {
-    float* const columns = job.columns + row * job.column_row;
-    __builtin_memset(columns, 0, sizeof(float) * job.padding_before);
-    if (after > 0) __builtin_memset(columns + job.padding_before + job.floats, 0, sizeof(float) * after);
+    clear(job.columns + row * to_row, job.padding_before);
+    clear(job.columns + row * to_row + job.padding_before + floats, after);
   }
 }
 
