@@ -38,13 +38,13 @@ void ThreadPool::run_erased(std::int64_t items, Function function, const void* b
   items_ = items;
   next_.store(0, std::memory_order_relaxed);
   if (items > 1 && !workers_.empty()) {
-    busy_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+    inside_.store(kOpen, std::memory_order_release);
     loop_.fetch_add(1, std::memory_order_release);
     loop_.notify_all();
     work();
-    for (int busy = busy_.load(std::memory_order_acquire); busy != 0; busy = busy_.load(std::memory_order_acquire)) {
-      wait_while(busy_, busy);
-    }
+    // Nothing is left for a worker that has not woken up by now: nobody waits for it.
+    std::uint32_t inside = inside_.fetch_and(~kOpen, std::memory_order_acquire) & ~kOpen;
+    for (; inside != 0; inside = inside_.load(std::memory_order_acquire)) wait_while(inside_, inside);
   } else {
     work();
   }
@@ -62,13 +62,22 @@ void ThreadPool::work() noexcept {
   }
 }
 
+bool ThreadPool::join() {
+  std::uint32_t inside = inside_.load(std::memory_order_relaxed);
+  while (inside & kOpen) {
+    if (inside_.compare_exchange_weak(inside, inside + 1, std::memory_order_acquire)) return true;
+  }
+  return false;
+}
+
 void ThreadPool::serve() {
-  for (std::uint32_t seen = 0;; ++seen) {
+  for (std::uint32_t seen = 0;;) {
     wait_while(loop_, seen);
+    seen = loop_.load(std::memory_order_acquire);
     if (stop_.load()) return;
+    if (!join()) continue;
     work();
-    busy_.fetch_sub(1, std::memory_order_release);
-    busy_.notify_one();
+    if (inside_.fetch_sub(1, std::memory_order_release) == 1) inside_.notify_one();
   }
 }
 

@@ -46,7 +46,10 @@ class ThreadPool {
   using Function = void (*)(const void* body, std::int64_t item);
   void run_erased(std::int64_t items, Function function, const void* body);
   void work() noexcept;
+  bool join();
   void serve();
+
+  static constexpr std::uint32_t kOpen = 1u << 31;
 
   bool backwards_ = false;
   std::mutex callers_;
@@ -58,7 +61,7 @@ class ThreadPool {
   // Each on its own cache line: all threads write the first, workers wait on the second, the caller on the third.
   alignas(64) std::atomic<std::int64_t> next_{0};
   alignas(64) std::atomic<std::uint32_t> loop_{0};
-  alignas(64) std::atomic<int> busy_{0};
+  alignas(64) std::atomic<std::uint32_t> inside_{0};  // workers in the loop, and kOpen while more may join
   std::atomic<bool> stop_{false};
   std::vector<std::thread> workers_;
 };

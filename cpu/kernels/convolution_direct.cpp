@@ -58,6 +58,28 @@ void stage(const StageRows& job, const Element* image) {
   }
 }
 
+/// Bias and addend to a tile's sums, and out with them. Most tiles are `Whole`: all pixels and lanes exist.
+template <bool Whole, int Groups, int Group, int Vectors>
+STAGEWISE_INLINE void finish_tile(const ConvolutionBlock& job, const PixelGroup* groups,
+                                  const Floats (&sums)[Groups * Group][Vectors]) {
+#pragma GCC unroll 2
+  for (int v = 0; v < Vectors; ++v) {
+    const std::int64_t left = Whole ? kLanes : smaller(kLanes, job.channels - v * kLanes);
+    if (left <= 0) break;
+    const int lanes = static_cast<int>(left);
+    const Floats bias = job.bias ? load_first(job.bias + v * kLanes, lanes) : Floats{};
+#pragma GCC unroll 16
+    for (int pixel = 0; pixel < Groups * Group; ++pixel) {
+      const PixelGroup& group = groups[pixel / Group];
+      if (!Whole && pixel % Group >= group.pixels) continue;
+      float* const output = group.output + (pixel % Group) * job.output_stride + job.first_channel + v * kLanes;
+      Floats sum = sums[pixel][v] + bias;
+      if (job.has_addend) sum += load_first(output + job.addend, lanes);
+      store_first(output, sum, lanes);
+    }
+  }
+}
+
 /// One tile: `Groups` groups of `Group` pixels, `Vectors` vectors of channels.
 template <int Groups, int Group, int Vectors>
 inline void tile(const ConvolutionBlock& job, const PixelGroup* groups) {
@@ -88,22 +110,10 @@ inline void tile(const ConvolutionBlock& job, const PixelGroup* groups) {
       for (int group = 0; group < Groups; ++group) ++input[group];
     }
   }
-#pragma GCC unroll 16
-  for (int pixel = 0; pixel < kPixels; ++pixel) {
-    const PixelGroup& group = groups[pixel / Group];
-    if (pixel % Group >= group.pixels) continue;
-    float* output = group.output + (pixel % Group) * job.output_stride + job.first_channel;
-#pragma GCC unroll 2
-    for (int v = 0; v < Vectors; ++v) {
-      const std::int64_t left = job.channels - v * kLanes;
-      if (left <= 0) break;
-      const int lanes = static_cast<int>(smaller(kLanes, left));
-      Floats sum = sums[pixel][v];
-      if (job.bias) sum += load_first(job.bias + v * kLanes, lanes);
-      if (job.has_addend) sum += load_first(output + job.addend + v * kLanes, lanes);
-      store_first(output + v * kLanes, sum, lanes);
-    }
-  }
+  bool whole = job.channels >= Vectors * kLanes;
+  for (int group = 0; group < Groups; ++group) whole = whole && groups[group].pixels >= Group;
+  whole ? finish_tile<true, Groups, Group, Vectors>(job, groups, sums)
+        : finish_tile<false, Groups, Group, Vectors>(job, groups, sums);
 }
 
 template <int Most, int Group, int Vectors>

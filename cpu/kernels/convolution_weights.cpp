@@ -54,6 +54,10 @@ void sweep(const WeightGradientSweep& job) {
       soon.next();
       sweep_tile<Most, Vectors>(job, tap, channel);
     }
+    // Three pixels of an image's three colours: the first layer's.
+    if constexpr (kManyRegisters || Vectors == 1) {
+      if (job.taps - tap == 9) sweep_tile<9, Vectors>(job, tap, channel), tap += 9;
+    }
     for (; tap + 4 <= job.taps; tap += 4) sweep_tile<4, Vectors>(job, tap, channel);
     for (; tap < job.taps; ++tap) sweep_tile<1, Vectors>(job, tap, channel);
   }
