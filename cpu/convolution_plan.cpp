@@ -16,17 +16,20 @@ constexpr std::int64_t kSweepBytes = 24 << 10, kPartialBytes = 1 << 20;
 // Tiles of a block: enough for the product's registers and to reuse the filter, few enough for L2.
 constexpr std::int64_t kBlockTiles = 16;
 // A tile and channel through both passes of Winograd's transforms, and through memory, in multiply-adds of the product.
-constexpr double kTransformCost = 160;
+constexpr double kTransformCost = 180;
 
 std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, std::int64_t out_height,
-                       std::int64_t out_width, bool strict) {
+AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, bool by_data, bool strict) {
   AlgorithmChoice choice;
+  const std::int64_t out_height = by_data ? shape.height : shape.out_height;
+  const std::int64_t out_width = by_data ? shape.width : shape.out_width;
   const auto pixels = static_cast<double>(out_height * out_width);
-  const auto pairs = static_cast<double>(shape.channels * shape.out_channels);
+  // Vectors run along the channels that are written, so those come in whole vectors.
+  const auto pairs = static_cast<double>(by_data ? round_up(shape.channels, kernels.lanes) * shape.out_channels
+                                                 : shape.channels * round_up(shape.out_channels, kernels.lanes));
   choice.direct = pixels * pairs * static_cast<double>(shape.filter_height * shape.filter_width);
   if (shape.filter_height != 3 || shape.filter_width != 3) {
     choice.reason = "Winograd is for filters of 3x3";
@@ -131,7 +134,7 @@ std::int64_t WeightsPlan::chunks(std::int64_t images) const {
 
 ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {
   ConvolutionPlan plan;
-  plan.choice = choose(shape, kernels, shape.out_height, shape.out_width, strict);
+  plan.choice = choose(shape, kernels, /*by_data=*/false, strict);
   plan.in_height = shape.height, plan.in_width = shape.width, plan.in_channels = shape.channels;
   plan.out_height = shape.out_height, plan.out_width = shape.out_width, plan.out_channels = shape.out_channels;
   plan.stage_step = stage_step(shape);
@@ -150,7 +153,7 @@ ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kerne
 // i + (offset + before - r) / s + top; along columns the same, and falling filter columns give rising staged ones.
 ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {
   ConvolutionPlan plan;
-  plan.choice = choose(shape, kernels, shape.height, shape.width, strict);
+  plan.choice = choose(shape, kernels, /*by_data=*/true, strict);
   plan.by_data = true;
   plan.in_height = shape.out_height, plan.in_width = shape.out_width, plan.in_channels = shape.out_channels;
   plan.out_height = shape.height, plan.out_width = shape.width, plan.out_channels = shape.channels;
@@ -185,7 +188,7 @@ ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kerne
 
 WeightsPlan plan_weights(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {
   WeightsPlan plan;
-  plan.choice = choose(shape, kernels, shape.out_height, shape.out_width, strict);
+  plan.choice = choose(shape, kernels, /*by_data=*/false, strict);
   plan.vectors = shape.out_channels > kernels.lanes ? 2 : 1;
   plan.block_channels = plan.vectors * kernels.lanes;
   plan.blocks = (shape.out_channels + plan.block_channels - 1) / plan.block_channels;
