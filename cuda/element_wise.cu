@@ -64,19 +64,13 @@ void fill_as(const Tensor& tensor, Value value, cudaStream_t stream) {
   STAGEWISE_CHECK_LAUNCH(fill_kernel);
 }
 
+constexpr int kCastLanes = kLanesOf<__nv_bfloat16>;  // 16 bytes on the narrow side, 32 on the wide one
+
 template <class From, class To>
 __global__ void cast_kernel(const From* from, To* to, std::int64_t count) {
-  constexpr int kLanes = kLanesOf<__nv_bfloat16>;  // 16 bytes on the narrow side, 32 on the wide one
-  const std::int64_t first = global_thread() * kLanes;
-  if (first + kLanes <= count) {
-#pragma unroll
-    for (int half = 0; half < kLanes; half += 4) {
-      Floats<4> values;
-#pragma unroll
-      for (int lane = 0; lane < 4; ++lane) values.at[lane] = to_float(from[first + half + lane]);
-#pragma unroll
-      for (int lane = 0; lane < 4; ++lane) to[first + half + lane] = from_float<To>(values.at[lane]);
-    }
+  const std::int64_t first = global_thread() * kCastLanes;
+  if (first + kCastLanes <= count) {
+    store(load<kCastLanes>(from + first), to + first);
     return;
   }
   for (std::int64_t i = first; i < count; ++i) to[i] = from_float<To>(to_float(from[i]));
@@ -134,7 +128,8 @@ void cast(const Tensor& from, const Tensor& to, cudaStream_t stream) {
   if (count == 0) return;
   with_map_type(from.dtype(), [&]<class From>(From) {
     with_map_type(to.dtype(), [&]<class To>(To) {
-      cast_kernel<<<blocks_for((count + 7) / 8), kBlock, 0, stream>>>(elements<From>(from), elements<To>(to), count);
+      cast_kernel<<<blocks_for((count + kCastLanes - 1) / kCastLanes), kBlock, 0, stream>>>(elements<From>(from),
+                                                                                            elements<To>(to), count);
       STAGEWISE_CHECK_LAUNCH(cast_kernel);
     });
   });
@@ -143,18 +138,11 @@ void cast(const Tensor& from, const Tensor& to, cudaStream_t stream) {
 void add_bias(const Tensor& x, const Tensor& bias, const Tensor& addend, bool relu, const Tensor& y,
               cudaStream_t stream) {
   const int channels = static_cast<int>(y.shape().back());
-  const auto launch = [&]<class T, int kLanes>() {
+  with_type_and_lanes(y, [&]<class T, int kLanes>() {
     const std::int64_t vectors = y.count() / kLanes;
     add_bias_kernel<T, kLanes><<<blocks_for(vectors), kBlock, 0, stream>>>(
         elements<T>(x), bias.data<float>(), elements<T>(addend), relu, elements<T>(y), vectors, channels);
     STAGEWISE_CHECK_LAUNCH(add_bias_kernel);
-  };
-  with_map_type(y.dtype(), [&]<class T>(T) {
-    if (channels % kLanesOf<T> == 0) {
-      launch.template operator()<T, kLanesOf<T>>();
-    } else {
-      launch.template operator()<T, 1>();
-    }
   });
 }
 

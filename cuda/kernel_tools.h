@@ -15,6 +15,10 @@ namespace stagewise::cuda {
 constexpr int kWarp = 32;
 constexpr int kBlock = 256;  // threads a block, where nothing speaks for another number
 
+/// Elements that fit one 16-byte access.
+template <class T>
+constexpr int kLanesOf = 16 / static_cast<int>(sizeof(T));
+
 /// Calls body(T()) with the element type of a feature map.
 template <class Body>
 void with_map_type(DType dtype, const Body& body) {
@@ -31,6 +35,19 @@ void with_map_type(DType dtype, const Body& body) {
 template <class T>
 T* elements(const Tensor& map) {
   return static_cast<T*>(map.address());
+}
+
+/// Calls body.operator()<T, kLanes>() with the element type of `map` and the channels that one thread takes at once: as
+/// many as 16 bytes hold, or one where the number of channels is no multiple of that.
+template <class Body>
+void with_type_and_lanes(const Tensor& map, const Body& body) {
+  with_map_type(map.dtype(), [&]<class T>(T) {
+    if (map.shape().back() % kLanesOf<T> == 0) {
+      body.template operator()<T, kLanesOf<T>>();
+    } else {
+      body.template operator()<T, 1>();
+    }
+  });
 }
 
 inline int blocks_for(std::int64_t threads, int block = kBlock) {
@@ -57,26 +74,25 @@ __device__ inline __nv_bfloat16 from_float<__nv_bfloat16>(float value) {
   return __float2bfloat16_rn(value);
 }
 
-/// Elements that fit one 16-byte access.
-template <class T>
-constexpr int kLanesOf = 16 / static_cast<int>(sizeof(T));
-
 /// A few elements, widened to float in registers.
 template <int kLanes>
 struct Floats {
   float at[kLanes];
 };
 
-/// Reads kLanes elements: in one access of 16 bytes, or element by element.
+/// Reads kLanes elements: in accesses of 16 bytes where they fill some (`from` is then aligned to 16), or one by one.
 template <int kLanes, class T>
 __device__ Floats<kLanes> load(const T* from) {
   Floats<kLanes> values;
-  if constexpr (kLanes == kLanesOf<T>) {
-    const uint4 bits = *reinterpret_cast<const uint4*>(from);
-    T narrow[kLanes];
-    memcpy(narrow, &bits, sizeof bits);
+  if constexpr (kLanes % kLanesOf<T> == 0) {
 #pragma unroll
-    for (int lane = 0; lane < kLanes; ++lane) values.at[lane] = to_float(narrow[lane]);
+    for (int first = 0; first < kLanes; first += kLanesOf<T>) {
+      const uint4 bits = *reinterpret_cast<const uint4*>(from + first);
+      T narrow[kLanesOf<T>];
+      memcpy(narrow, &bits, sizeof bits);
+#pragma unroll
+      for (int lane = 0; lane < kLanesOf<T>; ++lane) values.at[first + lane] = to_float(narrow[lane]);
+    }
   } else {
 #pragma unroll
     for (int lane = 0; lane < kLanes; ++lane) values.at[lane] = to_float(from[lane]);
@@ -86,13 +102,16 @@ __device__ Floats<kLanes> load(const T* from) {
 
 template <int kLanes, class T>
 __device__ void store(const Floats<kLanes>& values, T* to) {
-  if constexpr (kLanes == kLanesOf<T>) {
-    T narrow[kLanes];
+  if constexpr (kLanes % kLanesOf<T> == 0) {
 #pragma unroll
-    for (int lane = 0; lane < kLanes; ++lane) narrow[lane] = from_float<T>(values.at[lane]);
-    uint4 bits;
-    memcpy(&bits, narrow, sizeof bits);
-    *reinterpret_cast<uint4*>(to) = bits;
+    for (int first = 0; first < kLanes; first += kLanesOf<T>) {
+      T narrow[kLanesOf<T>];
+#pragma unroll
+      for (int lane = 0; lane < kLanesOf<T>; ++lane) narrow[lane] = from_float<T>(values.at[first + lane]);
+      uint4 bits;
+      memcpy(&bits, narrow, sizeof bits);
+      *reinterpret_cast<uint4*>(to + first) = bits;
+    }
   } else {
 #pragma unroll
     for (int lane = 0; lane < kLanes; ++lane) to[lane] = from_float<T>(values.at[lane]);
