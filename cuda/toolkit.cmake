@@ -33,3 +33,7 @@ if(STAGEWISE_HAVE_CUDA)
 else()
   message(STATUS "CUDA backend: left out (STAGEWISE_CUDA=${STAGEWISE_CUDA})")
 endif()
+
+# Spills and local memory are slow, and a double that nobody meant is up to 64 times slower than a float: all are errors.
+set(STAGEWISE_PTXAS_CHECKS -Xptxas=-Werror,-warn-spills,-warn-lmem-usage)
+set(STAGEWISE_PTXAS_NO_DOUBLE -Xptxas=-warn-double-usage)
