@@ -41,10 +41,8 @@ Descriptor pointwise_descriptor(cudnnPointwiseMode_t mode) {
 
 }  // namespace
 
-Descriptor::Descriptor(cudnnBackendDescriptorType_t type) {
-  cudnnBackendDescriptor_t handle = nullptr;
-  STAGEWISE_CHECK(cudnnBackendCreateDescriptor(type, &handle));
-  handle_.reset(handle, [](void* descriptor) { cudnnBackendDestroyDescriptor(descriptor); });
+Descriptor::Descriptor(cudnnBackendDescriptorType_t type) : state_(std::make_shared<State>()) {
+  STAGEWISE_CHECK(cudnnBackendCreateDescriptor(type, &state_->handle));
 }
 
 void Descriptor::set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, std::int64_t count,
@@ -58,6 +56,7 @@ void Descriptor::set(cudnnBackendAttributeName_t name, std::span<const Descripto
   std::vector<cudnnBackendDescriptor_t> handles;
   for (const Descriptor& value : values) handles.push_back(value.get());
   set(name, CUDNN_TYPE_BACKEND_DESCRIPTOR, std::ssize(handles), handles.data());
+  state_->referred_to.insert(state_->referred_to.end(), values.begin(), values.end());
 }
 
 void Descriptor::finalise(const std::string& what) {

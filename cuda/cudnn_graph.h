@@ -20,7 +20,8 @@
 
 namespace stagewise::cudnn {
 
-/// A descriptor of the backend API: filled attribute by attribute, then finalised. Copies share it.
+/// A descriptor of the backend API: filled attribute by attribute, then finalised. Copies share it, and it keeps those
+/// that it refers to.
 class Descriptor {
  public:
   Descriptor() = default;
@@ -48,7 +49,7 @@ class Descriptor {
   /// Fills `descriptors`, which must have been created; returns how many there are.
   std::int64_t get_descriptors(cudnnBackendAttributeName_t name, std::span<const Descriptor> descriptors) const;
 
-  cudnnBackendDescriptor_t get() const { return handle_.get(); }
+  cudnnBackendDescriptor_t get() const { return state_->handle; }
 
  private:
   static cudnnBackendAttributeType_t type_of(std::int64_t) { return CUDNN_TYPE_INT64; }
@@ -65,7 +66,14 @@ class Descriptor {
   static cudnnBackendAttributeType_t type_of(cudnnBackendHeurMode_t) { return CUDNN_TYPE_HEUR_MODE; }
   void set(cudnnBackendAttributeName_t name, cudnnBackendAttributeType_t type, std::int64_t count, const void* values);
 
-  std::shared_ptr<void> handle_;
+  struct State {
+    cudnnBackendDescriptor_t handle = nullptr;
+    std::vector<Descriptor> referred_to;
+    State() = default;
+    State(const State&) = delete;
+    ~State() { cudnnBackendDestroyDescriptor(handle); }
+  };
+  std::shared_ptr<State> state_;
 };
 
 /// A tensor's number in its graph, chosen by the caller but for intermediate ones.
