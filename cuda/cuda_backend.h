@@ -17,6 +17,8 @@ struct CudaOptions {
   bool strict_convolution = false;  // no Winograd
   bool direct_convolution = false;  // our readable kernels in place of cuDNN: the oracle
   Memory memory = Memory::cached;
+  /// The cudaStream_t to queue all work on, which must outlive the backend; null: one of its own.
+  void* stream = nullptr;
 };
 
 /// Why there is no CUDA here (no toolkit when this was built, no driver, no device) and what to do about it; empty when
