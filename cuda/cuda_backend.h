@@ -19,6 +19,8 @@ struct CudaOptions {
   bool direct_convolution = false;  // our readable kernels in place of cuDNN: the oracle
   Memory memory = Memory::cached;
   std::function<void(const std::string&)> report;  // told about each convolution that cuDNN has no plan for
+  /// The cudaStream_t to queue all work on, which must outlive the backend; null: one of its own.
+  void* stream = nullptr;
 };
 
 /// Why there is no CUDA here (no toolkit when this was built, no driver, no device) and what to do about it; empty when
