@@ -81,7 +81,7 @@ $(CIFAR10)/cifar-10-batches-bin/test_batch.bin:
 	@tar -xzf $(CIFAR10)/cifar-10-binary.tar.gz -C $(CIFAR10)
 	@echo "CIFAR-10 is in $(CIFAR10)/. Now: $(BUILD)/stagewise search --data $(CIFAR10)"
 
-SOURCES = $(shell git ls-files '*.cpp' '*.h')
+SOURCES = $(shell git ls-files '*.cpp' '*.cu' '*.h')
 format:
 	@.ci/install-packages clang-format
 	@clang-format -i $(SOURCES)

@@ -1,6 +1,7 @@
-// The CUDA backend, or its absence.
+// The CUDA backend, or its absence: no_cuda.cpp stands in where there is no toolkit.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -8,10 +9,28 @@
 
 namespace stagewise {
 
-/// Why there is no CUDA here and what to do about it; empty when there is.
+struct CudaOptions {
+  /// How tensors get their memory. For tests: `exact` makes one allocation a tensor, which starts as NaN, so that
+  /// compute-sanitizer and tests/softgpu see where each one ends; `guarded` puts guard bytes round each.
+  enum class Memory { cached, exact, guarded };
+
+  bool tf32 = false;                // convolutions in float32 may round their operands to TF32's 10 bits
+  bool strict_convolution = false;  // no Winograd
+  bool direct_convolution = false;  // our readable kernels in place of cuDNN: the oracle
+  bool fuse = true;                 // cuDNN's fused graphs where it has them; off: always in parts, for comparison
+  Memory memory = Memory::cached;
+  std::function<void(const std::string&)> report;  // told about each convolution that cuDNN has no plan for
+  /// The cudaStream_t to queue all work on, which must outlive the backend; null: one of its own.
+  void* stream = nullptr;
+};
+
+/// Why there is no CUDA here (no toolkit when this was built, no driver, no device) and what to do about it; empty when
+/// there is.
 std::string cuda_unavailable();
 
+/// The first device that the driver shows (CUDA_VISIBLE_DEVICES chooses). All work is queued on one stream; only
+/// `copy_to_host` and `synchronise` wait. Same seed, same bits, run after run.
 /// Errors: throws Error(cuda_unavailable()) when there is none.
-std::unique_ptr<Backend> make_cuda_backend();
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options = {});
 
 }  // namespace stagewise

@@ -4,9 +4,10 @@
 namespace stagewise {
 
 std::string cuda_unavailable() {
-  return "[device] this build has no CUDA backend yet: use --device cpu (what --device auto takes)";
+  return "[device] this build has no CUDA backend: no CUDA toolkit (12.8 or later, with cuDNN 9 and cuRAND) was found "
+         "when it was built. Install one and build again, or use --device cpu";
 }
 
-std::unique_ptr<Backend> make_cuda_backend() { throw Error(cuda_unavailable()); }
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions&) { throw Error(cuda_unavailable()); }
 
 }  // namespace stagewise

@@ -11,7 +11,8 @@ namespace stagewise {
 struct DeviceOptions {
   std::string device = "auto";      // auto (CUDA where there is one, else the CPU), cpu, reference or cuda
   int threads = 0;                  // of the CPU; 0 takes one a core
-  bool strict_convolution = false;  // direct convolutions only
+  bool strict_convolution = false;  // no Winograd
+  std::string tf32 = "off";         // on: CUDA's float32 convolutions may round their operands to 10 bits
   std::string precision = "fp32";   // what feature maps are stored in: fp32 or bf16
 };
 

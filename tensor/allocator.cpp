@@ -12,18 +12,25 @@ constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kGuard = 64;
 constexpr unsigned char kGuardByte = 0xA5;
 
-bool guard_intact(const unsigned char* guard) {
-  return std::all_of(guard, guard + kGuard, [](unsigned char byte) { return byte == kGuardByte; });
-}
-
 }  // namespace
 
-CachingAllocator::CachingAllocator(Source source, bool guarded) : source_(std::move(source)), guarded_(guarded) {}
+CachingAllocator::CachingAllocator(Source source, bool guarded) : source_(std::move(source)), guarded_(guarded) {
+  if (!source_.set) {
+    source_.set = [](void* pointer, unsigned char byte, std::size_t bytes) { std::memset(pointer, byte, bytes); };
+  }
+  if (!source_.holds) {
+    source_.holds = [](const void* pointer, unsigned char byte, std::size_t bytes) {
+      const auto* const start = static_cast<const unsigned char*>(pointer);
+      return std::all_of(start, start + bytes, [byte](unsigned char found) { return found == byte; });
+    };
+  }
+}
 
 CachingAllocator::~CachingAllocator() { trim(); }
 
 // Sizes in steps of an eighth of a power of two: few distinct ones, at most 12.5% wasted.
 std::size_t CachingAllocator::rounded(std::size_t bytes) const {
+  if (source_.exact) return std::max<std::size_t>(bytes, 1) + (guarded_ ? 2 * kGuard : 0);
   std::size_t step = kAlignment;
   while (step * 16 < bytes) step *= 2;
   return std::max((bytes + step - 1) / step * step, kAlignment) + (guarded_ ? 2 * kGuard : 0);
@@ -44,12 +51,20 @@ void* CachingAllocator::allocate(std::size_t bytes) {
   }
   statistics_.bytes_in_use += static_cast<std::int64_t>(size);
   statistics_.peak_bytes_in_use = std::max(statistics_.peak_bytes_in_use, statistics_.bytes_in_use);
-  if (!guarded_) return pointer;
-  auto* start = static_cast<unsigned char*>(pointer);
-  std::memset(start, kGuardByte, kGuard);
-  std::memset(start + kGuard, 0xFF, bytes);
-  std::memset(start + kGuard + bytes, kGuardByte, kGuard);
+  return guarded_ ? guard(pointer, bytes) : pointer;
+}
+
+void* CachingAllocator::guard(void* pointer, std::size_t bytes) const {
+  auto* const start = static_cast<unsigned char*>(pointer);
+  source_.set(start, kGuardByte, kGuard);
+  if (bytes > 0) source_.set(start + kGuard, 0xFF, bytes);
+  source_.set(start + kGuard + bytes, kGuardByte, kGuard);
   return start + kGuard;
+}
+
+bool CachingAllocator::guards_stand(const void* buffer, std::size_t bytes) const {
+  const auto* const start = static_cast<const unsigned char*>(buffer);
+  return source_.holds(start - kGuard, kGuardByte, kGuard) && source_.holds(start + bytes, kGuardByte, kGuard);
 }
 
 void CachingAllocator::deallocate(void* pointer, std::size_t bytes) noexcept {
@@ -57,11 +72,11 @@ void CachingAllocator::deallocate(void* pointer, std::size_t bytes) noexcept {
   const std::size_t size = rounded(bytes);
   const std::lock_guard lock(mutex_);
   if (guarded_) {
-    auto* user = static_cast<unsigned char*>(pointer);
-    if (!guard_intact(user - kGuard) || !guard_intact(user + bytes)) ++statistics_.guard_violations;
-    pointer = user - kGuard;
+    if (!guards_stand(pointer, bytes)) ++statistics_.guard_violations;
+    pointer = static_cast<unsigned char*>(pointer) - kGuard;
   }
   statistics_.bytes_in_use -= static_cast<std::int64_t>(size);
+  if (source_.exact) return source_.release(pointer, size);
   statistics_.bytes_cached += static_cast<std::int64_t>(size);
   free_[size].push_back(pointer);
 }

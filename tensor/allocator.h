@@ -17,6 +17,12 @@ class CachingAllocator {
   struct Source {
     std::function<void*(std::size_t bytes)> acquire;
     std::function<void(void*, std::size_t bytes)> release;
+    /// How guard bytes are written and whether they still stand; left empty, the memory is the host's.
+    std::function<void(void*, unsigned char byte, std::size_t bytes)> set = {};
+    std::function<bool(const void*, unsigned char byte, std::size_t bytes)> holds = {};
+    /// For tests: every buffer is asked of the source, in its exact size, and given back when it is freed, so that a
+    /// tool that watches the source's memory sees each tensor by itself.
+    bool exact = false;
   };
   struct Statistics {
     std::int64_t system_allocations = 0;  // how often memory was asked of the system
@@ -26,7 +32,7 @@ class CachingAllocator {
     std::int64_t guard_violations = 0;  // buffers whose guard bytes were written over (guarded mode only)
   };
 
-  /// `guarded` is for tests on host memory: every buffer lies between 64 guard bytes that are checked when it is
+  /// `guarded` is for tests: every buffer lies between 64 guard bytes that are checked when it is
   /// freed, and starts as all-ones bytes (NaN in float32 and float64), so reading before writing shows.
   explicit CachingAllocator(Source source, bool guarded = false);
   ~CachingAllocator();
@@ -47,6 +53,8 @@ class CachingAllocator {
 
  private:
   std::size_t rounded(std::size_t bytes) const;
+  void* guard(void* pointer, std::size_t bytes) const;
+  bool guards_stand(const void* buffer, std::size_t bytes) const;
 
   Source source_;
   const bool guarded_;

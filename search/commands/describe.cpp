@@ -89,6 +89,7 @@ Command add_describe(CLI::App& program) {
       command->add_flag("--plan", options->plan, "Also how the device computes each convolution, and why");
   command->add_option("--device", options->device.device, "With --plan: auto, cpu, reference or cuda")->needs(plan);
   command->add_flag("--strict-convolution", options->device.strict_convolution, "With --plan")->needs(plan);
+  command->add_option("--tf32", options->device.tf32, "With --plan: on or off")->needs(plan);
   return {.app = command, .run = [options] { run_describe(*options); }};
 }
 

@@ -81,6 +81,10 @@ void add_device_options(CLI::App& command, Settings& settings) {
       .add_flag("--strict-convolution", settings.device.strict_convolution,
                 "Direct convolutions only: slower, with a tenth of Winograd's rounding error")
       ->group(group);
+  command
+      .add_option("--tf32", settings.device.tf32,
+                  "on: CUDA's fp32 convolutions run on tensor cores, their operands rounded to 10 bits; off: exact")
+      ->group(group);
   command.add_flag("--quiet", settings.quiet, "Print the result only")->configurable(false)->group(group);
 }
 

@@ -1,0 +1,150 @@
+#include "cuda/cuda_backend.h"
+
+#include <cuda_runtime_api.h>
+
+#include "cuda/check.h"
+#include "cuda/convolution.h"
+#include "cuda/kernels.h"
+#include "cuda/stream_allocator.h"
+
+namespace stagewise {
+namespace {
+
+std::string version_text(int version) { return concat(version / 1000, ".", version % 1000 / 10); }
+
+int capability(const cudaDeviceProp& device) { return 10 * device.major + device.minor; }
+
+/// Opened before the tensors' memory and closed after it, unless it was given.
+struct Stream {
+  cudaStream_t handle = nullptr;
+  const bool own;
+  explicit Stream(void* given) : handle(static_cast<cudaStream_t>(given)), own(given == nullptr) {
+    if (own) STAGEWISE_CHECK(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking));
+  }
+  ~Stream() {
+    if (own) cudaStreamDestroy(handle);
+  }
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+};
+
+class CudaBackend final : public Backend {
+ public:
+  explicit CudaBackend(const CudaOptions& options)
+      : stream_(options.stream),
+        allocator_(cuda::stream_memory(stream_.handle, options.memory != CudaOptions::Memory::cached),
+                   options.memory == CudaOptions::Memory::guarded),
+        convolutions_(stream_.handle, options) {
+    STAGEWISE_CHECK(cudaGetDeviceProperties(&device_, 0));
+  }
+  ~CudaBackend() override { cudaStreamSynchronize(stream_.handle); }
+
+  std::string name() const override { return "cuda"; }
+  std::string description() const override {
+    return concat(device_.name, ", compute capability ", device_.major, ".", device_.minor, ", ",
+                  device_.totalGlobalMem >> 20, " MiB, ", convolutions_.description());
+  }
+  bool supports(DType dtype) const override {
+    return dtype == DType::float32 || (dtype == DType::bfloat16 && capability(device_) >= 80);
+  }
+  CachingAllocator& allocator() override { return allocator_; }
+
+  // From memory that is not pinned, the runtime has taken its copy when the call returns.
+  void copy_from_host(const void* from, const Tensor& to) override {
+    STAGEWISE_CHECK(cudaMemcpyAsync(to.address(), from, to.bytes(), cudaMemcpyHostToDevice, stream_.handle));
+  }
+  void copy_to_host(const Tensor& from, void* to) override {
+    STAGEWISE_CHECK(cudaMemcpyAsync(to, from.address(), from.bytes(), cudaMemcpyDeviceToHost, stream_.handle));
+    synchronise();
+  }
+  void copy(const Tensor& from, const Tensor& to) override {
+    STAGEWISE_CHECK(
+        cudaMemcpyAsync(to.address(), from.address(), to.bytes(), cudaMemcpyDeviceToDevice, stream_.handle));
+  }
+  void fill(const Tensor& tensor, double value) override { cuda::fill(tensor, value, stream_.handle); }
+  void synchronise() override { STAGEWISE_CHECK(cudaStreamSynchronize(stream_.handle)); }
+
+  void add(const Tensor& a, const Tensor& b, const Tensor& out) override { cuda::add(a, b, out, stream_.handle); }
+  void relu_forward(const Tensor& x, const Tensor& y) override { cuda::relu_forward(x, y, stream_.handle); }
+  void relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) override {
+    cuda::relu_backward(dy, y, dx, stream_.handle);
+  }
+
+  std::vector<ConvolutionPlanText> convolution_plan(const Shape& x, const Shape& weight,
+                                                    const Conv2dOptions& options) override {
+    return convolutions_.plan(x, weight, options);
+  }
+  Tensor convolution_prepare(const Shape&, const Tensor&, const Conv2dOptions&) override { return {}; }
+  void convolution_forward(const ConvolutionForward& call) override { convolutions_.forward(call); }
+  void convolution_backward_data(const ConvolutionBackwardData& call) override { convolutions_.backward_data(call); }
+  void convolution_backward_weights(const ConvolutionBackwardWeights& call) override {
+    convolutions_.backward_weights(call);
+  }
+
+  void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) override {
+    cuda::batch_norm_moments(x, mean, variance, stream_.handle);
+  }
+  void batch_norm_prepare(const BatchNormPrepare& call) override { cuda::batch_norm_prepare(call, stream_.handle); }
+  void batch_norm_forward(const BatchNormForward& call) override { cuda::batch_norm_forward(call, stream_.handle); }
+  void batch_norm_backward_reduce(const BatchNormBackwardReduce& call) override {
+    cuda::batch_norm_backward_reduce(call, stream_.handle);
+  }
+  void batch_norm_backward_data(const BatchNormBackwardData& call) override {
+    cuda::batch_norm_backward_data(call, stream_.handle);
+  }
+
+  void linear_forward(const LinearForward& call) override { cuda::linear_forward(call, stream_.handle); }
+  void linear_backward(const LinearBackward& call) override { cuda::linear_backward(call, stream_.handle); }
+  void average_pool_forward(const AveragePool& call) override { cuda::average_pool_forward(call, stream_.handle); }
+  void average_pool_backward(const AveragePool& call) override { cuda::average_pool_backward(call, stream_.handle); }
+
+  void softmax(const Tensor& logits, const Tensor& probabilities) override {
+    cuda::softmax(logits, probabilities, stream_.handle);
+  }
+  void softmax_cross_entropy(const SoftmaxCrossEntropy& call) override {
+    cuda::softmax_cross_entropy(call, stream_.handle);
+  }
+  void sgd_step(const SgdStep& call) override { cuda::sgd_step(call, stream_.handle); }
+
+  void augment(const Augment& call) override { cuda::augment(call, stream_.handle); }
+  void accumulate_moments(const AccumulateMoments& call) override { cuda::accumulate_moments(call, stream_.handle); }
+
+ private:
+  Stream stream_;
+  CachingAllocator allocator_;
+  cuda::Convolutions convolutions_;
+  cudaDeviceProp device_{};
+};
+
+}  // namespace
+
+std::string cuda_unavailable() {
+  const std::string no = "[device] CUDA can't be used here: ", else_cpu = ", or use --device cpu";
+  int devices = 0, driver = 0;
+  const cudaError_t status = cudaGetDeviceCount(&devices);
+  if (status == cudaErrorInsufficientDriver) {
+    cudaDriverGetVersion(&driver);
+    if (driver == 0)
+      return no + "there is no NVIDIA driver. Install one for CUDA " + version_text(CUDART_VERSION) + else_cpu;
+    return no + "the NVIDIA driver is for CUDA " + version_text(driver) + ", this build needs " +
+           version_text(CUDART_VERSION) + ". Update the driver" + else_cpu;
+  }
+  if (status == cudaErrorNoDevice || (status == cudaSuccess && devices == 0)) {
+    return no + "the driver shows no device. Look at nvidia-smi and CUDA_VISIBLE_DEVICES" + else_cpu;
+  }
+  if (status != cudaSuccess) return no + cudaGetErrorString(status) + ". Look at nvidia-smi" + else_cpu;
+  cudaDeviceProp device;
+  STAGEWISE_CHECK(cudaGetDeviceProperties(&device, 0));
+  if (capability(device) < 75) {
+    return no + device.name + " has compute capability " + concat(device.major, ".", device.minor) +
+           ", this needs 7.5 or more. Choose another card with CUDA_VISIBLE_DEVICES" + else_cpu;
+  }
+  return "";
+}
+
+std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
+  if (const std::string why = cuda_unavailable(); !why.empty()) throw Error(why);
+  return std::make_unique<CudaBackend>(options);
+}
+
+}  // namespace stagewise

@@ -1,0 +1,227 @@
+#include "cuda/cudnn_convolution.h"
+
+#include <algorithm>
+
+namespace stagewise::cuda {
+namespace {
+
+using Direction = ConvolutionGraph::Direction;
+
+/// The tensors of a graph by their part in it; by data and by weights, x and y stand for dx and dy, weight for
+/// d_weight.
+enum Part : cudnn::TensorId { kX, kWeight, kY, kBias, kAddend, kMean, kScale, kShift, kSums, kSumsOfSquares };
+
+/// relu((x - mean) * scale + shift), rounded to x's type as the tensor cores want it.
+cudnn::TensorId normalised(cudnn::Graph& graph, const ConvolutionGraph& what, cudnn::TensorId x) {
+  const std::int64_t channels = what.x.back();
+  const auto centred = graph.intermediate(what.x), scaled = graph.intermediate(what.x);
+  const auto shifted = graph.intermediate(what.x), a = graph.intermediate(what.x, what.maps);
+  graph.pointwise(CUDNN_POINTWISE_SUB, x, graph.per_channel(kMean, channels), centred);
+  graph.pointwise(CUDNN_POINTWISE_MUL, centred, graph.per_channel(kScale, channels), scaled);
+  graph.pointwise(CUDNN_POINTWISE_ADD, scaled, graph.per_channel(kShift, channels), shifted);
+  graph.pointwise(CUDNN_POINTWISE_RELU_FWD, shifted, a);
+  return a;
+}
+
+/// y = relu?(convolution + addend + bias): the order of cuDNN's precompiled pattern, which wants all three. Where one
+/// is missing, or the bias is not of y's type, an engine is compiled for the graph.
+void add_epilogue(cudnn::Graph& graph, const ConvolutionGraph& what, cudnn::TensorId sums, cudnn::TensorId y) {
+  int left = int{what.addend} + int{what.bias} + int{what.relu};
+  const auto next = [&] { return --left == 0 ? y : graph.intermediate(what.y); };
+  if (what.addend) {
+    const auto to = next();
+    graph.pointwise(CUDNN_POINTWISE_ADD, sums, graph.tensor(kAddend, what.y, what.maps), to);
+    sums = to;
+  }
+  if (what.bias) {
+    const auto to = next();
+    graph.pointwise(CUDNN_POINTWISE_ADD, sums, graph.per_channel(kBias, what.y.back()), to);
+    sums = to;
+  }
+  if (what.relu) graph.pointwise(CUDNN_POINTWISE_RELU_FWD, sums, next());
+}
+
+cudnn::Graph forward_graph(const ConvolutionGraph& what) {
+  cudnn::Graph graph;
+  cudnn::TensorId x = graph.tensor(kX, what.x, what.maps);
+  const auto weight = graph.tensor(kWeight, what.weight, what.filters), y = graph.tensor(kY, what.y, what.maps);
+  if (what.normalise) x = normalised(graph, what, x);
+  const bool epilogue = what.bias || what.addend || what.relu;
+  const auto sums = epilogue ? graph.intermediate(what.y) : y;
+  graph.convolution_forward(x, weight, sums, what.options,
+                            what.add_to_output ? cudnn::Output::add : cudnn::Output::overwrite);
+  if (epilogue) add_epilogue(graph, what, sums, y);
+  if (what.statistics) {
+    graph.statistics(y, graph.per_channel(kSums, what.y.back()), graph.per_channel(kSumsOfSquares, what.y.back()));
+  }
+  return graph;
+}
+
+cudnn::Graph by_data_graph(const ConvolutionGraph& what) {
+  cudnn::Graph graph;
+  graph.convolution_backward_data(graph.tensor(kY, what.y, what.maps), graph.tensor(kWeight, what.weight, what.filters),
+                                  graph.tensor(kX, what.x, what.maps), what.options,
+                                  what.add_to_output ? cudnn::Output::add : cudnn::Output::overwrite);
+  return graph;
+}
+
+cudnn::Graph by_weights_graph(const ConvolutionGraph& what) {
+  cudnn::Graph graph;
+  const auto x = graph.tensor(kX, what.x, what.maps), dy = graph.tensor(kY, what.y, what.maps);
+  const auto d_weight = graph.tensor(kWeight, what.weight, what.filters);
+  // No engine writes float32 from bfloat16, but those that are compiled do when it looks like a conversion behind.
+  const bool convert = what.filters != what.maps;
+  const auto sums = convert ? graph.intermediate(what.weight) : d_weight;
+  graph.convolution_backward_weights(x, dy, sums, what.options);
+  if (convert) graph.pointwise(CUDNN_POINTWISE_IDENTITY, sums, d_weight);
+  return graph;
+}
+
+cudnn::Graph graph_of(const ConvolutionGraph& what) {
+  switch (what.direction) {
+    case Direction::forward: return forward_graph(what);
+    case Direction::by_data: return by_data_graph(what);
+    case Direction::by_weights: return by_weights_graph(what);
+  }
+  return {};
+}
+
+const char* name_of(Direction direction) {
+  switch (direction) {
+    case Direction::forward: return "forward";
+    case Direction::by_data: return "by data";
+    case Direction::by_weights: return "by weights";
+  }
+  return "?";
+}
+
+}  // namespace
+
+std::string ConvolutionGraph::description() const {
+  std::string parts;
+  const auto add = [&](bool there, const char* name) {
+    if (there) parts += concat(" + ", name);
+  };
+  add(normalise, "batch norm and ReLU on read");
+  add(addend || add_to_output, "addend");
+  add(bias, "bias");
+  add(relu, "ReLU");
+  add(statistics, "statistics");
+  return concat("convolution ", name_of(direction), parts, ", ", x, " with ", weight, ", stride ", options.stride, ", ",
+                stagewise::name_of(maps));
+}
+
+const cudnn::Plan* CudnnConvolutions::plan(const ConvolutionGraph& graph, std::string* why) {
+  auto cached =
+      std::find_if(plans_.begin(), plans_.end(), [&](const CachedPlan& entry) { return entry.graph == graph; });
+  if (cached == plans_.end()) {
+    const cudnn::PlanLimits limits{.round_operands = settings_.tf32 || graph.maps != DType::float32,
+                                   .winograd = !settings_.strict,
+                                   .deterministic = settings_.deterministic,
+                                   .workspace_bytes = settings_.workspace_bytes};
+    CachedPlan entry{graph, std::nullopt, ""};
+    entry.plan = cudnn::make_plan(graph_of(graph), target_, limits, &entry.why);
+    if (!entry.plan && graph.bare() && settings_.report) {
+      settings_.report(
+          concat("[cudnn] no plan for a ", graph.description(), ": our direct kernel takes it (", entry.why, ")"));
+    }
+    cached = plans_.insert(plans_.end(), std::move(entry));
+  }
+  if (why != nullptr) *why = cached->why;
+  return cached->plan ? &*cached->plan : nullptr;
+}
+
+bool CudnnConvolutions::run(const ConvolutionGraph& graph, Backend& backend,
+                            std::vector<std::pair<cudnn::TensorId, Tensor>> tensors) {
+  const cudnn::Plan* const found = plan(graph);
+  if (found == nullptr) return false;
+  std::vector<std::pair<cudnn::TensorId, void*>> addresses;
+  for (const auto& [part, tensor] : tensors) {
+    if (tensor.defined()) addresses.emplace_back(part, tensor.address());
+  }
+  const Tensor workspace(backend, {static_cast<std::int64_t>(found->workspace_bytes())}, DType::uint8);
+  found->run(target_.handle(), addresses, workspace.address());
+  return true;
+}
+
+bool CudnnConvolutions::run(const ConvolutionForward& call, const Tensor& sums, const Tensor& sums_of_squares) {
+  const bool in_place = call.addend.defined() && call.addend.address() == call.y.address();
+  ConvolutionGraph graph{.direction = Direction::forward,
+                         .x = call.x.shape(),
+                         .weight = call.weight.shape(),
+                         .y = call.y.shape(),
+                         .options = call.options,
+                         .maps = call.x.dtype(),
+                         .filters = call.weight.dtype()};
+  graph.normalise = call.normalise.defined();
+  graph.statistics = sums.defined();
+  graph.bias = call.bias.defined();
+  graph.relu = call.relu;
+  graph.addend = call.addend.defined() && !in_place;
+  graph.add_to_output = in_place;
+  const bool fused = graph.normalise || graph.statistics;
+  if (fused && (!settings_.fuse || graph.maps != DType::bfloat16)) return false;
+  if (in_place && (graph.bias || graph.relu)) return false;
+  return run(graph, call.x.backend(),
+             {{kX, call.x},
+              {kWeight, call.weight},
+              {kY, call.y},
+              {kBias, call.bias},
+              {kAddend, in_place ? Tensor() : call.addend},
+              {kMean, call.normalise.mean},
+              {kScale, call.normalise.scale},
+              {kShift, call.normalise.shift},
+              {kSums, sums},
+              {kSumsOfSquares, sums_of_squares}});
+}
+
+bool CudnnConvolutions::run(const ConvolutionBackwardData& call) {
+  const bool in_place = call.addend.defined() && call.addend.address() == call.dx.address();
+  if (call.normalised_input.defined() || (call.addend.defined() && !in_place)) return false;
+  const ConvolutionGraph graph{.direction = Direction::by_data,
+                               .x = call.dx.shape(),
+                               .weight = call.weight.shape(),
+                               .y = call.dy.shape(),
+                               .options = call.options,
+                               .maps = call.dy.dtype(),
+                               .filters = call.weight.dtype(),
+                               .add_to_output = in_place};
+  return run(graph, call.dy.backend(), {{kX, call.dx}, {kWeight, call.weight}, {kY, call.dy}});
+}
+
+bool CudnnConvolutions::run(const ConvolutionBackwardWeights& call) {
+  if (call.normalise.defined() || call.batch_norm.defined() || call.d_bias.defined()) return false;
+  const ConvolutionGraph graph{.direction = Direction::by_weights,
+                               .x = call.x.shape(),
+                               .weight = call.d_weight.shape(),
+                               .y = call.dy.shape(),
+                               .options = call.options,
+                               .maps = call.x.dtype(),
+                               .filters = call.d_weight.dtype()};
+  return run(graph, call.x.backend(), {{kX, call.x}, {kWeight, call.d_weight}, {kY, call.dy}});
+}
+
+std::vector<ConvolutionPlanText> CudnnConvolutions::describe(const Shape& x, const Shape& weight,
+                                                             const Conv2dOptions& options, DType dtype) {
+  std::vector<ConvolutionPlanText> texts;
+  for (const Direction direction : {Direction::forward, Direction::by_data, Direction::by_weights}) {
+    const ConvolutionGraph graph{
+        .direction = direction,
+        .x = x,
+        .weight = weight,
+        .y = {x[0], options.output_size(x[1], weight[1]), options.output_size(x[2], weight[2]), weight[0]},
+        .options = options,
+        .maps = dtype,
+        .filters = dtype};
+    std::string why;
+    const cudnn::Plan* const found = plan(graph, &why);
+    texts.push_back(found == nullptr
+                        ? ConvolutionPlanText{name_of(direction), "direct", "cuDNN has no plan: " + why}
+                        : ConvolutionPlanText{
+                              name_of(direction), "cuDNN",
+                              concat(found->description(), ", ", found->workspace_bytes() >> 10, " KiB of workspace")});
+  }
+  return texts;
+}
+
+}  // namespace stagewise::cuda

@@ -1,0 +1,90 @@
+// Convolutions by cuDNN: which graph for which call, and the plans that were made for them.
+//
+// A call of tensor/backend.h may be more than one graph can hold, which depends on the device, the type and the shapes:
+// in bfloat16, for example, cuDNN normalises and ReLUs the input as it reads and gathers sums of the output as it
+// writes; in exact float32 it does neither. So `run` does a call in one go or says that it can't, and the backend tries
+// the whole call first, then its parts with our own kernels between them, and where cuDNN has no plan even for the bare
+// convolution, our direct convolution (cuda/convolution_direct.cu).
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cuda/cudnn_plan.h"
+#include "tensor/backend.h"
+
+namespace stagewise::cuda {
+
+struct ConvolutionSettings {
+  bool tf32 = false;          // float32 operands may be rounded to TF32's 10 bits: the tensor cores' speed
+  bool strict = false;        // no Winograd transforms
+  bool deterministic = true;  // no engine whose sums depend on the order in which blocks finish
+  bool fuse = true;           // use cuDNN's fused patterns; off: for comparison
+  std::size_t workspace_bytes = std::size_t{256} << 20;
+  /// Told once about each convolution for which there is no plan, and why.
+  std::function<void(const std::string&)> report;
+};
+
+/// What one graph computes. Plans are cached by this; the device and the settings are the cache's own.
+struct ConvolutionGraph {
+  enum class Direction { forward, by_data, by_weights };
+  Direction direction = Direction::forward;
+  Shape x, weight, y;
+  Conv2dOptions options;
+  DType maps = DType::float32, filters = DType::float32;
+  bool normalise = false;   // x is normalised and ReLUed on read
+  bool statistics = false;  // y's sums and sums of squares on write
+  bool bias = false, addend = false, relu = false;
+  bool add_to_output = false;  // the addend is what y, or by data dx, holds before
+
+  bool bare() const { return !(normalise || statistics || bias || addend || relu || add_to_output); }
+  bool operator==(const ConvolutionGraph&) const = default;
+  /// `convolution by data, [128,32,32,16] with [16,3,3,16], stride 1, bfloat16`
+  std::string description() const;
+};
+
+class CudnnConvolutions {
+ public:
+  /// For a handle's device, or to look at plans only, for a described one.
+  CudnnConvolutions(cudnn::Target target, ConvolutionSettings settings)
+      : target_(std::move(target)), settings_(std::move(settings)) {}
+
+  /// Each queues the call on the handle's stream as one graph, or does nothing and returns false where there is no plan
+  /// for all of it. Feature maps and filters are of one type, float32 or bfloat16, but that d_weight may be float32
+  /// with feature maps in bfloat16; bias and coefficients are float32. An addend must be another tensor than the
+  /// output, or the output itself.
+  ///
+  /// In place of mean and variance, which need another kernel, the sums over y's pixels and the sums of its squares are
+  /// gathered. That is for bfloat16: where the mean is so much larger than the deviation that the two sums cancel in
+  /// float32, y itself has no bits left for the deviation.
+  bool run(const ConvolutionForward& call, const Tensor& sums = {}, const Tensor& sums_of_squares = {});
+  /// Without normalised_input: cuDNN has no plan for that in bfloat16 or float32.
+  bool run(const ConvolutionBackwardData& call);
+  /// Without d_bias and batch_norm, and without normalise.
+  bool run(const ConvolutionBackwardWeights& call);
+
+  /// The plan for a graph, made when it is first asked for; nullptr where there is none. `why` tells then.
+  const cudnn::Plan* plan(const ConvolutionGraph& graph, std::string* why = nullptr);
+
+  /// For `describe --plan`: for x [N,H,W,C] and weight [K,R,S,C] of one type, what a bare convolution does in each
+  /// direction.
+  std::vector<ConvolutionPlanText> describe(const Shape& x, const Shape& weight, const Conv2dOptions& options,
+                                            DType dtype);
+
+ private:
+  struct CachedPlan {
+    ConvolutionGraph graph;
+    std::optional<cudnn::Plan> plan;
+    std::string why;  // there is none
+  };
+  bool run(const ConvolutionGraph& graph, Backend& backend, std::vector<std::pair<cudnn::TensorId, Tensor>> tensors);
+
+  cudnn::Target target_;
+  ConvolutionSettings settings_;
+  std::vector<CachedPlan> plans_;  // some dozens
+};
+
+}  // namespace stagewise::cuda

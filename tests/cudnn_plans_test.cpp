@@ -1,0 +1,238 @@
+// That cuDNN has plans for the networks' convolutions, on devices that are only described: the real cuDNN, no GPU, and
+// tests/libcuda_stand_in for the driver. It shows that cuDNN accepts the graphs, with the numerics and within the
+// workspace that were asked for, and compiles what it must compile. It shows nothing about results or speed.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "cuda/cudnn_convolution.h"
+#include "layers/cost.h"
+#include "tests/described_devices.h"
+
+namespace stagewise {
+namespace {
+
+using cuda::ConvolutionGraph;
+using cuda::ConvolutionSettings;
+using cuda::CudnnConvolutions;
+using described_devices::Device;
+using Direction = ConvolutionGraph::Direction;
+
+constexpr std::int64_t kBatches[] = {1, 128, 512};
+
+/// Every convolution of ResNet-20 to 110 and of the released networks (whose depths differ but whose shapes don't), in
+/// both variants, on CIFAR's images and on larger ones; those of the same sizes once.
+std::vector<NetworkConvolution> network_convolutions() {
+  std::vector<NetworkConvolution> all;
+  for (const Variant variant : {Variant::standard, Variant::paper}) {
+    for (const std::vector<std::int64_t>& depths :
+         {std::vector<std::int64_t>{3, 3, 3}, {5, 5, 5}, {7, 7, 7}, {9, 9, 9}, {18, 18, 18}, {6, 8, 6}, {2, 2, 2, 2}}) {
+      for (const NetworkConvolution& convolution : convolutions_of(Architecture::of_depths(depths, variant))) {
+        const bool seen = std::any_of(all.begin(), all.end(), [&](const NetworkConvolution& other) {
+          return other.x == convolution.x && other.weight == convolution.weight && other.options == convolution.options;
+        });
+        if (!seen) all.push_back(convolution);
+      }
+    }
+  }
+  return all;
+}
+
+ConvolutionGraph graph_of(const NetworkConvolution& convolution, std::int64_t batch, Direction direction, DType dtype) {
+  const Shape &x = convolution.x, &weight = convolution.weight;
+  const Conv2dOptions& options = convolution.options;
+  return {.direction = direction,
+          .x = {batch, x[1], x[2], x[3]},
+          .weight = weight,
+          .y = {batch, options.output_size(x[1], weight[1]), options.output_size(x[2], weight[2]), weight[0]},
+          .options = options,
+          .maps = dtype,
+          .filters = dtype};
+}
+
+/// What every plan must be.
+void expect_plan(CudnnConvolutions& convolutions, const ConvolutionGraph& graph, const ConvolutionSettings& settings) {
+  std::string why;
+  const cudnn::Plan* const plan = convolutions.plan(graph, &why);
+  ASSERT_NE(plan, nullptr) << graph.description() << ": " << why;
+  EXPECT_LE(plan->workspace_bytes(), settings.workspace_bytes) << graph.description();
+  if (settings.deterministic) {
+    EXPECT_FALSE(plan->has(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)) << graph.description();
+  }
+  if (graph.maps == DType::float32 && !settings.tf32) {
+    EXPECT_FALSE(plan->has(CUDNN_NUMERICAL_NOTE_TENSOR_CORE)) << graph.description();
+    EXPECT_FALSE(plan->has(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS)) << graph.description();
+  }
+  EXPECT_FALSE(plan->has(CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION)) << graph.description();
+  EXPECT_FALSE(settings.strict && plan->has(CUDNN_NUMERICAL_NOTE_WINOGRAD)) << graph.description();
+}
+
+class Plans : public testing::TestWithParam<Device> {
+ protected:
+  static CudnnConvolutions planner(const ConvolutionSettings& settings) {
+    return {cudnn::Target::described(GetParam().json()), settings};
+  }
+};
+
+TEST_P(Plans, ExistForEveryConvolutionOfTheNetworksInEveryDirection) {
+  struct Precision {
+    DType dtype;
+    ConvolutionSettings settings;
+  };
+  const Precision precisions[] = {{DType::float32, {}},
+                                  {DType::float32, {.strict = true}},
+                                  {DType::float32, {.tf32 = true}},
+                                  {DType::float32, {.tf32 = true, .deterministic = false}},
+                                  {DType::bfloat16, {}}};
+  for (const auto& [dtype, settings] : precisions) {
+    CudnnConvolutions convolutions = planner(settings);
+    for (const NetworkConvolution& convolution : network_convolutions()) {
+      for (const std::int64_t batch : kBatches) {
+        for (const Direction direction : {Direction::forward, Direction::by_data, Direction::by_weights}) {
+          // Nobody asks for the gradient of the images.
+          if (direction == Direction::by_data && convolution.x.back() == 3) continue;
+          ConvolutionGraph graph = graph_of(convolution, batch, direction, dtype);
+          expect_plan(convolutions, graph, settings);
+          graph.add_to_output = true;
+          if (direction != Direction::by_weights) expect_plan(convolutions, graph, settings);
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Plans, ExistForInferenceWithBiasAddendAndReluInOneGo) {
+  const ConvolutionSettings settings;
+  CudnnConvolutions convolutions = planner(settings);
+  for (const NetworkConvolution& convolution : network_convolutions()) {
+    for (const std::int64_t batch : kBatches) {
+      ConvolutionGraph graph = graph_of(convolution, batch, Direction::forward, DType::float32);
+      graph.bias = true;
+      expect_plan(convolutions, graph, settings);
+      graph.relu = true;
+      expect_plan(convolutions, graph, settings);
+      graph.addend = true;
+      expect_plan(convolutions, graph, settings);
+    }
+  }
+}
+
+/// Of these cuDNN compiles the kernels, about a second each, so not all sizes are tried on all devices: the others get
+/// the first block of the last stage, which has a 3x3 convolution at stride 2, a 1x1 one at stride 2 and a 3x3 one at
+/// stride 1.
+TEST_P(Plans, ExistForTheFusedPatternsInBFloat16) {
+  const ConvolutionSettings settings;
+  CudnnConvolutions convolutions = planner(settings);
+  const bool all = GetParam().capability == described_devices::kHopper.capability;
+  const Architecture architecture = Architecture::of_depths({1, 1, 1}, Variant::paper);
+  for (const NetworkConvolution& convolution : convolutions_of(architecture)) {
+    // The images are not normalised on read, and have too few channels for an engine that writes float32.
+    if (convolution.x.back() == 3 || (!all && convolution.weight[0] != 64)) continue;
+    ConvolutionGraph graph = graph_of(convolution, 128, Direction::forward, DType::bfloat16);
+    graph.normalise = graph.statistics = true;
+    expect_plan(convolutions, graph, settings);
+    ConvolutionGraph by_weights = graph_of(convolution, 128, Direction::by_weights, DType::bfloat16);
+    by_weights.filters = DType::float32;
+    expect_plan(convolutions, by_weights, settings);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Described, Plans,
+                         testing::Values(described_devices::kAmpere, described_devices::kHopper,
+                                         described_devices::kBlackwell, described_devices::kBlackwellRtx),
+                         [](const auto& info) { return concat("sm_", info.param.capability); });
+
+NetworkConvolution some_convolution() { return {{1, 16, 16, 32}, {32, 3, 3, 32}, {1, 1, 1}}; }
+
+/// Turing's tensor cores don't know bfloat16. (By weights cuDNN compiles an engine that does without them.)
+TEST(NoPlan, ForBFloat16OnTuring) {
+  std::vector<std::string> reported;
+  ConvolutionSettings settings;
+  settings.report = [&](const std::string& line) { reported.push_back(line); };
+  CudnnConvolutions convolutions(cudnn::Target::described(described_devices::kTuring.json()), settings);
+  for (const Direction direction : {Direction::forward, Direction::by_data}) {
+    std::string why;
+    EXPECT_EQ(convolutions.plan(graph_of(some_convolution(), 128, direction, DType::bfloat16), &why), nullptr);
+    EXPECT_FALSE(why.empty());
+    expect_plan(convolutions, graph_of(some_convolution(), 128, direction, DType::float32), settings);
+  }
+  ASSERT_EQ(reported.size(), 2U);
+  EXPECT_NE(reported[1].find("no plan for a convolution by data, [128,16,16,32] with [32,3,3,32]"), std::string::npos)
+      << reported[1];
+  convolutions.plan(graph_of(some_convolution(), 128, Direction::forward, DType::bfloat16));
+  EXPECT_EQ(reported.size(), 2U) << "told twice";
+}
+
+TEST(NoPlan, BeyondTheWorkspaceOrTheNumericsThatWereAskedFor) {
+  const cudnn::Target target = cudnn::Target::described(described_devices::kHopper.json());
+  const ConvolutionGraph graph = graph_of(some_convolution(), 128, Direction::by_weights, DType::bfloat16);
+  CudnnConvolutions roomy(target, {});
+  const cudnn::Plan* const large = roomy.plan(graph);
+  ASSERT_NE(large, nullptr);
+  ASSERT_GT(large->workspace_bytes(), 100U);
+  CudnnConvolutions cramped(target, {.workspace_bytes = 100});
+  std::string why;
+  const cudnn::Plan* const small = cramped.plan(graph, &why);
+  if (small != nullptr) {
+    EXPECT_LE(small->workspace_bytes(), 100U);
+  } else {
+    EXPECT_NE(why.find("beyond the workspace"), std::string::npos) << why;
+  }
+  // Normalising on read exists on tensor cores only.
+  ConvolutionGraph fused = graph_of(some_convolution(), 128, Direction::forward, DType::float32);
+  fused.normalise = true;
+  EXPECT_EQ(roomy.plan(fused, &why), nullptr);
+  EXPECT_NE(why.find("not exact enough"), std::string::npos) << why;
+}
+
+/// What a call that throws says; "" for one that doesn't.
+template <class Call>
+std::string words_of(const Call& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Graph, RefusesShapesThatDoNotFit) {
+  const Conv2dOptions padded{1, 1, 1};
+  const auto refused = [&](const Shape& x, const Shape& weight, const Shape& y) {
+    return words_of([&] {
+      cudnn::Graph graph;
+      graph.convolution_forward(graph.tensor(0, x, DType::float32), graph.tensor(1, weight, DType::float32),
+                                graph.tensor(2, y, DType::float32), padded);
+    });
+  };
+  EXPECT_EQ(refused({2, 8, 8, 16}, {32, 3, 3, 16}, {2, 8, 8, 32}), "");
+  EXPECT_NE(refused({2, 8, 8, 16}, {32, 3, 3, 8}, {2, 8, 8, 31}).find("[2,8,8,16] with [32,3,3,8]"), std::string::npos);
+  EXPECT_NE(refused({2, 8, 8, 16}, {32, 3, 3, 16}, {2, 7, 8, 32}), "") << "one row too few";
+  EXPECT_NE(refused({2, 8, 8, 16}, {32, 3, 3, 16}, {2, 8, 8, 31}), "") << "one filter too few";
+}
+
+TEST(Graph, RefusesScalesOfAnotherNumberOfChannelsWhichCudnnTakes) {
+  const std::string words = words_of([] {
+    cudnn::Graph graph;
+    const auto x = graph.tensor(0, {2, 8, 8, 16}, DType::float32), y = graph.tensor(1, {2, 8, 8, 16}, DType::float32);
+    graph.pointwise(CUDNN_POINTWISE_MUL, x, graph.per_channel(2, 8), y);
+  });
+  EXPECT_NE(words.find("one value for each of its 16 channels, got [1,1,1,8]"), std::string::npos) << words;
+}
+
+TEST(Target, SaysWhatIsWrongWithADescription) {
+  EXPECT_NE(words_of([] { cudnn::Target::described("{}"); }).find("[cudnn] a described device"), std::string::npos);
+}
+
+TEST(Describe, TellsEngineAndWorkspaceOfEachDirection) {
+  CudnnConvolutions convolutions(cudnn::Target::described(described_devices::kHopper.json()), {.tf32 = true});
+  const auto texts = convolutions.describe({128, 32, 32, 16}, {16, 3, 3, 16}, {1, 1, 1}, DType::float32);
+  ASSERT_EQ(texts.size(), 3U);
+  EXPECT_EQ(texts[1].direction, "by data");
+  EXPECT_EQ(texts[1].algorithm, "cuDNN");
+  EXPECT_NE(texts[1].reason.find("tensor cores"), std::string::npos) << texts[1].reason;
+}
+
+}  // namespace
+}  // namespace stagewise

@@ -1,0 +1,55 @@
+// What the software GPU's libcudart offers to its libcudnn and libcurand (and to tests): work that runs on the host
+// but behaves like a kernel. It is queued on a stream, runs when something waits for it, and is checked like one.
+//
+// Device addresses are not host addresses: nothing is mapped where they point, so host code that follows one faults.
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Queues `work(argument)` on `stream` (a cudaStream_t; null is the legacy default stream), as a launch would be. It
+/// runs once, later, on whichever host thread waits, and owns `argument`. `name` stands in for a kernel's in messages.
+/// While `stream` is being captured, the work becomes a node of the graph and may run any number of times: `argument`
+/// must then stay valid, and unchanged, until the process ends.
+void softgpu_enqueue_named(void* stream, const char* name, void (*work)(void*), void* argument);
+void softgpu_enqueue(void* stream, void (*work)(void*), void* argument);
+
+/// Whether `stream` is being captured into a graph.
+int softgpu_is_capturing(void* stream);
+
+/// The host address behind [device_pointer, device_pointer + bytes), for work that is running. A read (`write` = 0) of
+/// bytes that nothing has written, and any access outside one living allocation, is reported, becomes the sticky
+/// cudaErrorIllegalAddress, and gives null. A write marks the bytes as initialised. Accesses are compared with those of
+/// kernels and copies that aren't ordered with this work, as theirs are with each other. Pinned host memory translates
+/// to itself. Zero bytes of a valid address are fine.
+void* softgpu_translate(const void* device_pointer, size_t bytes, int write);
+
+/// Prints `what` with the running work's name, and makes cudaErrorLaunchFailure the sticky error.
+void softgpu_report(const char* what);
+
+/// What is wrong on this device so far: a cudaError_t, 0 where nothing is.
+int softgpu_error(void);
+
+/// Forgets the sticky error, as no CUDA call can: for tests that provoke one after another.
+void softgpu_forget_error(void);
+
+/// Prints every allocation that is still alive, with where it came from, and returns how many there are.
+int softgpu_report_leaks(void);
+
+/// The order of threads and blocks from here on: "forward", "reverse" or "random:SEED", as in SOFTGPU_ORDER.
+/// Returns 0, or 1 where it can't be read.
+int softgpu_set_order(const char* order);
+
+/// The last report's text, "" where there is none. Valid until the next report.
+const char* softgpu_last_report(void);
+
+/// Thread-instructions executed so far, over all launches.
+uint64_t softgpu_instructions(void);
+
+#ifdef __cplusplus
+}
+#endif
