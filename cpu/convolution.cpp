@@ -190,10 +190,11 @@ ConvolutionShape shape_of(const Shape& x, const Shape& weight, const Conv2dOptio
           options};
 }
 
-ConvolutionPlanText text_of(const char* direction, const AlgorithmChoice& choice, const TileRows& tiles) {
+ConvolutionPlanText text_of(const char* direction, const AlgorithmChoice& choice, const TileRows& tiles,
+                            std::int64_t items) {
   const bool winograd = choice.algorithm == Algorithm::winograd;
-  return {direction, winograd ? "winograd" : "direct",
-          winograd ? concat(choice.reason, ", blocks of ", tiles.block_tiles(), " tiles of 4x4") : choice.reason};
+  const std::string blocks = winograd ? concat(", blocks of ", tiles.block_tiles(), " tiles of 4x4") : "";
+  return {direction, winograd ? "winograd" : "direct", concat(choice.reason, blocks, ", ", items, " work items")};
 }
 
 }  // namespace
@@ -203,8 +204,9 @@ std::vector<ConvolutionPlanText> CpuBackend::convolution_plan(const Shape& x, co
   const ConvolutionShape shape = shape_of(x, weight, options);
   const ConvolutionPlan &forward = plan(shape, false), &by_data = plan(shape, true);
   const WeightsPlan by_weights = plan_weights(shape, kernels_, strict_convolution_);
-  return {text_of("forward", forward.choice, forward.tiles), text_of("by data", by_data.choice, by_data.tiles),
-          text_of("by weights", by_weights.choice, by_weights.tiles)};
+  return {text_of("forward", forward.choice, forward.tiles, forward.items(shape.images)),
+          text_of("by data", by_data.choice, by_data.tiles, by_data.items(shape.images)),
+          text_of("by weights", by_weights.choice, by_weights.tiles, by_weights.chunks(shape.images))};
 }
 
 Tensor CpuBackend::convolution_prepare(const Shape& x, const Tensor& weight, const Conv2dOptions& options) {
