@@ -167,7 +167,8 @@ void register_step(const Step& step, const std::string& name, const Roof& roof) 
 void register_networks(const Roofs& roofs) {
   for (const bool training : {true, false}) {
     for (const Network& network : networks()) {
-      for (const std::int64_t batch : {32, 128, 512}) {
+      for (const std::int64_t batch : {1, 32, 128, 512}) {
+        if (training && batch == 1) continue;  // one image has no batch statistics worth the name
         for (const DType maps : {DType::float32, DType::bfloat16}) {
           if (maps == DType::bfloat16 && batch != 128) continue;
           const Step step{training, network, batch, cores(), maps};

@@ -117,7 +117,7 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
                     nullptr,
                     plan.stage_step};
     thread_local std::vector<PixelGroup> groups;
-    const std::int64_t next = std::clamp<std::int64_t>(item + pool_.stride(), 0, items - 1);  // this thread's, probably
+    const std::int64_t next = pool_.after(item);
     std::int64_t staged_rows = 0;  // so far, from the strip's first on
     for (std::int64_t row = first_row; row < last_row; row += plan.group_rows) {
       const std::int64_t end = std::min(row + plan.group_rows, last_row);

@@ -1,8 +1,10 @@
 // Threads that share a loop. The items of a loop are cut by the problem's size, never by the number of threads, and
 // each item writes only its own results; so it does not matter who computes what, and the bits are the same for any
-// number.
+// number. It matters for speed: a thread begins with the same share of every loop, so that it mostly reads what it
+// wrote itself, from its own caches, and helps the others when it is done.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -31,35 +33,46 @@ class ThreadPool {
         items, [](const void* erased, std::int64_t item) { (*static_cast<const Body*>(erased))(item); }, &body);
   }
 
-  /// The same, but every other call hands out the items from the last to the first: a loop over a batch then begins
-  /// with what the loop before it touched last, which is still in the cache.
+  /// The same, but in every other call the threads go through their shares from the last item to the first: a loop over
+  /// a batch then begins with what the loop before it touched last, which is still in the cache.
   template <class Body>
   void sweep(std::int64_t items, const Body& body) {
-    const bool backwards = backwards_;
     backwards_ = !backwards_;
-    run(items, [&](std::int64_t item) { body(backwards ? items - 1 - item : item); });
+    const bool backwards = backwards_;
+    run_erased(
+        items, [](const void* erased, std::int64_t item) { (*static_cast<const Body*>(erased))(item); }, &body,
+        backwards);
   }
-  /// During a sweep: how far away the item lies that a thread will probably be given next. For prefetching only.
-  std::int64_t stride() const { return backwards_ ? threads() : -threads(); }
+  /// During a sweep: the item that follows `item` for the same thread, if it has one. For prefetching only.
+  std::int64_t after(std::int64_t item) const {
+    return std::clamp<std::int64_t>(item + (backwards_ ? -1 : 1), 0, items_ - 1);
+  }
 
  private:
   using Function = void (*)(const void* body, std::int64_t item);
-  void run_erased(std::int64_t items, Function function, const void* body);
-  void work() noexcept;
+  /// A thread's share of a loop: items [begin, end), of which the first `taken` have been taken, by whomever.
+  struct alignas(64) Share {
+    std::atomic<std::int64_t> taken{0};
+    std::int64_t begin = 0, end = 0;
+  };
+  void run_erased(std::int64_t items, Function function, const void* body, bool backwards = false);
+  void work(std::size_t thread) noexcept;
+  void work_off(Share& share) noexcept;
   bool join();
-  void serve();
+  void serve(std::size_t thread);
 
   static constexpr std::uint32_t kOpen = 1u << 31;
 
-  bool backwards_ = false;
+  bool backwards_ = false;  // the sweep that runs, or ran last
   std::mutex callers_;
   Function function_ = nullptr;
   const void* body_ = nullptr;
   std::int64_t items_ = 0;
+  bool from_the_end_ = false;
+  std::vector<Share> shares_;  // each on a cache line of its own
   std::exception_ptr error_;
   std::mutex error_mutex_;
-  // Each on its own cache line: all threads write the first, workers wait on the second, the caller on the third.
-  alignas(64) std::atomic<std::int64_t> next_{0};
+  // Each on its own cache line: workers wait on the first, the caller on the second.
   alignas(64) std::atomic<std::uint32_t> loop_{0};
   alignas(64) std::atomic<std::uint32_t> inside_{0};  // workers in the loop, and kOpen while more may join
   std::atomic<bool> stop_{false};

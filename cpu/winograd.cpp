@@ -236,10 +236,8 @@ void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const Convolutio
     const std::int64_t last = std::min((number + 1) * rows.item_rows, total_rows);
     for (std::int64_t first = number * rows.item_rows; first < last; first += rows.block_rows) {
       const std::int64_t count = std::min(rows.block_rows, last - first);
-      // The rows that this thread reads next: the item's, or those of the item that it will probably be given.
-      const std::int64_t next = first + count < last
-                                    ? first + count
-                                    : std::clamp<std::int64_t>(number + pool_.stride(), 0, items - 1) * rows.item_rows;
+      // The rows that this thread reads next: the item's, or those of its next one.
+      const std::int64_t next = first + count < last ? first + count : pool_.after(number) * rows.item_rows;
       item.multiply(first, count, next, std::min(rows.block_rows, total_rows - next));
       item.finish(number, first, count);
     }
