@@ -34,7 +34,7 @@ class CudaBackend final : public Backend {
       : stream_(options.stream),
         allocator_(cuda::stream_memory(stream_.handle, options.memory != CudaOptions::Memory::cached),
                    options.memory == CudaOptions::Memory::guarded),
-        convolutions_(stream_.handle) {
+        convolutions_(stream_.handle, options) {
     STAGEWISE_CHECK(cudaGetDeviceProperties(&device_, 0));
   }
   ~CudaBackend() override { cudaStreamSynchronize(stream_.handle); }
@@ -42,7 +42,7 @@ class CudaBackend final : public Backend {
   std::string name() const override { return "cuda"; }
   std::string description() const override {
     return concat(device_.name, ", compute capability ", device_.major, ".", device_.minor, ", ",
-                  device_.totalGlobalMem >> 20, " MiB");
+                  device_.totalGlobalMem >> 20, " MiB, ", convolutions_.description());
   }
   bool supports(DType dtype) const override {
     return dtype == DType::float32 || (dtype == DType::bfloat16 && capability(device_) >= 80);

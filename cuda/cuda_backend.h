@@ -1,6 +1,7 @@
 // The CUDA backend, or its absence: no_cuda.cpp stands in where there is no toolkit.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -17,6 +18,7 @@ struct CudaOptions {
   bool strict_convolution = false;  // no Winograd
   bool direct_convolution = false;  // our readable kernels in place of cuDNN: the oracle
   Memory memory = Memory::cached;
+  std::function<void(const std::string&)> report;  // told about each convolution that cuDNN has no plan for
   /// The cudaStream_t to queue all work on, which must outlive the backend; null: one of its own.
   void* stream = nullptr;
 };

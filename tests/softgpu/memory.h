@@ -68,6 +68,7 @@ class DeviceMemory {
   std::string describe(std::uint64_t address) const;
 
   std::uint64_t used() const { return used_; }
+  static constexpr std::uint64_t size() { return range_bytes; }
   std::uint64_t total() const;
 
   /// The first bytes of the range are no memory but the windows through which generic addresses reach a block's shared
