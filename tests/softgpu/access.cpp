@@ -116,7 +116,7 @@ void check_states(const Warp& warp, std::uint32_t lane, const Region& region, st
   if (std::memchr(states, byte_inaccessible, bytes)) fault_bounds(warp, lane, region, address, bytes, kind);
   if (kind != AccessKind::write && settings().check_uninitialised) {
     fault(warp, lane, cudaErrorIllegalAddress,
-          text("%s %u bytes that nothing has written: ", verb(kind), bytes) + place(warp, region, address));
+          text("%s %u bytes that nothing has written yet: ", verb(kind), bytes) + place(warp, region, address));
   }
   if (kind != AccessKind::read) std::memset(states, byte_initialised, bytes);
 }

@@ -70,12 +70,16 @@ struct Reverse {
     return result;
   }
 };
+/// The position of the highest bit that differs from the sign; with `shift`, how far it is from the top. Ones without.
+template <bool shift>
 struct FindTop {
   template <class T>
   static std::uint32_t apply(T a) {
-    if (static_cast<std::make_signed_t<T>>(a) < 0 && std::is_signed_v<T>) a = ~a;
+    if (std::is_signed_v<T> && a < 0) a = static_cast<T>(~a);
     const auto bits = static_cast<std::make_unsigned_t<T>>(a);
-    return bits == 0 ? all_bits : 63u - static_cast<std::uint32_t>(__builtin_clzll(bits));
+    if (bits == 0) return all_bits;
+    const std::uint32_t position = 63u - static_cast<std::uint32_t>(__builtin_clzll(bits));
+    return shift ? 8 * sizeof(T) - 1 - position : position;
   }
 };
 
@@ -234,14 +238,16 @@ void decode_clz(Decoder& d) {
   decode_count(d, unary_operation<CountLeadingZeros, std::uint32_t>,
                unary_operation<CountLeadingZeros, std::uint32_t, std::uint64_t>);
 }
-void decode_bfind(Decoder& d) {
-  if (d.instruction().has("shiftamt")) d.refuse();
+template <bool shift>
+void decode_find(Decoder& d) {
   if (d.type()[0] == 's') {
-    return decode_count(d, unary_operation<FindTop, std::uint32_t, std::int32_t>,
-                        unary_operation<FindTop, std::uint32_t, std::int64_t>);
+    return decode_count(d, unary_operation<FindTop<shift>, std::uint32_t, std::int32_t>,
+                        unary_operation<FindTop<shift>, std::uint32_t, std::int64_t>);
   }
-  decode_count(d, unary_operation<FindTop, std::uint32_t>, unary_operation<FindTop, std::uint32_t, std::uint64_t>);
+  decode_count(d, unary_operation<FindTop<shift>, std::uint32_t>,
+               unary_operation<FindTop<shift>, std::uint32_t, std::uint64_t>);
 }
+void decode_bfind(Decoder& d) { d.instruction().has("shiftamt") ? decode_find<true>(d) : decode_find<false>(d); }
 void decode_brev(Decoder& d) { emit_plain(d, unsigned_unary<Reverse>(type_bytes(d.type())), type_bytes(d.type())); }
 
 void decode_bfe(Decoder& d) {

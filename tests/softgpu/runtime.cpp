@@ -128,9 +128,10 @@ std::string demangled(const std::string& name) {
   for (const std::string noise : {"(anonymous namespace)::", "void "}) {
     for (std::size_t at; (at = result.find(noise)) != std::string::npos;) result.erase(at, noise.size());
   }
-  // The parameter list is the last parenthesis of a function's name.
+  // A function without its parameters; a variable in a function by its own name.
   int depth = 0;
   for (std::size_t i = result.size(); i-- > 0;) {
+    if (result.compare(i, 3, ")::") == 0 && depth == 0) return result.substr(i + 3);
     depth += result[i] == ')' ? 1 : result[i] == '(' ? -1 : 0;
     if (result[i] == '(' && depth == 0) return result.substr(0, i);
   }

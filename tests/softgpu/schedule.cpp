@@ -133,7 +133,11 @@ bool gather_lanes(Warp& warp, const Operation& op) {
 void exit_lanes(Warp& warp) {
   warp.alive &= ~warp.mask;
   warp.active &= ~warp.mask;
-  if (warp.active == 0) warp.yielded = true;
+  // Who waits for the lanes that are gone looks again.
+  for (Fragment& each : warp.fragments) {
+    if (each.state == Fragment::at_warp_sync) each.state = Fragment::runnable;
+  }
+  warp.yielded = true;
 }
 
 void branch_lanes(Warp& warp, std::uint32_t target) {

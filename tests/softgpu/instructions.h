@@ -1,0 +1,17 @@
+// Kernels that try one family of instructions each, over inputs with the awkward ones among them.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace softgpu_test {
+
+struct InstructionCheck {
+  const char* name;
+  /// Runs on the device, computes the same on the host, and returns the first difference, "" where there is none.
+  std::string (*run)();
+};
+
+std::vector<InstructionCheck> instruction_checks();
+
+}  // namespace softgpu_test

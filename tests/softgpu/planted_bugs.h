@@ -1,0 +1,22 @@
+// Kernels with a bug planted in each, beside the same kernels without it: the software GPU's own test.
+#pragma once
+
+#include <vector>
+
+namespace softgpu_test {
+
+struct PlantedBug {
+  /// The comment `// BUG: name` marks the line in planted_bugs.cu that the report must name; where two accesses race,
+  /// either may be the second, and both are marked.
+  const char* name;
+  /// What the report must say.
+  const char* report;
+  /// Runs it, corrected or not; whether the result is what the host computes (for corrected ones).
+  bool (*run)(bool corrected);
+  /// False where the mistake is between launches: the report names no line.
+  bool has_line = true;
+};
+
+std::vector<PlantedBug> planted_bugs();
+
+}  // namespace softgpu_test
