@@ -66,17 +66,6 @@ struct FusedMultiplyAdd {
     return std::fma(a, b, c);
   }
 };
-/// Rounded towards minus infinity, as CUDA's expf takes an integer part.
-struct FusedMultiplyAddDown {
-  static float apply(float a, float b, float c) {
-    // The product is exact in double, and `error` is what the sum's rounding lost (Knuth's two-sum).
-    const double product = double{a} * double{b}, sum = product + double{c}, of_c = sum - product;
-    const double error = (product - (sum - of_c)) + (double{c} - of_c);
-    const float nearest = static_cast<float>(sum);
-    const bool above = double{nearest} > sum || (double{nearest} == sum && error < 0);
-    return above ? std::nextafter(nearest, -std::numeric_limits<float>::infinity()) : nearest;
-  }
-};
 struct Negate {
   template <class T>
   static T apply(T a) {
@@ -215,9 +204,6 @@ void decode_special(Decoder& d) {
 
 void decode_fma(Decoder& d) {
   if (d.type().find("f16") != std::string::npos) return decode_half(d);
-  if (d.instruction().has("rm") && d.type() == "f32" && !d.instruction().has("ftz") && !d.instruction().has("sat")) {
-    return emit_plain(d, plain_operation<FusedMultiplyAddDown, float>(), 4, 0);
-  }
   emit_float<FusedMultiplyAdd>(d);
 }
 
