@@ -1,5 +1,6 @@
 #include "cuda/convolution.h"
 
+#include "cuda/check.h"
 #include "cuda/kernels.h"
 
 namespace stagewise::cuda {
@@ -13,6 +14,25 @@ Tensor result_beside(const Tensor& addend, const Tensor& output) {
 
 }  // namespace
 
+Convolutions::Convolutions(cudaStream_t stream, const CudaOptions& options) : stream_(stream), tf32_(options.tf32) {
+  if (options.direct_convolution) return;
+  cudnnHandle_t handle = nullptr;
+  STAGEWISE_CHECK(cudnnCreate(&handle));
+  handle_.reset(handle);
+  STAGEWISE_CHECK(cudnnSetStream(handle, stream));
+  cudnn_ = std::make_unique<CudnnConvolutions>(
+      cudnn::Target(handle),
+      ConvolutionSettings{
+          .tf32 = options.tf32, .strict = options.strict_convolution, .fuse = options.fuse, .report = options.report});
+}
+
+std::string Convolutions::description() const {
+  if (!cudnn_) return "direct convolutions";
+  const std::size_t version = cudnnGetVersion();
+  return concat("cuDNN ", version / 10000, ".", version / 100 % 100, ".", version % 100, ", TF32 ",
+                tf32_ ? "on" : "off");
+}
+
 /// relu(batch_norm(x)) in a tensor of its own.
 Tensor Convolutions::normalised(const Tensor& x, const BatchNormCoefficients& coefficients) const {
   const Tensor a(x.backend(), x.shape(), x.dtype());
@@ -20,25 +40,83 @@ Tensor Convolutions::normalised(const Tensor& x, const BatchNormCoefficients& co
   return a;
 }
 
-void Convolutions::forward(const ConvolutionForward& call) {
-  const Tensor input = call.normalise.defined() ? normalised(call.x, call.normalise) : call.x;
-  const Tensor result = result_beside(call.addend, call.y);
-  convolution_direct_forward({.x = input, .weight = call.weight, .y = result, .options = call.options}, stream_);
+/// The weight in the type of the feature maps, as cuDNN wants it.
+Tensor Convolutions::filters_for(const Tensor& maps, const Tensor& weight) const {
+  if (weight.dtype() == maps.dtype()) return weight;
+  const Tensor filters(weight.backend(), weight.shape(), maps.dtype());
+  cast(weight, filters, stream_);
+  return filters;
+}
+
+bool Convolutions::run_whole(const ConvolutionForward& call) {
+  if (!cudnn_) return false;
+  ConvolutionForward pass = call;
+  pass.weight = filters_for(call.x, call.weight);
+  Tensor sums, sums_of_squares;
+  if (call.mean.defined()) {
+    sums = Tensor(call.mean.backend(), call.mean.shape());
+    sums_of_squares = Tensor(call.mean.backend(), call.mean.shape());
+  }
+  if (!cudnn_->run(pass, sums, sums_of_squares)) return false;
+  if (!call.mean.defined()) return true;
+  moments_from_sums(sums, sums_of_squares, call.y.count() / call.mean.count(), call.mean, call.variance, stream_);
+  return true;
+}
+
+void Convolutions::run_parts(const ConvolutionForward& call) {
+  const ConvolutionForward bare{
+      .x = call.x, .weight = call.weight, .y = result_beside(call.addend, call.y), .options = call.options};
+  if (!run_whole(bare)) {
+    convolution_direct_forward({.x = bare.x, .weight = bare.weight, .y = bare.y, .options = bare.options}, stream_);
+  }
   if (call.bias.defined() || call.addend.defined() || call.relu) {
-    add_bias(result, call.bias, call.addend, call.relu, call.y, stream_);
+    add_bias(bare.y, call.bias, call.addend, call.relu, call.y, stream_);
   }
   if (call.mean.defined()) batch_norm_moments(call.y, call.mean, call.variance, stream_);
 }
 
+void Convolutions::forward(const ConvolutionForward& call) {
+  if (run_whole(call)) return;
+  ConvolutionForward rest = call;
+  if (call.normalise.defined()) {
+    rest.x = normalised(call.x, call.normalise);
+    rest.normalise = {};
+    if (run_whole(rest)) return;
+  }
+  run_parts(rest);
+}
+
 void Convolutions::backward_data(const ConvolutionBackwardData& call) {
-  const Tensor result = result_beside(call.addend, call.dx);
-  convolution_direct_backward_data({.x = result, .weight = call.weight, .y = call.dy, .options = call.options},
-                                   stream_);
-  if (call.addend.defined()) add(result, call.addend, call.dx, stream_);
+  const bool in_place = call.addend.defined() && call.addend.address() == call.dx.address();
+  ConvolutionBackwardData bare{.dy = call.dy,
+                               .weight = cudnn_ ? filters_for(call.dy, call.weight) : call.weight,
+                               .addend = in_place ? call.addend : Tensor(),
+                               .dx = call.dx,
+                               .options = call.options};
+  bool added = in_place;
+  if (!cudnn_ || !cudnn_->run(bare)) {
+    bare.dx = result_beside(call.addend, call.dx);
+    added = false;
+    convolution_direct_backward_data({.x = bare.dx, .weight = call.weight, .y = call.dy, .options = call.options},
+                                     stream_);
+  }
+  if (call.addend.defined() && !added) add(bare.dx, call.addend, call.dx, stream_);
   if (!call.normalised_input.defined()) return;
   batch_norm_backward_reduce_normalised(
       {.dy = call.dx, .x = call.x, .coefficients = call.normalised_input, .dz = call.dx, .gradients = call.gradients},
       stream_);
+}
+
+/// In float32 straight away, or in the type of the maps and widened.
+bool Convolutions::run_with_cudnn(const ConvolutionBackwardWeights& call) {
+  if (!cudnn_) return false;
+  if (cudnn_->run(call)) return true;
+  if (call.x.dtype() == DType::float32) return false;
+  ConvolutionBackwardWeights narrow = call;
+  narrow.d_weight = Tensor(call.d_weight.backend(), call.d_weight.shape(), call.x.dtype());
+  if (!cudnn_->run(narrow)) return false;
+  cast(narrow.d_weight, call.d_weight, stream_);
+  return true;
 }
 
 void Convolutions::backward_weights(const ConvolutionBackwardWeights& call) {
@@ -50,11 +128,15 @@ void Convolutions::backward_weights(const ConvolutionBackwardWeights& call) {
         stream_);
     dy = call.dy_out;
   }
-  convolution_direct_backward_weights({.x = input, .weight = call.d_weight, .y = dy, .options = call.options}, stream_);
+  if (!run_with_cudnn({.x = input, .dy = dy, .d_weight = call.d_weight, .options = call.options})) {
+    convolution_direct_backward_weights({.x = input, .weight = call.d_weight, .y = dy, .options = call.options},
+                                        stream_);
+  }
   if (call.d_bias.defined()) channel_sums(dy, call.d_bias, stream_);
 }
 
-std::vector<ConvolutionPlanText> Convolutions::plan(const Shape&, const Shape&, const Conv2dOptions&) {
+std::vector<ConvolutionPlanText> Convolutions::plan(const Shape& x, const Shape& weight, const Conv2dOptions& options) {
+  if (cudnn_) return cudnn_->describe(x, weight, options, DType::float32);
   const char* const reason = "our own kernel, as the formula is written";
   return {{"forward", "direct", reason}, {"by data", "direct", reason}, {"by weights", "direct", reason}};
 }

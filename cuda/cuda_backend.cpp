@@ -14,11 +14,16 @@ std::string version_text(int version) { return concat(version / 1000, ".", versi
 
 int capability(const cudaDeviceProp& device) { return 10 * device.major + device.minor; }
 
-/// Opened before the tensors' memory and closed after it.
+/// Opened before the tensors' memory and closed after it, unless it was given.
 struct Stream {
   cudaStream_t handle = nullptr;
-  Stream() { STAGEWISE_CHECK(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking)); }
-  ~Stream() { cudaStreamDestroy(handle); }
+  const bool own;
+  explicit Stream(void* given) : handle(static_cast<cudaStream_t>(given)), own(given == nullptr) {
+    if (own) STAGEWISE_CHECK(cudaStreamCreateWithFlags(&handle, cudaStreamNonBlocking));
+  }
+  ~Stream() {
+    if (own) cudaStreamDestroy(handle);
+  }
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 };
@@ -26,9 +31,10 @@ struct Stream {
 class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaOptions& options)
-      : allocator_(cuda::stream_memory(stream_.handle, options.memory != CudaOptions::Memory::cached),
+      : stream_(options.stream),
+        allocator_(cuda::stream_memory(stream_.handle, options.memory != CudaOptions::Memory::cached),
                    options.memory == CudaOptions::Memory::guarded),
-        convolutions_(stream_.handle) {
+        convolutions_(stream_.handle, options) {
     STAGEWISE_CHECK(cudaGetDeviceProperties(&device_, 0));
   }
   ~CudaBackend() override { cudaStreamSynchronize(stream_.handle); }
@@ -36,7 +42,7 @@ class CudaBackend final : public Backend {
   std::string name() const override { return "cuda"; }
   std::string description() const override {
     return concat(device_.name, ", compute capability ", device_.major, ".", device_.minor, ", ",
-                  device_.totalGlobalMem >> 20, " MiB");
+                  device_.totalGlobalMem >> 20, " MiB, ", convolutions_.description());
   }
   bool supports(DType dtype) const override {
     return dtype == DType::float32 || (dtype == DType::bfloat16 && capability(device_) >= 80);

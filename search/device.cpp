@@ -1,5 +1,7 @@
 #include "search/device.h"
 
+#include <iostream>
+
 #include "cpu/cpu_backend.h"
 #include "cpu/reference_backend.h"
 #include "cuda/cuda_backend.h"
@@ -9,7 +11,9 @@ namespace stagewise {
 namespace {
 
 CudaOptions cuda_options(const DeviceOptions& options) {
-  return {.tf32 = options.tf32 == "on", .strict_convolution = options.strict_convolution};
+  return {.tf32 = options.tf32 == "on",
+          .strict_convolution = options.strict_convolution,
+          .report = [](const std::string& line) { std::cerr << line << '\n'; }};
 }
 
 }  // namespace

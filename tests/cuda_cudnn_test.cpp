@@ -22,13 +22,20 @@ using primitive_cases::ConvolutionSize;
 using primitive_cases::map;
 using primitive_cases::uniform;
 
-/// The backend's memory with cuDNN beside it, on a stream of its own.
+/// The backend's memory, and cuDNN on its stream.
 class Device {
  public:
-  Device() : backend_(make_cuda_backend({.memory = CudaOptions::Memory::exact})) {
+  Device() {
+    EXPECT_EQ(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), cudaSuccess);
     EXPECT_EQ(cudnnCreate(&handle_), CUDNN_STATUS_SUCCESS);
+    EXPECT_EQ(cudnnSetStream(handle_, stream_), CUDNN_STATUS_SUCCESS);
+    backend_ = make_cuda_backend({.memory = CudaOptions::Memory::exact, .stream = stream_});
   }
-  ~Device() { cudnnDestroy(handle_); }
+  ~Device() {
+    backend_.reset();
+    cudnnDestroy(handle_);
+    cudaStreamDestroy(stream_);
+  }
   Device(const Device&) = delete;
   Device& operator=(const Device&) = delete;
 
@@ -36,22 +43,16 @@ class Device {
   CudnnConvolutions convolutions(const ConvolutionSettings& settings = {}) {
     return {cudnn::Target(handle_), settings};
   }
-  /// Whether the call ran, and is done.
-  template <class... Call>
-  bool run(CudnnConvolutions convolutions, const Call&... call) {
-    backend_->synchronise();
-    const bool ran = convolutions.run(call...);
-    EXPECT_EQ(cudaDeviceSynchronize(), cudaSuccess);
-    return ran;
-  }
+  /// Whether cuDNN took the call.
   template <class... Call>
   bool run(const Call&... call) {
-    return run(convolutions(), call...);
+    return convolutions().run(call...);
   }
 
  private:
-  std::unique_ptr<Backend> backend_;
+  cudaStream_t stream_ = nullptr;
   cudnnHandle_t handle_ = nullptr;
+  std::unique_ptr<Backend> backend_;
 };
 
 /// Sizes that are 1, odd, and no multiple of a vector; all strides and paddings of the networks and some more. Channels
@@ -235,10 +236,11 @@ TEST_F(CudnnBFloat16, SaysWhereThereIsNoPlanAndDoesNothing) {
   const ConvolutionSize& size = kOddChannels[0];
   const ConvolutionBackwardWeights by_weights{.x = map(device.backend(), size.input(), 1, DType::bfloat16),
                                               .dy = map(device.backend(), size.output(), 3, DType::bfloat16),
-                                              .d_weight = Tensor::full(device.backend(), size.filter(), 7.0),
+                                              .d_weight = uniform(device.backend(), size.filter(), 4),
                                               .options = size.options};
+  const std::vector<double> before = by_weights.d_weight.to_doubles();
   EXPECT_FALSE(device.run(by_weights));
-  for (const float value : by_weights.d_weight.to_host<float>()) ASSERT_EQ(value, 7.0F);
+  EXPECT_EQ(by_weights.d_weight.to_doubles(), before);
 }
 
 /// Root mean square of the error over that of the truth.
@@ -270,10 +272,14 @@ TEST(CudnnTf32, RoundsOperandsOnlyWhereItIsAskedFor) {
   const ConvolutionForward expected = call(*reference), exact = call(device.backend()),
                            rounded = call(device.backend());
   reference->convolution_forward(expected);
-  ASSERT_TRUE(device.run(device.convolutions({.strict = true}), exact));
+  ASSERT_TRUE(device.convolutions({.strict = true}).run(exact));
   EXPECT_LT(relative_error(exact.y, expected.y), 1e-6);
-  ASSERT_TRUE(device.run(device.convolutions({.tf32 = true}), rounded));
+  CudnnConvolutions with_tf32 = device.convolutions({.tf32 = true});
+  ASSERT_TRUE(with_tf32.run(rounded));
   EXPECT_LT(relative_error(rounded.y, expected.y), 1e-3);
+  const auto plan = with_tf32.describe(size.input(), size.filter(), size.options, DType::float32)[0];
+  const bool rounds = plan.reason.find("tensor cores") != std::string::npos;
+  EXPECT_TRUE(!rounds || relative_error(rounded.y, expected.y) > 1e-5) << "does TF32 change anything?";
 }
 
 TEST(CudnnFusion, IsForBFloat16AndCanBeTurnedOff) {
@@ -287,7 +293,7 @@ TEST(CudnnFusion, IsForBFloat16AndCanBeTurnedOff) {
             .normalise = coefficients(device.backend(), size.channels, 4)};
   };
   EXPECT_FALSE(device.run(call(DType::float32)));
-  EXPECT_FALSE(device.run(device.convolutions({.fuse = false}), call(DType::bfloat16)));
+  EXPECT_FALSE(device.convolutions({.fuse = false}).run(call(DType::bfloat16)));
 }
 
 }  // namespace
