@@ -22,7 +22,8 @@ Convolutions::Convolutions(cudaStream_t stream, const CudaOptions& options) : st
   STAGEWISE_CHECK(cudnnSetStream(handle, stream));
   cudnn_ = std::make_unique<CudnnConvolutions>(
       cudnn::Target(handle),
-      ConvolutionSettings{.tf32 = options.tf32, .strict = options.strict_convolution, .report = options.report});
+      ConvolutionSettings{
+          .tf32 = options.tf32, .strict = options.strict_convolution, .fuse = options.fuse, .report = options.report});
 }
 
 std::string Convolutions::description() const {

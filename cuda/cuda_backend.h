@@ -17,6 +17,7 @@ struct CudaOptions {
   bool tf32 = false;                // convolutions in float32 may round their operands to TF32's 10 bits
   bool strict_convolution = false;  // no Winograd
   bool direct_convolution = false;  // our readable kernels in place of cuDNN: the oracle
+  bool fuse = true;                 // cuDNN's fused graphs where it has them; off: always in parts, for comparison
   Memory memory = Memory::cached;
   std::function<void(const std::string&)> report;  // told about each convolution that cuDNN has no plan for
   /// The cudaStream_t to queue all work on, which must outlive the backend; null: one of its own.

@@ -26,13 +26,14 @@ std::unique_ptr<Backend> exact_backend(bool direct = false) {
   return make_cuda_backend({.direct_convolution = direct, .memory = CudaOptions::Memory::exact});
 }
 
-/// What is stored in bfloat16 has lost all but 8 bits; a fused call's parts store it once more between them. Sums over
-/// such numbers are off by as much, relative to what they sum.
+/// What is stored in bfloat16 has lost all but 8 bits; a fused call's parts store it once more between them, and
+/// filters' gradients may be widened from it. Sums over such numbers are off by as much, relative to what they sum.
 double tolerance(const PrimitiveCase& primitive, DType maps, DType output) {
   const double in_float = 4e-6 * std::sqrt(static_cast<double>(primitive.reduction) + 16.0);
   const bool parts =
       primitive.name.find("fused") != std::string::npos || primitive.name.find("inference") != std::string::npos;
-  const bool rounds = maps == DType::bfloat16 && (output == DType::bfloat16 || parts);
+  const bool filters = primitive.name.find("backward_weights") != std::string::npos;
+  const bool rounds = maps == DType::bfloat16 && (output == DType::bfloat16 || parts || filters);
   return rounds ? in_float + (parts ? 2.0 / 128 : 1.0 / 256) : in_float;
 }
 
@@ -94,6 +95,37 @@ TEST_P(DirectConvolution, AgreesWithTheReferenceInBFloat16) {
 INSTANTIATE_TEST_SUITE_P(Table, DirectConvolution,
                          testing::ValuesIn(primitive_cases::convolution_cases(primitive_cases::odd_convolutions())),
                          case_name);
+
+TEST(Recording, RepeatsItsWorkOnMemoryThatNobodyElseGets) {
+  const auto cuda = make_cuda_backend();
+  ASSERT_TRUE(cuda->can_record());
+  const Shape shape{1000};
+  const Tensor x = Tensor::zeros(*cuda, shape), step = Tensor::full(*cuda, shape, 1.0);
+  const auto work = [&] {  // x = (x + step) + step, by way of a tensor that is gone when the work is done
+    const Tensor between(*cuda, shape);
+    cuda->add(x, step, between);
+    cuda->add(between, step, x);
+  };
+  work();
+  const auto recording = cuda->record(work);
+  EXPECT_EQ(x.to_host<float>()[999], 4.0F) << "recording does the work once";
+  const Tensor other = Tensor::full(*cuda, shape, 7.0);  // the buffer of `between`, were it free
+  recording->replay();
+  cuda->fill(step, 10.0);
+  recording->replay();
+  EXPECT_EQ(x.to_host<float>(), std::vector<float>(1000, 26.0F));
+  EXPECT_EQ(other.to_host<float>(), std::vector<float>(1000, 7.0F));
+}
+
+TEST(Recording, TakesTheLearningRateFromATensor) {
+  for (const bool gpu : {true, false}) {
+    const auto backend = gpu ? make_cuda_backend() : make_reference_backend();
+    const auto full = [&](double value) { return Tensor::full(*backend, {19}, value); };
+    const SgdStep::Parameter parameter{full(2.0), full(0.5), full(0.0), 0.0};
+    backend->sgd_step({.parameters = {&parameter, 1}, .rate = Tensor::full(*backend, {1}, 0.5), .momentum = 0.0});
+    EXPECT_EQ(parameter.value.to_host<float>(), std::vector<float>(19, 1.75F)) << backend->name();
+  }
+}
 
 }  // namespace
 }  // namespace stagewise

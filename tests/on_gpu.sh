@@ -76,7 +76,7 @@ sanitized() {
 }
 
 benches() {
-  build_all ON && STAGEWISE_BENCH_DEVICE=cuda "$build/bench/primitives" --benchmark_out="$work/primitives.json" | tail -200
+  build_all ON && "$build/bench/cuda"
 }
 
 echo "# stagewise on a GPU"

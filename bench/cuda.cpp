@@ -1,0 +1,98 @@
+// Every primitive on the GPU, in the ways that only hardware can choose between: cuDNN or our direct convolution, TF32
+// or exact float32, bfloat16 with cuDNN's fused graphs or in parts. Each row is one call and the wait for it; the first
+// row is the wait alone, to be taken off the short ones.
+#include <algorithm>
+#include <chrono>
+#include <iostream>
+
+#include "bench/report.h"
+#include "bench/timing.h"
+#include "cuda/cuda_backend.h"
+
+namespace stagewise::bench {
+namespace {
+
+constexpr std::int64_t kBatch = 128;
+
+/// Bytes a second of copying 256 MiB on the device, both ways counted: the roof of what memory binds.
+Roof measure_roof(Backend& gpu) {
+  const Tensor from(gpu, {64 << 20}), to(gpu, {64 << 20});
+  gpu.fill(from, 1.0);
+  std::vector<double> seconds;
+  for (int i = 0; i < 9; ++i) {
+    gpu.synchronise();
+    const auto began = std::chrono::steady_clock::now();
+    for (int copy = 0; copy < 10; ++copy) gpu.copy(from, to);
+    gpu.synchronise();
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() / 10);
+  }
+  std::sort(seconds.begin(), seconds.end());
+  return {.gflops = 1e9, .gigabytes = 2e-9 * static_cast<double>(from.bytes()) / seconds[seconds.size() / 2]};
+}
+
+struct Device {
+  std::string suffix;
+  std::unique_ptr<Backend> backend;
+  DType maps = DType::float32;
+  double rounding = 0;  // of operands, relative
+  bool convolutions_only = false;
+};
+
+std::vector<Device> devices() {
+  std::vector<Device> all;
+  all.push_back({"fp32", make_cuda_backend()});
+  all.push_back({"tf32", make_cuda_backend({.tf32 = true}), DType::float32, 1.0 / 512, true});
+  all.push_back({"direct", make_cuda_backend({.direct_convolution = true}), DType::float32, 0.0, true});
+  if (all.front().backend->supports(DType::bfloat16)) {
+    all.push_back({"bf16", make_cuda_backend(), DType::bfloat16, 1.0 / 64});
+    all.push_back({"bf16_parts", make_cuda_backend({.fuse = false}), DType::bfloat16, 1.0 / 64, true});
+  }
+  return all;
+}
+
+void register_primitives(const Roof& roof, const std::vector<Device>& devices) {
+  for (const auto& primitive : primitive_cases::bench_cases(kBatch)) {
+    const auto expected = std::make_shared<Expected>(primitive);
+    const bool convolution = primitive.name.find("convolution") != std::string::npos;
+    for (const Device& device : devices) {
+      if (!convolution && device.convolutions_only) continue;
+      if (device.maps == DType::bfloat16 && primitive.traffic.maps == 0) continue;
+      register_row({.name = primitive.name,
+                    .flops = primitive.flops,
+                    .bytes = primitive.traffic.bytes(device.maps),
+                    .make =
+                        [primitive, maps = device.maps, on = device.backend.get()] {
+                          TimedCall call = timed_call(primitive.make(*on, maps));
+                          call.run = [run = call.run, on] {
+                            run();
+                            on->synchronise();
+                          };
+                          return call;
+                        },
+                    .expected = expected,
+                    .tolerance = tolerance(primitive.reduction) + device.rounding,
+                    .roof = roof},
+                   /*cold=*/true, device.suffix);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace stagewise::bench
+
+int main(int argc, char** argv) {
+  using namespace stagewise;
+  if (const std::string why = cuda_unavailable(); !why.empty()) {
+    std::cerr << why << '\n';
+    return 2;
+  }
+  const std::vector<bench::Device> devices = bench::devices();
+  const bench::Roof roof = bench::measure_roof(*devices.front().backend);
+  std::cout << devices.front().backend->description() << "; copies " << roof.gigabytes << " GB/s\n";
+  benchmark::AddCustomContext("device", devices.front().backend->description());
+  benchmark::RegisterBenchmark("wait", [gpu = devices.front().backend.get()](benchmark::State& state) {
+    for ([[maybe_unused]] auto _ : state) gpu->synchronise();
+  })->UseRealTime();
+  bench::register_primitives(roof, devices);
+  return bench::run(argc, argv, {.columns = {{"GFLOP/s"}, {"GB/s"}, {"roof", true}}});
+}
