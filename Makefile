@@ -3,6 +3,7 @@
 # make bench    how fast kernels and whole steps are here, beside the roof and oneDNN: bench/README.md
 # make bench-peers  the same beside PyTorch and ONNX Runtime: bench/peers/README.md
 # make neon     builds the kernels' tests for 64-bit ARM and runs them in an emulator
+# make softgpu  builds the program and a software GPU that runs its CUDA half on the CPU: tests/softgpu/README.md
 # make cifar10  fetches CIFAR-10 into data/
 # make format | check | lint | clean
 BUILD ?= build
@@ -17,7 +18,7 @@ TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev
 CIFAR10_URL = https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz
 CIFAR10_SHA256 = c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd
 
-.PHONY: build search test test-all neon bench bench-peers cifar10 format check lint clean
+.PHONY: build search test test-all neon softgpu bench bench-peers cifar10 format check lint clean
 
 build:
 	@.ci/install-packages $(BUILD_PACKAGES)
@@ -39,6 +40,16 @@ test-all:
 
 neon:
 	@JOBS=$(JOBS) .ci/neon $(BUILD)-neon
+
+# One generation of cards is enough for it: it reads the PTX.
+SOFTGPU = $(BUILD)-softgpu
+softgpu:
+	@.ci/install-packages $(TEST_PACKAGES)
+	cmake -S . -B $(SOFTGPU) -DSTAGEWISE_CUDA=ON -DSTAGEWISE_CUDA_ARCHITECTURES=90 $(CMAKE_FLAGS)
+	cmake --build $(SOFTGPU) -j $(JOBS) --target stagewise softgpu
+	@echo "The CUDA half on the CPU, checked as it runs (small things only; how, and what else: tests/softgpu/README.md):"
+	@echo "  LD_LIBRARY_PATH=$(SOFTGPU)/tests/softgpu/lib $(SOFTGPU)/stagewise train --device cuda --data synthetic \\"
+	@echo "    --synthetic-train 64 --synthetic-test 16 --blocks 1 --epochs 1 --batch-size 8"
 
 BENCHES ?= primitives onednn steps
 bench:
@@ -96,7 +107,9 @@ check:
 lint: check
 	@.ci/install-packages clang-tidy $(TEST_PACKAGES)
 	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=ON >/dev/null
-	git ls-files '*.cpp' | grep -vE '^(cpu/kernels|bench)/' | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
+	git ls-files '*.cpp' | grep -vE '^(cpu/kernels|bench)/' | \
+	  while read -r file; do grep -qF "/$$file\"" $(BUILD)/compile_commands.json && echo "$$file"; done | \
+	  xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-*

@@ -49,11 +49,12 @@ void sgd(const SgdStep& call, const SgdStep::Parameter& parameter) {
   T* value = parameter.value.data<T>();
   T* velocity = parameter.velocity.data<T>();
   const T* gradient = parameter.gradient.data<T>();
+  const double learning_rate = call.rate.defined() ? double(call.rate.data<float>()[0]) : call.learning_rate;
   for (std::int64_t i = 0; i < parameter.value.count(); ++i) {
     const double g = double(gradient[i]) + parameter.weight_decay * double(value[i]);
     const double v = call.momentum * double(velocity[i]) + g;
     velocity[i] = static_cast<T>(v);
-    value[i] = static_cast<T>(double(value[i]) - call.learning_rate * (call.nesterov ? g + call.momentum * v : v));
+    value[i] = static_cast<T>(double(value[i]) - learning_rate * (call.nesterov ? g + call.momentum * v : v));
   }
 }
 

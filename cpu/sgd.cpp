@@ -15,11 +15,12 @@ void CpuBackend::sgd_step(const SgdStep& call) {
       pieces.push_back({&parameter, first, std::min(kPiece, parameter.value.count() - first)});
     }
   }
+  const float learning_rate = call.rate.defined() ? call.rate.data<float>()[0] : static_cast<float>(call.learning_rate);
   pool_.run(static_cast<std::int64_t>(pieces.size()), [&](std::int64_t item) {
     const auto& [parameter, first, count] = pieces[static_cast<std::size_t>(item)];
     kernels_.sgd(parameter->value.data<float>() + first, parameter->gradient.data<float>() + first,
-                 parameter->velocity.data<float>() + first, count, static_cast<float>(call.learning_rate),
-                 static_cast<float>(call.momentum), static_cast<float>(parameter->weight_decay), call.nesterov);
+                 parameter->velocity.data<float>() + first, count, learning_rate, static_cast<float>(call.momentum),
+                 static_cast<float>(parameter->weight_decay), call.nesterov);
   });
 }
 

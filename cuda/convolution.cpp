@@ -107,16 +107,18 @@ void Convolutions::backward_data(const ConvolutionBackwardData& call) {
       stream_);
 }
 
-/// In float32 straight away, or in the type of the maps and widened.
+/// The gradient is in float32 whatever the maps are. From maps in bfloat16 cuDNN sums into float32 only where the
+/// numbers of channels are even; elsewhere, as in the stem, the maps are widened, so that nothing is rounded.
 bool Convolutions::run_with_cudnn(const ConvolutionBackwardWeights& call) {
   if (!cudnn_) return false;
   if (cudnn_->run(call)) return true;
   if (call.x.dtype() == DType::float32) return false;
-  ConvolutionBackwardWeights narrow = call;
-  narrow.d_weight = Tensor(call.d_weight.backend(), call.d_weight.shape(), call.x.dtype());
-  if (!cudnn_->run(narrow)) return false;
-  cast(narrow.d_weight, call.d_weight, stream_);
-  return true;
+  ConvolutionBackwardWeights wide = call;
+  wide.x = Tensor(call.x.backend(), call.x.shape());
+  wide.dy = Tensor(call.dy.backend(), call.dy.shape());
+  cast(call.x, wide.x, stream_);
+  cast(call.dy, wide.dy, stream_);
+  return cudnn_->run(wide);
 }
 
 void Convolutions::backward_weights(const ConvolutionBackwardWeights& call) {

@@ -4,6 +4,7 @@
 
 #include "cuda/check.h"
 #include "cuda/convolution.h"
+#include "cuda/graph_recording.h"
 #include "cuda/kernels.h"
 #include "cuda/stream_allocator.h"
 
@@ -32,6 +33,7 @@ class CudaBackend final : public Backend {
  public:
   explicit CudaBackend(const CudaOptions& options)
       : stream_(options.stream),
+        memory_(options.memory),
         allocator_(cuda::stream_memory(stream_.handle, options.memory != CudaOptions::Memory::cached),
                    options.memory == CudaOptions::Memory::guarded),
         convolutions_(stream_.handle, options) {
@@ -62,6 +64,11 @@ class CudaBackend final : public Backend {
         cudaMemcpyAsync(to.address(), from.address(), to.bytes(), cudaMemcpyDeviceToDevice, stream_.handle));
   }
   void fill(const Tensor& tensor, double value) override { cuda::fill(tensor, value, stream_.handle); }
+  bool can_record() const override { return memory_ == CudaOptions::Memory::cached; }
+  std::unique_ptr<Recording> record(const std::function<void()>& work) override {
+    if (!can_record()) return nullptr;
+    return std::make_unique<cuda::GraphRecording>(stream_.handle, allocator_, work);
+  }
   void synchronise() override { STAGEWISE_CHECK(cudaStreamSynchronize(stream_.handle)); }
 
   void add(const Tensor& a, const Tensor& b, const Tensor& out) override { cuda::add(a, b, out, stream_.handle); }
@@ -111,6 +118,7 @@ class CudaBackend final : public Backend {
 
  private:
   Stream stream_;
+  CudaOptions::Memory memory_;
   CachingAllocator allocator_;
   cuda::Convolutions convolutions_;
   cudaDeviceProp device_{};

@@ -24,6 +24,7 @@ struct Table {
 };
 
 struct Rates {
+  const float* on_device;  // the learning rate; nullptr: the one that follows
   float learning_rate, momentum;
   bool nesterov;
 };
@@ -49,6 +50,7 @@ __device__ int tensor_of(const Table& table, int block) {
 }
 
 __global__ void sgd_kernel(const __grid_constant__ Table table, Rates rates) {
+  if (rates.on_device != nullptr) rates.learning_rate = *rates.on_device;
   constexpr int kLanes = kPiece / kBlock;
   const int block = static_cast<int>(blockIdx.x), tensor = tensor_of(table, block);
   const int first = (block - table.first_block[tensor]) * kPiece + static_cast<int>(threadIdx.x) * kLanes;
@@ -78,7 +80,8 @@ void launch(const Table& table, int blocks, const Rates& rates, cudaStream_t str
 }  // namespace
 
 void sgd_step(const SgdStep& call, cudaStream_t stream) {
-  const Rates rates{static_cast<float>(call.learning_rate), static_cast<float>(call.momentum), call.nesterov};
+  const Rates rates{call.rate.data<float>(), static_cast<float>(call.learning_rate), static_cast<float>(call.momentum),
+                    call.nesterov};
   Table table{};
   int blocks = 0;
   for (const SgdStep::Parameter& parameter : call.parameters) {

@@ -6,12 +6,33 @@
 #include "cuda/check.h"
 
 namespace stagewise::cuda {
+namespace {
+
+/// While `stream` is captured into a graph, memory asked of it would be the graph's: then it comes from another one,
+/// and is there before anything is queued behind.
+void* acquire(cudaStream_t stream, std::size_t bytes) {
+  void* pointer = nullptr;
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  STAGEWISE_CHECK(cudaStreamIsCapturing(stream, &capture));
+  if (capture == cudaStreamCaptureStatusNone) {
+    STAGEWISE_CHECK_MEMORY(cudaMallocAsync(&pointer, bytes, stream), bytes);
+    return pointer;
+  }
+  cudaStream_t beside = nullptr;
+  STAGEWISE_CHECK(cudaStreamCreateWithFlags(&beside, cudaStreamNonBlocking));
+  const cudaError_t status = cudaMallocAsync(&pointer, bytes, beside);
+  cudaStreamSynchronize(beside);
+  cudaStreamDestroy(beside);
+  STAGEWISE_CHECK_MEMORY(status, bytes);
+  return pointer;
+}
+
+}  // namespace
 
 CachingAllocator::Source stream_memory(cudaStream_t stream, bool exact) {
   CachingAllocator::Source source;
   source.acquire = [stream, exact](std::size_t bytes) {
-    void* pointer = nullptr;
-    STAGEWISE_CHECK_MEMORY(cudaMallocAsync(&pointer, bytes, stream), bytes);
+    void* const pointer = acquire(stream, bytes);
     if (exact) STAGEWISE_CHECK(cudaMemsetAsync(pointer, 0xFF, bytes, stream));
     return pointer;
   };

@@ -4,7 +4,11 @@
 
 namespace stagewise {
 
-void Sgd::step(const ResNet& network, double learning_rate) {
+void Sgd::step(const ResNet& network, double learning_rate) { step(network, SgdStep{.learning_rate = learning_rate}); }
+
+void Sgd::step(const ResNet& network, const Tensor& rate) { step(network, SgdStep{.rate = rate}); }
+
+void Sgd::step(const ResNet& network, SgdStep step) {
   std::vector<SgdStep::Parameter> parameters;
   std::vector<Variable> variables;
   Visitor visitor;
@@ -21,9 +25,7 @@ void Sgd::step(const ResNet& network, double learning_rate) {
   };
   visitor.buffer = [](const std::string&, const Tensor&) {};
   network.visit(visitor);
-  SgdStep step;
   step.parameters = parameters;
-  step.learning_rate = learning_rate;
   step.momentum = options_.momentum;
   step.nesterov = options_.nesterov;
   network.backend().sgd_step(step);

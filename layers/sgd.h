@@ -22,6 +22,8 @@ class Sgd {
 
   /// One step over all parameters that have a gradient, in one call of the backend; clears the gradients.
   void step(const ResNet& network, double learning_rate);
+  /// The same with a learning rate on the device, float32 [1]: a step that can be recorded.
+  void step(const ResNet& network, const Tensor& rate);
 
   const std::map<std::string, Tensor>& velocities() const { return velocities_; }
   void set_velocity(const std::string& name, Tensor velocity) { velocities_[name] = std::move(velocity); }
@@ -29,6 +31,8 @@ class Sgd {
   Sgd clone() const;
 
  private:
+  void step(const ResNet& network, SgdStep step);
+
   SgdOptions options_;
   std::map<std::string, Tensor> velocities_;
 };

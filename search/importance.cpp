@@ -18,7 +18,7 @@ Tensor pooled(const Tensor& sum) {
   const Shape& shape = sum.shape();
   const auto [height, width] = pooling_window(shape[1], shape[2]);
   const std::int64_t rows = shape[1] / height, columns = shape[2] / width;
-  Tensor means(sum.backend(), {shape[0], rows, columns, shape[3]}, sum.dtype());
+  Tensor means(sum.backend(), {shape[0], rows, columns, shape[3]}, parameter_type(sum.dtype()));
   sum.backend().average_pool_forward({.x = sum, .y = means, .height = height, .width = width});
   return means.reshaped({shape[0], rows * columns * shape[3]});
 }

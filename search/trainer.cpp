@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <memory>
 #include <numeric>
 
 #include "layers/inference.h"
@@ -53,6 +54,53 @@ class Tally {
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };
 
+/// One step of training again and again. Where the device can, a step of a full batch is recorded once it is steady and
+/// replayed from then on, with the batch and the learning rate handed over in tensors that stay. A recording lasts an
+/// epoch, so a network that has grown gets its own.
+class TrainingStep {
+ public:
+  TrainingStep(const ResNet& network, Sgd& optimiser, const TrainingOptions& options, const Tensor& totals)
+      : network_(network), optimiser_(optimiser), options_(options), totals_(totals) {}
+
+  void run(const Batch& batch, double learning_rate) {
+    Backend& backend = network_.backend();
+    const bool full = batch.count() == options_.batch_size;
+    if (!full || !backend.can_record() || full_batches_++ < kUntilSteady) return step(batch, learning_rate);
+    if (!kept_.x.defined()) {
+      kept_ = {.x = Tensor(backend, batch.x.shape(), batch.x.dtype()),
+               .labels = Tensor(backend, batch.labels.shape(), batch.labels.dtype())};
+      rate_ = Tensor(backend, {1});
+    }
+    backend.copy(batch.x, kept_.x);
+    backend.copy(batch.labels, kept_.labels);
+    const auto rate = static_cast<float>(learning_rate);
+    backend.copy_from_host(&rate, rate_);
+    if (recording_) return recording_->replay();
+    recording_ = backend.record([this] { step(kept_, rate_); });
+  }
+
+ private:
+  static constexpr int kUntilSteady = 2;  // steps: velocities are there, plans are made, buffers are cached
+
+  template <class Rate>
+  void step(const Batch& batch, const Rate& rate) {
+    Tape tape;
+    const Context context{.tape = &tape, .training = true};
+    const Variable logits = network_.forward(context, Variable(batch.x));
+    tape.backward(softmax_cross_entropy(context, logits, batch.labels, options_.label_smoothing, totals_));
+    optimiser_.step(network_, rate);
+  }
+
+  const ResNet& network_;
+  Sgd& optimiser_;
+  const TrainingOptions& options_;
+  const Tensor totals_;
+  int full_batches_ = 0;
+  Batch kept_;
+  Tensor rate_;
+  std::unique_ptr<Recording> recording_;  // goes before what it works on
+};
+
 }  // namespace
 
 PassResult train_epoch(const ResNet& network, Sgd& optimiser, const ImageStore& images,
@@ -60,14 +108,11 @@ PassResult train_epoch(const ResNet& network, Sgd& optimiser, const ImageStore& 
                        std::int64_t first_epoch, const PassCallback& callback) {
   TrainingEpoch batches(images, indices, options.batch_size, options.augmentation, options.seed, epoch);
   Tally tally(network.backend(), static_cast<std::int64_t>(indices.size()), callback);
+  TrainingStep step(network, optimiser, options, tally.totals());
   const std::int64_t first_step = (epoch - first_epoch) * batches.batches();
   for (std::int64_t b = 0; b < batches.batches(); ++b) {
     const Batch batch = batches.next();
-    Tape tape;
-    const Context context{.tape = &tape, .training = true};
-    const Variable logits = network.forward(context, Variable(batch.x));
-    tape.backward(softmax_cross_entropy(context, logits, batch.labels, options.label_smoothing, tally.totals()));
-    optimiser.step(network, options.schedule.at(first_step + b, options.epochs * batches.batches()));
+    step.run(batch, options.schedule.at(first_step + b, options.epochs * batches.batches()));
     tally.add_batch(batch.count());
   }
   const PassResult result = tally.result();

@@ -49,6 +49,7 @@ void* CachingAllocator::allocate(std::size_t bytes) {
     pointer = source_.acquire(size);
     ++statistics_.system_allocations;
   }
+  if (reserving_) handed_out_.insert(pointer);
   statistics_.bytes_in_use += static_cast<std::int64_t>(size);
   statistics_.peak_bytes_in_use = std::max(statistics_.peak_bytes_in_use, statistics_.bytes_in_use);
   return guarded_ ? guard(pointer, bytes) : pointer;
@@ -79,6 +80,36 @@ void CachingAllocator::deallocate(void* pointer, std::size_t bytes) noexcept {
   if (source_.exact) return source_.release(pointer, size);
   statistics_.bytes_cached += static_cast<std::int64_t>(size);
   free_[size].push_back(pointer);
+}
+
+void CachingAllocator::begin_reservation() {
+  const std::lock_guard lock(mutex_);
+  reserving_ = true;
+}
+
+CachingAllocator::Buffers CachingAllocator::end_reservation() {
+  const std::lock_guard lock(mutex_);
+  Buffers buffers;
+  for (auto& [size, pointers] : free_) {
+    const auto kept = std::partition(pointers.begin(), pointers.end(),
+                                     [this](void* pointer) { return !handed_out_.contains(pointer); });
+    for (auto pointer = kept; pointer != pointers.end(); ++pointer) {
+      buffers.emplace_back(size, *pointer);
+      statistics_.bytes_cached -= static_cast<std::int64_t>(size);
+    }
+    pointers.erase(kept, pointers.end());
+  }
+  reserving_ = false;
+  handed_out_.clear();
+  return buffers;
+}
+
+void CachingAllocator::give_back(const Buffers& buffers) noexcept {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [size, pointer] : buffers) {
+    free_[size].push_back(pointer);
+    statistics_.bytes_cached += static_cast<std::int64_t>(size);
+  }
 }
 
 void CachingAllocator::trim() noexcept {

@@ -7,6 +7,8 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
+#include <utility>
 #include <vector>
 
 namespace stagewise {
@@ -47,6 +49,12 @@ class CachingAllocator {
   void* allocate(std::size_t bytes);
   /// Gives back what allocate(bytes) returned; never throws.
   void deallocate(void* pointer, std::size_t bytes) noexcept;
+  using Buffers = std::vector<std::pair<std::size_t, void*>>;
+  /// For work that is recorded and repeated on the same memory: from begin to end it is noted what is handed out, and
+  /// what of it is free again at the end is set aside. Nobody else gets those buffers before they are given back.
+  void begin_reservation();
+  Buffers end_reservation();
+  void give_back(const Buffers& buffers) noexcept;
   /// Returns the cached buffers to the system.
   void trim() noexcept;
   Statistics statistics() const;
@@ -60,6 +68,8 @@ class CachingAllocator {
   const bool guarded_;
   mutable std::mutex mutex_;
   std::map<std::size_t, std::vector<void*>> free_;
+  bool reserving_ = false;
+  std::set<void*> handed_out_;  // while reserving
   Statistics statistics_;
 };
 

@@ -15,6 +15,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -183,6 +185,7 @@ struct SgdStep {
   };
   std::span<const Parameter> parameters;
   double learning_rate = 0.0;
+  Tensor rate;  // float32 [1], optional: the learning rate, read on the device, in place of `learning_rate`
   double momentum = 0.9;
   bool nesterov = true;
 };
@@ -209,6 +212,14 @@ struct AccumulateMoments {
   Tensor class_counts;  // float64 [K], in and out
 };
 
+/// Work that was recorded once and can be done again: the same calls with the same numbers on the same memory.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  /// Queues the work again.
+  virtual void replay() = 0;
+};
+
 /// A device. One backend outlives all its tensors.
 class Backend {
  public:
@@ -228,6 +239,13 @@ class Backend {
   virtual void copy(const Tensor& from, const Tensor& to) = 0;
   virtual void fill(const Tensor& tensor, double value) = 0;
   virtual void synchronise() = 0;
+
+  /// Whether the device can record work.
+  virtual bool can_record() const { return false; }
+  /// Does `work` once and records what it queues. Work must be steady: it has been done before with the same shapes,
+  /// calls nothing that copies from or to the host or waits, and leaves no tensor behind. What differs from time to
+  /// time lies in tensors, such as SgdStep::rate. The tensors of others that it uses must outlive the recording.
+  virtual std::unique_ptr<Recording> record(const std::function<void()>& /*work*/) { return nullptr; }
 
   // Element by element; `out` may be an input.
   virtual void add(const Tensor& a, const Tensor& b, const Tensor& out) = 0;

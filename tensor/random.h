@@ -1,6 +1,7 @@
 // Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC'11, "Parallel random numbers: as easy
 // as 1, 2, 3"). A number depends only on (seed, stream, index), never on who asks or in which order, so every
-// thread and every device draws the same ones. cuRAND's Philox generator gives the same blocks.
+// thread and every device draws the same ones. They are those of cuRAND's Philox: its subsequence is our stream, its
+// offset our index (tests/cuda_curand_test.cpp).
 #pragma once
 
 #include <array>

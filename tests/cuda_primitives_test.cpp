@@ -96,5 +96,48 @@ INSTANTIATE_TEST_SUITE_P(Table, DirectConvolution,
                          testing::ValuesIn(primitive_cases::convolution_cases(primitive_cases::odd_convolutions())),
                          case_name);
 
+TEST(GuardBytes, StandRoundEveryTensorOnTheDevice) {
+  const auto cuda = make_cuda_backend({.memory = CudaOptions::Memory::guarded});
+  for (const PrimitiveCase& primitive : primitive_cases::batch_norm_cases({2, 7, 5, 17})) {
+    primitive.make(*cuda, DType::float32).run();
+  }
+  EXPECT_EQ(cuda->allocator().statistics().guard_violations, 0);
+  // A buffer that is said to be shorter than it is has its own bytes where the guard should stand.
+  void* const buffer = cuda->allocator().allocate(100);
+  cuda->allocator().deallocate(buffer, 96);
+  EXPECT_EQ(cuda->allocator().statistics().guard_violations, 1);
+}
+
+TEST(Recording, RepeatsItsWorkOnMemoryThatNobodyElseGets) {
+  const auto cuda = make_cuda_backend();
+  ASSERT_TRUE(cuda->can_record());
+  const Shape shape{1000};
+  const Tensor x = Tensor::zeros(*cuda, shape), step = Tensor::full(*cuda, shape, 1.0);
+  const auto work = [&] {  // x = (x + step) + step, by way of a tensor that is gone when the work is done
+    const Tensor between(*cuda, shape);
+    cuda->add(x, step, between);
+    cuda->add(between, step, x);
+  };
+  work();
+  const auto recording = cuda->record(work);
+  EXPECT_EQ(x.to_host<float>()[999], 4.0F) << "recording does the work once";
+  const Tensor other = Tensor::full(*cuda, shape, 7.0);  // the buffer of `between`, were it free
+  recording->replay();
+  cuda->fill(step, 10.0);
+  recording->replay();
+  EXPECT_EQ(x.to_host<float>(), std::vector<float>(1000, 26.0F));
+  EXPECT_EQ(other.to_host<float>(), std::vector<float>(1000, 7.0F));
+}
+
+TEST(Recording, TakesTheLearningRateFromATensor) {
+  for (const bool gpu : {true, false}) {
+    const auto backend = gpu ? make_cuda_backend() : make_reference_backend();
+    const auto full = [&](double value) { return Tensor::full(*backend, {19}, value); };
+    const SgdStep::Parameter parameter{full(2.0), full(0.5), full(0.0), 0.0};
+    backend->sgd_step({.parameters = {&parameter, 1}, .rate = Tensor::full(*backend, {1}, 0.5), .momentum = 0.0});
+    EXPECT_EQ(parameter.value.to_host<float>(), std::vector<float>(19, 1.75F)) << backend->name();
+  }
+}
+
 }  // namespace
 }  // namespace stagewise

@@ -1,7 +1,9 @@
 // Arithmetic of float and double. Results are IEEE's, as PTX's .rn promises; the .approx functions are the host's exact
 // ones, so the last bits of ex2, lg2, rsqrt, sin, cos and tanh differ from hardware's.
+#include <cfenv>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "families.h"
 #include "lanes.h"
@@ -9,7 +11,8 @@
 namespace softgpu {
 namespace {
 
-constexpr std::uint8_t flush = 1, saturate = 2;
+constexpr std::uint8_t flush = 1, saturate = 2, toward_zero = 4, downward = 8, upward = 16;
+constexpr std::uint8_t directed = toward_zero | downward | upward;
 
 struct Add {
   template <class T>
@@ -157,18 +160,38 @@ Handler plain_operation() {
   }
 }
 
+/// F in another rounding mode of the host's; through a pointer, so that nothing is computed before the mode is set.
+template <class F, class T>
+void directed_operation(Warp& warp, const Operation& op) {
+  static const volatile Handler run = adjusted_operation<F, T>;
+  std::fesetround(op.flags & toward_zero ? FE_TOWARDZERO : op.flags & downward ? FE_DOWNWARD : FE_UPWARD);
+  run(warp, op);
+  std::fesetround(FE_TONEAREST);
+}
+
+template <class F>
+constexpr bool can_be_directed =
+    std::is_same_v<F, Add> || std::is_same_v<F, Subtract> || std::is_same_v<F, Multiply> || std::is_same_v<F, Divide> ||
+    std::is_same_v<F, FusedMultiplyAdd> || std::is_same_v<F, Reciprocal> || std::is_same_v<F, SquareRoot>;
+
+template <class F, class T>
+Handler handler_for(std::uint8_t flags) {
+  if (flags & directed) return directed_operation<F, T>;
+  return flags ? adjusted_operation<F, T> : plain_operation<F, T>();
+}
+
 template <class F>
 void emit_float(Decoder& d) {
   const PtxInstruction& i = d.instruction();
-  if (i.has("rz") || i.has("rm") || i.has("rp")) d.refuse("only rounding to nearest is supported");
-  const std::uint8_t flags = static_cast<std::uint8_t>((i.has("ftz") ? flush : 0) | (i.has("sat") ? saturate : 0));
-  if (d.type() == "f32") {
-    return emit_plain(d, flags ? adjusted_operation<F, float> : plain_operation<F, float>(), 4, flags);
-  }
+  const auto flags = static_cast<std::uint8_t>((i.has("ftz") ? flush : 0) | (i.has("sat") ? saturate : 0) |
+                                               (i.has("rz") ? toward_zero : 0) | (i.has("rm") ? downward : 0) |
+                                               (i.has("rp") ? upward : 0));
+  if (flags & directed && !can_be_directed<F>) d.refuse();
+  if (d.type() == "f32") return emit_plain(d, handler_for<F, float>(flags), 4, flags);
   if constexpr (
       requires(double x) { F::apply(x); } || requires(double x) { F::apply(x, x); } ||
       requires(double x) { F::apply(x, x, x); }) {
-    if (d.type() == "f64") return emit_plain(d, plain_operation<F, double>(), 8);
+    if (d.type() == "f64") return emit_plain(d, handler_for<F, double>(flags), 8, flags);
   }
   d.refuse();
 }

@@ -1,4 +1,4 @@
-// Arithmetic of half and bfloat16, one or two in a register. Everything is computed in double and rounded once.
+// Arithmetic of half and bfloat16, one or two in a register. Everything is computed in double and rounded as if once.
 #include <cmath>
 #include <cstring>
 
@@ -29,6 +29,17 @@ float round_to_odd(double value) {
   return float_of(bits_of(toward_zero) | 1);
 }
 
+/// The same for a sum of doubles: what is cut off is known exactly (Knuth's two-sum).
+double sum_to_odd(double a, double b) {
+  const double sum = a + b;
+  const double part = sum - a;
+  const double error = (a - (sum - part)) + (b - part);
+  std::uint64_t bits;
+  std::memcpy(&bits, &sum, sizeof bits);
+  if (!std::isfinite(sum) || error == 0 || (bits & 1)) return sum;
+  return std::nextafter(sum, error > 0 ? INFINITY : -INFINITY);
+}
+
 struct BFloat16 {
   static float load(std::uint16_t bits) { return from_bfloat16(bits); }
   static std::uint16_t store(double value) { return bfloat16_bits(round_to_odd(value)); }
@@ -42,10 +53,10 @@ enum Function { add, subtract, multiply, fused, minimum, maximum, negate, absolu
 
 double compute(Function function, double a, double b, double c) {
   switch (function) {
-    case add: return a + b;
-    case subtract: return a - b;
+    case add: return sum_to_odd(a, b);
+    case subtract: return sum_to_odd(a, -b);
     case multiply: return a * b;
-    case fused: return a * b + c;  // the product of two is exact in a double
+    case fused: return sum_to_odd(a * b, c);  // the product is exact in a double
     case minimum: return std::fmin(a, b);
     case maximum: return std::fmax(a, b);
     case negate: return -a;

@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include <algorithm>
+#include <cfenv>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -151,11 +152,21 @@ SOFTGPU_BOTH(FromLongIntegers, s64, double, static_cast<double>(a) + static_cast
 SOFTGPU_BOTH(FloatToDouble, float, double, static_cast<double>(a))
 SOFTGPU_BOTH(DoubleToFloat, double, float, static_cast<float>(a))
 
+/// a * b + c, rounded down or up.
+float rounded(int mode, float a, float b, float c) {
+  volatile double x = a, y = b, z = c;
+  std::fesetround(mode);
+  volatile float result = static_cast<float>(std::fma(x, y, z));  // rounding twice in one direction is rounding once
+  std::fesetround(FE_TONEAREST);
+  return result;
+}
 SOFTGPU_PAIR(FloatArithmetic, float, float, __fadd_rn(__fmul_rn(a, b), c), static_cast<float>(a* b) + c)
 SOFTGPU_PAIR(FloatDivision, float, float, __fdiv_rn(a, b), a / b)
 SOFTGPU_PAIR(FloatRoots, float, float, __fsqrt_rn(a), std::sqrt(a))
 SOFTGPU_PAIR(FusedMultiplyAdd, float, float, __fmaf_rn(a, b, c), std::fma(a, b, c))
 SOFTGPU_PAIR(DoubleFusedMultiplyAdd, double, double, __fma_rn(a, b, c), std::fma(a, b, c))
+SOFTGPU_PAIR(DirectedRounding, float, float, __fmaf_rd(a, b, c) - __fadd_ru(a, b),
+             rounded(FE_DOWNWARD, a, b, c) - rounded(FE_UPWARD, a, 1, b))
 SOFTGPU_PAIR(DoubleDivision, double, double, __ddiv_rn(a, b), a / b)
 SOFTGPU_PAIR(FloatMinimum, float, float, fminf(a, b) + 0.0f + fmaxf(b, c),
              std::fmin(a, b) + 0.0f + std::fmax(b, c))  // the sign of zero is open
@@ -248,14 +259,15 @@ struct ToHalf {
   static __device__ __half device(float a, float, float) { return __float2half_rn(a); }
   static __half host(float a, float, float) { return __float2half_rn(a); }
 };
+// The addend is an even number: then the sum is exact in a long double wherever it is near the middle of two results.
 struct BFloat16Arithmetic {
   static __device__ float device(float a, float b, float c) {
-    return __bfloat162float(__hfma(__float2bfloat16_rn(a), __float2bfloat16_rn(b), __float2bfloat16_rn(c)));
+    return __bfloat162float(__hfma(__float2bfloat16_rn(a), __float2bfloat16_rn(b), __float2bfloat16_rn(2 * truncf(c))));
   }
   static float host(float a, float b, float c) {
     const float x = __bfloat162float(__float2bfloat16_rn(a)), y = __bfloat162float(__float2bfloat16_rn(b));
-    const float z = __bfloat162float(__float2bfloat16_rn(c));
-    const long double exact = static_cast<long double>(x) * y + z;  // to 64 bits: enough for these values
+    const float z = __bfloat162float(__float2bfloat16_rn(2 * std::trunc(c)));
+    const long double exact = static_cast<long double>(x) * y + z;
     if (!std::isfinite(exact) || exact == 0) return static_cast<float>(exact);
     const int last_place = std::max(std::ilogb(exact), -126) - 7;
     return static_cast<float>(std::ldexp(std::nearbyint(std::ldexp(exact, -last_place)), last_place));
@@ -297,6 +309,7 @@ std::vector<InstructionCheck> instruction_checks() {
           {"float minimum", compare<FloatMinimum, float, float>},
           {"float comparisons", compare<FloatComparisons, float, s32>},
           {"fused multiply add", compare<FusedMultiplyAdd, float, float>},
+          {"directed rounding", compare<DirectedRounding, float, float>},
           {"rounding to integral", compare<RoundingToIntegral, float, float>},
           {"double fused multiply add", compare<DoubleFusedMultiplyAdd, double, double>},
           {"double division", compare<DoubleDivision, double, double>},

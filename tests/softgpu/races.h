@@ -46,6 +46,43 @@ struct Race {
   Access other{};
 };
 
+/// What orders the running work after other work: by identity, 1 where it is known to (streams.h).
+const std::uint8_t* ordered_work();
+
+/// Whether an earlier access can't race with `who`, decided without a call. False: it may, or it isn't known yet.
+inline bool is_settled(std::uint64_t half, const Accessor& who, const std::uint8_t* ordered, bool shared) {
+  if (half == 0) return true;
+  const auto work = static_cast<std::uint32_t>(half >> work_shift);
+  if (work != who.work) return shared || ordered[work] == 1;
+  if ((half >> 32 & 0xfffff) != (who.block & 0xfffff)) return shared;
+  if (half & many_blocks_flag) return false;
+  if ((half >> 4 & 0x3ffff) < who.block_stamp) return true;
+  return !(half & (many_lanes_flag | many_warps_flag)) && (half >> 22 & 0x3ff) == who.thread;
+}
+
+/// The usual case of access_cell, for whole cells: true where there is no race and the access has been noted.
+inline bool access_quickly(AccessCell& cell, bool write, const Accessor& who, const std::uint8_t* ordered,
+                           bool shared) {
+  if (cell.write >> work_shift == split_tag || !is_settled(cell.write, who, ordered, shared)) return false;
+  const std::uint64_t mine = pack(who);
+  const bool read_settled = is_settled(cell.read, who, ordered, shared);
+  if (write) {
+    if (read_settled) cell.write = mine;
+    return read_settled;
+  }
+  std::uint64_t flags = 0;
+  if (!read_settled && cell.read >> work_shift == who.work) {  // one more reader
+    if (who.warp_stamp > who.block_stamp) return false;
+    const bool other_block = (cell.read >> 32 & 0xfffff) != (who.block & 0xfffff);
+    const std::uint64_t other_thread = (cell.read >> 22 & 0x3ff) ^ who.thread;
+    flags = other_block ? many_blocks_flag
+                        : (cell.read & (many_blocks_flag | many_lanes_flag | many_warps_flag)) |
+                              (other_thread ? many_lanes_flag : 0) | (other_thread >> 5 ? many_warps_flag : 0);
+  }
+  cell.read = mine | flags;
+  return true;
+}
+
 /// Compares an access to `bytes` bytes at offset `first` (0..3) of a cell with what the cell holds, and notes it there.
 /// `shared`: the cell is a block's shared memory, of which other blocks and other work know nothing.
 Race access_cell(AccessCell& cell, unsigned first, unsigned bytes, bool write, const Accessor& who, bool shared);

@@ -279,6 +279,8 @@ bool ordered_before_current(std::uint32_t id) {
   return s.ordered[id] == 1;
 }
 
+const std::uint8_t* ordered_work() { return scheduler().ordered.data(); }
+
 std::string work_name(std::uint32_t id) {
   const WorkPtr& work = scheduler().executed[id];
   return work ? text("%s (stream %u)", work->name.c_str(), work->stream) : "earlier work";

@@ -101,7 +101,7 @@ std::vector<std::shared_ptr<Capture>>& captures();
 void leave_capture(const std::shared_ptr<Capture>& capture);
 
 /// Identities of executed work in access cells (races.h): small numbers, reused in a ring.
-constexpr std::uint32_t work_ids = 4096;
+constexpr std::uint32_t work_ids = 4095;
 /// The identity of the work that is running; 0 outside.
 std::uint32_t current_work_id();
 /// Whether the work that had this identity is ordered before the running one. Its own identity isn't.
