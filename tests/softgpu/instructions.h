@@ -13,5 +13,7 @@ struct InstructionCheck {
 };
 
 std::vector<InstructionCheck> instruction_checks();
+/// What threads do together, and calls: collectives.cu.
+std::vector<InstructionCheck> collective_checks();
 
 }  // namespace softgpu_test

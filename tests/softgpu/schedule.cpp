@@ -241,6 +241,7 @@ void fault_deadlock(Block& block) {
                position_of(block, pc);
     }
   }
+  if (!waiting) throw DeviceError{cudaErrorLaunchFailure, "a block stopped though none of its threads waits"};
   waiting->pc = at.state == Fragment::at_barrier ? at.pc : at.pc + 1;
   fault(*waiting, first_lane(at.lanes), cudaErrorLaunchFailure,
         std::string(at.state == Fragment::at_barrier ? "divergent barrier" : "divergent warp operation") +
