@@ -107,7 +107,9 @@ check:
 lint: check
 	@.ci/install-packages clang-tidy $(TEST_PACKAGES)
 	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=ON >/dev/null
-	git ls-files '*.cpp' | grep -vE '^(cpu/kernels|bench)/' | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
+	git ls-files '*.cpp' | grep -vE '^(cpu/kernels|bench)/' | \
+	  while read -r file; do grep -qF "/$$file\"" $(BUILD)/compile_commands.json && echo "$$file"; done | \
+	  xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-*

@@ -95,6 +95,18 @@ INSTANTIATE_TEST_SUITE_P(Table, DirectConvolution,
                          testing::ValuesIn(primitive_cases::convolution_cases(primitive_cases::odd_convolutions())),
                          case_name);
 
+TEST(GuardBytes, StandRoundEveryTensorOnTheDevice) {
+  const auto cuda = make_cuda_backend({.memory = CudaOptions::Memory::guarded});
+  for (const PrimitiveCase& primitive : primitive_cases::batch_norm_cases({2, 7, 5, 17})) {
+    primitive.make(*cuda, DType::float32).run();
+  }
+  EXPECT_EQ(cuda->allocator().statistics().guard_violations, 0);
+  // A buffer that is said to be shorter than it is has its own bytes where the guard should stand.
+  void* const buffer = cuda->allocator().allocate(100);
+  cuda->allocator().deallocate(buffer, 96);
+  EXPECT_EQ(cuda->allocator().statistics().guard_violations, 1);
+}
+
 TEST(Recording, RepeatsItsWorkOnMemoryThatNobodyElseGets) {
   const auto cuda = make_cuda_backend();
   ASSERT_TRUE(cuda->can_record());

@@ -99,17 +99,23 @@ void check_races(const Warp& warp, std::uint32_t lane, const Region& region, std
   }
 }
 
+template <class Word>
+bool all_initialised(const std::uint8_t* states) {
+  Word word;
+  std::memcpy(&word, states, sizeof word);
+  return word == static_cast<Word>(0x0202020202020202ull);
+}
+
 /// Whether all `bytes` states are "initialised"; the sizes of accesses are powers of two.
 bool all_initialised(const std::uint8_t* states, std::uint32_t bytes) {
-  std::uint64_t word = 0;
-  std::uint64_t expected = 0x0202020202020202ull;
-  if (bytes < 8) {
-    std::memcpy(&word, states, bytes);
-    return word == (expected & ((1ull << 8 * bytes) - 1));
+  switch (bytes) {
+    case 1: return all_initialised<std::uint8_t>(states);
+    case 2: return all_initialised<std::uint16_t>(states);
+    case 4: return all_initialised<std::uint32_t>(states);
+    default: break;
   }
   for (std::uint32_t i = 0; i < bytes; i += 8) {
-    std::memcpy(&word, states + i, 8);
-    if (word != expected) return false;
+    if (!all_initialised<std::uint64_t>(states + i)) return false;
   }
   return true;
 }
@@ -133,7 +139,7 @@ std::uint8_t* check_lane(const Warp& warp, std::uint32_t lane, const Region& reg
     if (!region.shared && is_pinned(host, bytes)) return static_cast<std::uint8_t*>(host);
     fault_bounds(warp, lane, region, address, bytes, kind);
   }
-  if (address % bytes != 0) {
+  if (address & (bytes - 1)) {  // sizes are powers of two
     fault(warp, lane, cudaErrorMisalignedAddress,
           text("%s %u bytes at 0x%llx, which is no multiple of %u", verb(kind), bytes, number(address), bytes));
   }
@@ -163,8 +169,9 @@ std::uint8_t* check_local(const Warp& warp, std::uint32_t lane, std::uint64_t ad
     fault(warp, lane, cudaErrorIllegalAddress,
           text("%s %u bytes of local memory at %llu, of %u", verb(kind), bytes, number(address), size));
   }
-  if (address % bytes != 0)
+  if (address & (bytes - 1)) {
     fault(warp, lane, cudaErrorMisalignedAddress, text("misaligned local access of %u bytes", bytes));
+  }
   return warp.local + std::size_t{lane} * size + address;
 }
 

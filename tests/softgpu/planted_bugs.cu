@@ -198,7 +198,9 @@ bool missing_barrier_at_the_end(bool corrected) {
 template <bool corrected>
 __global__ void neighbour_kernel(float* y) {
   __shared__ float tile[32];
-  tile[threadIdx.x] = static_cast<float>(threadIdx.x);
+  tile[threadIdx.x] = 0;
+  __syncwarp();
+  tile[threadIdx.x] = static_cast<float>(threadIdx.x);  // BUG: missing warp barrier
   if (corrected) __syncwarp();
   y[threadIdx.x] = tile[threadIdx.x ^ 1];  // BUG: missing warp barrier
 }
@@ -335,7 +337,7 @@ std::vector<PlantedBug> planted_bugs() {
           {"divergent barrier", "divergent barrier: ", divergent_barrier},
           {"missing barrier in transpose", "race: ", missing_barrier_in_transpose},
           {"missing barrier at the end", "race: ", missing_barrier_at_the_end},
-          {"missing warp barrier", "race: reads what was written by thread", missing_warp_barrier},
+          {"missing warp barrier", "race: ", missing_warp_barrier},
           {"shuffle from an exited lane", "a shuffle reads from lane 16, which has exited", shuffle_from_exited_lane},
           {"uninitialised shared memory", "reads 4 bytes that nothing has written", uninitialised_shared},
           {"misaligned vector", "reads 16 bytes at 0x", misaligned_vector},

@@ -9,7 +9,7 @@
 namespace softgpu {
 namespace {
 
-static_assert(work_ids <= split_tag, "that identity marks split cells");
+static_assert(work_ids <= split_tag, "no work has the identity that marks split cells");
 
 using SplitCell = std::array<AccessCell, 4>;
 std::vector<SplitCell>& split_cells() {

@@ -5,6 +5,7 @@
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cctype>
 #include <fstream>
 
@@ -91,6 +92,16 @@ TEST_P(Instructions, ComputeWhatTheHostDoes) {
 
 INSTANTIATE_TEST_SUITE_P(SoftwareGpu, Instructions, testing::ValuesIn(instruction_checks()),
                          [](const auto& info) { return test_name(info.param.name); });
+
+/// The records of accesses have 12 bits for the work: what comes round again must not be taken for what was before.
+TEST(SoftwareGpu, OutlivesTheIdentitiesOfWork) {
+  softgpu_forget_error();
+  const std::vector<PlantedBug> bugs = planted_bugs();
+  const auto transpose = std::find_if(bugs.begin(), bugs.end(), [](const PlantedBug& bug) {
+    return std::string(bug.name) == "missing barrier in transpose";
+  });
+  for (int i = 0; i < 4200; ++i) ASSERT_TRUE(transpose->run(true)) << i << ": " << softgpu_last_report();
+}
 
 TEST(SoftwareGpu, CountsWhatIsLeaked) {
   softgpu_forget_error();
