@@ -26,14 +26,13 @@ std::unique_ptr<Backend> exact_backend(bool direct = false) {
   return make_cuda_backend({.direct_convolution = direct, .memory = CudaOptions::Memory::exact});
 }
 
-/// What is stored in bfloat16 has lost all but 8 bits; a fused call's parts store it once more between them, and
-/// filters' gradients may be widened from it. Sums over such numbers are off by as much, relative to what they sum.
+/// What is stored in bfloat16 has lost all but 8 bits; a fused call's parts store it once more between them. Sums over
+/// such numbers are off by as much, relative to what they sum.
 double tolerance(const PrimitiveCase& primitive, DType maps, DType output) {
   const double in_float = 4e-6 * std::sqrt(static_cast<double>(primitive.reduction) + 16.0);
   const bool parts =
       primitive.name.find("fused") != std::string::npos || primitive.name.find("inference") != std::string::npos;
-  const bool filters = primitive.name.find("backward_weights") != std::string::npos;
-  const bool rounds = maps == DType::bfloat16 && (output == DType::bfloat16 || parts || filters);
+  const bool rounds = maps == DType::bfloat16 && (output == DType::bfloat16 || parts);
   return rounds ? in_float + (parts ? 2.0 / 128 : 1.0 / 256) : in_float;
 }
 
