@@ -15,7 +15,7 @@ namespace {
 constexpr std::int64_t kBatch = 128;
 
 /// Bytes a second of copying 256 MiB on the device, both ways counted: the roof of what memory binds.
-Roof measure_roof(Backend& gpu) {
+Roof copy_roof(Backend& gpu) {
   const Tensor from(gpu, {64 << 20}), to(gpu, {64 << 20});
   gpu.fill(from, 1.0);
   std::vector<double> seconds;
@@ -87,7 +87,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   const std::vector<bench::Device> devices = bench::devices();
-  const bench::Roof roof = bench::measure_roof(*devices.front().backend);
+  const bench::Roof roof = bench::copy_roof(*devices.front().backend);
   std::cout << devices.front().backend->description() << "; copies " << roof.gigabytes << " GB/s\n";
   benchmark::AddCustomContext("device", devices.front().backend->description());
   benchmark::RegisterBenchmark("wait", [gpu = devices.front().backend.get()](benchmark::State& state) {
