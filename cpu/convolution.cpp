@@ -98,8 +98,7 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
                                  const ConvolutionRun& run) {
   const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels_.lanes;
   const std::int64_t input_row = plan.padded_width * plan.in_channels, output_row = plan.out_width * plan.out_channels;
-  const std::int64_t items = shape.images * plan.strips;
-  pool_.sweep(items, [&](std::int64_t item) {
+  pool_.sweep(plan.items(shape.images), [&](std::int64_t item) {
     const std::int64_t image = item / plan.strips, first_row = item % plan.strips * plan.strip_rows;
     const std::int64_t last_row = std::min(first_row + plan.strip_rows, plan.grid_rows());
     const std::int64_t image_output = image * plan.out_height * output_row;

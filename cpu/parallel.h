@@ -29,8 +29,7 @@ class ThreadPool {
   /// caller at a time: others wait. Must not be called from a body.
   template <class Body>
   void run(std::int64_t items, const Body& body) {
-    run_erased(
-        items, [](const void* erased, std::int64_t item) { (*static_cast<const Body*>(erased))(item); }, &body);
+    run_erased(items, call<Body>, &body, /*backwards=*/false);
   }
 
   /// The same, but in every other call the threads go through their shares from the last item to the first: a loop over
@@ -38,10 +37,7 @@ class ThreadPool {
   template <class Body>
   void sweep(std::int64_t items, const Body& body) {
     backwards_ = !backwards_;
-    const bool backwards = backwards_;
-    run_erased(
-        items, [](const void* erased, std::int64_t item) { (*static_cast<const Body*>(erased))(item); }, &body,
-        backwards);
+    run_erased(items, call<Body>, &body, backwards_);
   }
   /// During a sweep: the item that follows `item` for the same thread, if it has one. For prefetching only.
   std::int64_t after(std::int64_t item) const {
@@ -50,12 +46,16 @@ class ThreadPool {
 
  private:
   using Function = void (*)(const void* body, std::int64_t item);
+  template <class Body>
+  static void call(const void* body, std::int64_t item) {
+    (*static_cast<const Body*>(body))(item);
+  }
   /// A thread's share of a loop: items [begin, end), of which the first `taken` have been taken, by whomever.
   struct alignas(64) Share {
     std::atomic<std::int64_t> taken{0};
     std::int64_t begin = 0, end = 0;
   };
-  void run_erased(std::int64_t items, Function function, const void* body, bool backwards = false);
+  void run_erased(std::int64_t items, Function function, const void* body, bool backwards);
   void work(std::size_t thread) noexcept;
   void work_off(Share& share) noexcept;
   bool join();

@@ -93,14 +93,13 @@ class TileReader {
     columns.transform(kernels_.winograd_input_columns, tile_row, {rows, height_, floats, zeros_}, first, left);
   }
 
-  /// Part `part` of `parts` of the image rows that lie under `count` rows of tiles and not under the ones before.
-  Prefetch prefetch(std::int64_t row, std::int64_t count, std::int64_t part, std::int64_t parts) const {
+  /// The image rows that lie under `count` rows of tiles and not under the ones before.
+  Prefetch prefetch(std::int64_t row, std::int64_t count) const {
     const auto at = [&](std::int64_t tile_row) {
       const std::int64_t first = tile_row % rows_.tile_rows == 0 ? 0 : tile_row % rows_.tile_rows * 4 + 2 - top_;
       return (tile_row / rows_.tile_rows * height_ + first) * width_ * channels_;
     };
-    const std::int64_t begin = at(row), floats = (at(row + count) - begin + parts - 1) / parts;
-    return {images_.address(begin + part * floats), images_.bytes(floats)};
+    return soon(images_, at(row), at(row + count) - at(row));
   }
 
  private:
@@ -145,23 +144,24 @@ class ConvolutionItem {
     for (std::int64_t row = 0; row < count; ++row) reader_.read(first + row, input_, row, plan_.left);
     const std::int64_t last = first + count - 1, parts = kSide * plan_.blocks;
     const std::int64_t u_plane = plan_.in_channels * block_channels_;
-    const std::int64_t part_floats = (offset(last) + height(last) * output_row_ - offset(first) + parts - 1) / parts;
+    const std::int64_t floats = offset(last) + height(last) * output_row_ - offset(first);
+    const Prefetch input = reader_.prefetch(next, next_count), output = soon(run_.output, offset(first), floats);
+    const Prefetch x = soon(run_.epilogue.x, offset(first), floats), addend = soon(run_.addend, offset(first), floats);
     for (std::int64_t side = 0; side < kSide; ++side) {
       input_.row(kernels_.winograd_input_row, count, side);
       for (std::int64_t block = 0; block < plan_.blocks; ++block) {
-        const std::int64_t part = side * plan_.blocks + block, at = offset(first) + part * part_floats;
-        kernels_.winograd_multiply(
-            {.v = input_.v,
-             .v_plane = input_.plane,
-             .v_tile = input_.tile,
-             .tiles = tiles(count),
-             .channels = plan_.in_channels,
-             .u = run_.filter + (block * kSide + side) * kSide * u_plane,
-             .vectors = plan_.vectors,
-             .m = products_,
-             .half = halves_ + block * half_block() + side * 4 * tiles(count) * block_channels_,
-             .soon = {reader_.prefetch(next, next_count, part, parts), soon(run_.output, at, part_floats),
-                      soon(run_.epilogue.x, at, part_floats), soon(run_.addend, at, part_floats)}});
+        const std::int64_t part = side * plan_.blocks + block;
+        kernels_.winograd_multiply({.v = input_.v,
+                                    .v_plane = input_.plane,
+                                    .v_tile = input_.tile,
+                                    .tiles = tiles(count),
+                                    .channels = plan_.in_channels,
+                                    .u = run_.filter + (block * kSide + side) * kSide * u_plane,
+                                    .vectors = plan_.vectors,
+                                    .m = products_,
+                                    .half = halves_ + block * half_block() + side * 4 * tiles(count) * block_channels_,
+                                    .soon = {input.part(part, parts), output.part(part, parts), x.part(part, parts),
+                                             addend.part(part, parts)}});
       }
     }
   }
@@ -270,27 +270,27 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
     const auto dy_row_of = [&](std::int64_t row) {
       return (row / rows.tile_rows * shape.out_height + row % rows.tile_rows * 4) * dy_row;
     };
-    const std::int64_t dy_at = dy_row_of(next), dy_part = (dy_row_of(next + next_count) - dy_at + kSide - 1) / kSide;
+    const std::int64_t dy_at = dy_row_of(next), dy_floats = dy_row_of(next + next_count) - dy_at;
+    const Prefetch x = reader.prefetch(next, next_count), dz = soon(run.dy, dy_at, dy_floats),
+                   y = soon(run.y, dy_at, dy_floats);
     for (std::int64_t side = 0; side < kSide; ++side) {
       input.row(kernels_.winograd_input_row, count, side);
       gradient.row(kernels_.winograd_gradient_row, count, side);
-      kernels_.winograd_accumulate(
-          {input.v,
-           input.plane,
-           input.tile,
-           gradient.v,
-           gradient.plane,
-           gradient.tile,
-           count * rows.tile_columns,
-           shape.channels,
-           plan.blocks,
-           static_cast<int>(plan.vectors),
-           du + side * kSide * du_plane,
-           du_plane,
-           plan.stored_channels,
-           first == begin,
-           {reader.prefetch(next, next_count, side, kSide), soon(run.dy, dy_at + side * dy_part, dy_part),
-            soon(run.y, dy_at + side * dy_part, dy_part)}});
+      kernels_.winograd_accumulate({input.v,
+                                    input.plane,
+                                    input.tile,
+                                    gradient.v,
+                                    gradient.plane,
+                                    gradient.tile,
+                                    count * rows.tile_columns,
+                                    shape.channels,
+                                    plan.blocks,
+                                    static_cast<int>(plan.vectors),
+                                    du + side * kSide * du_plane,
+                                    du_plane,
+                                    plan.stored_channels,
+                                    first == begin,
+                                    {x.part(side, kSide), dz.part(side, kSide), y.part(side, kSide)}});
     }
   }
   const std::int64_t floats = shape.channels * plan.stored_channels;
