@@ -1,50 +1,14 @@
 // Atomic updates: atom red.
-#include <algorithm>
 #include <set>
 
 #include "access.h"
 #include "families.h"
+#include "integers.h"
 #include "lanes.h"
 
 namespace softgpu {
 namespace {
 
-struct Add {
-  template <class T>
-  static T apply(T old, T b) {
-    return static_cast<T>(old + b);
-  }
-};
-struct Minimum {
-  template <class T>
-  static T apply(T old, T b) {
-    return std::min(old, b);
-  }
-};
-struct Maximum {
-  template <class T>
-  static T apply(T old, T b) {
-    return std::max(old, b);
-  }
-};
-struct And {
-  template <class T>
-  static T apply(T old, T b) {
-    return old & b;
-  }
-};
-struct Or {
-  template <class T>
-  static T apply(T old, T b) {
-    return old | b;
-  }
-};
-struct Xor {
-  template <class T>
-  static T apply(T old, T b) {
-    return old ^ b;
-  }
-};
 struct Exchange {
   template <class T>
   static T apply(T, T b) {

@@ -1,28 +1,11 @@
 // Bits: and or xor not cnot shl shr lop3 prmt bfe bfi bfind brev clz popc shf.
 #include "families.h"
+#include "integers.h"
 #include "lanes.h"
 
 namespace softgpu {
 namespace {
 
-struct And {
-  template <class T>
-  static T apply(T a, T b) {
-    return a & b;
-  }
-};
-struct Or {
-  template <class T>
-  static T apply(T a, T b) {
-    return a | b;
-  }
-};
-struct Xor {
-  template <class T>
-  static T apply(T a, T b) {
-    return a ^ b;
-  }
-};
 struct Not {
   template <class T>
   static T apply(T a) {

@@ -3,18 +3,13 @@
 #include <limits>
 
 #include "families.h"
+#include "integers.h"
 #include "lanes.h"
 
 namespace softgpu {
 namespace {
 
 // Narrow types are promoted to int, and signed overflow wraps: arithmetic is done unsigned.
-struct Add {
-  template <class T>
-  static T apply(T a, T b) {
-    return static_cast<T>(a + b);
-  }
-};
 struct Subtract {
   template <class T>
   static T apply(T a, T b) {
@@ -43,18 +38,6 @@ struct Remainder {
     if (b == 0) return a;
     if (std::numeric_limits<T>::is_signed && b == static_cast<T>(-1)) return 0;
     return static_cast<T>(a % b);
-  }
-};
-struct Minimum {
-  template <class T>
-  static T apply(T a, T b) {
-    return a < b ? a : b;
-  }
-};
-struct Maximum {
-  template <class T>
-  static T apply(T a, T b) {
-    return a > b ? a : b;
   }
 };
 template <class Wide, class Narrow>
