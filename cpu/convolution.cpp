@@ -7,22 +7,6 @@ namespace stagewise::cpu {
 
 namespace {
 
-/// The part's output pixels in grid rows [begin, end), in groups; `output` is where row `begin` of the grid lies.
-void list_groups(const ConvolutionPlan& plan, const SubConvolution& part, std::int64_t group, std::int64_t begin,
-                 std::int64_t end, const float* staged, float* output, std::vector<PixelGroup>& groups) {
-  groups.clear();
-  for (std::int64_t row = begin; row < std::min(end, part.rows); ++row) {
-    const float* input = staged + (row - begin) * plan.input_stride * plan.padded_width * plan.in_channels;
-    const std::int64_t out_row = part.row_offset + (row - begin) * plan.output_step;
-    for (std::int64_t column = 0; column < part.columns; column += group) {
-      const std::int64_t out_column = part.column_offset + column * plan.output_step;
-      groups.push_back({input + column * plan.input_stride * plan.in_channels,
-                        output + (out_row * plan.out_width + out_column) * plan.out_channels,
-                        std::min(group, part.columns - column)});
-    }
-  }
-}
-
 /// Where `rows` rows of the padded input lie, from row `first` on, as far as they exist.
 Prefetch input_rows(const ConvolutionPlan& plan, const FeatureMap& input, std::int64_t image, std::int64_t first,
                     std::int64_t rows) {
@@ -115,7 +99,6 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
                     run.normalise,
                     nullptr,
                     plan.stage_step};
-    thread_local std::vector<PixelGroup> groups;
     const std::int64_t next = pool_.after(item);
     std::int64_t staged_rows = 0;  // so far, from the strip's first on
     for (std::int64_t row = first_row; row < last_row; row += plan.group_rows) {
@@ -142,10 +125,13 @@ void CpuBackend::convolve_direct(const ConvolutionPlan& plan, const ConvolutionS
       std::int64_t call = 0;
       for (const SubConvolution& part : plan.parts) {
         if (part.taps == 0 && run.in_place()) continue;
-        list_groups(plan, part, kernels_.group[plan.vectors], row, end,
-                    staged + (row - first_row) * plan.input_stride * input_row, output, groups);
-        ConvolutionBlock job{groups.data(),
-                             static_cast<std::int64_t>(groups.size()),
+        const std::int64_t top = plan.top - row * plan.input_stride;
+        ConvolutionBlock job{part.groups.data(),
+                             std::clamp<std::int64_t>(part.rows - row, 0, end - row) * part.row_groups,
+                             staged + (row - first_row) * plan.input_stride * input_row,
+                             top,
+                             top + plan.staged_height(),
+                             output,
                              plan.input_stride * plan.in_channels,
                              plan.output_step * plan.out_channels,
                              part.tap_rows.data(),

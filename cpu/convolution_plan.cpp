@@ -75,6 +75,21 @@ std::int64_t stage_step(const ConvolutionShape& shape) {
   return point && shape.options.padding_before == 0 && shape.options.padding_after == 0 ? shape.options.stride : 1;
 }
 
+/// The part's pixels in the first grid rows that are computed together.
+void list_groups(const ConvolutionPlan& plan, SubConvolution& part, std::int64_t group) {
+  part.row_groups = (part.columns + group - 1) / group;
+  for (std::int64_t row = 0; row < plan.group_rows; ++row) {
+    const std::int64_t staged_row = row * plan.input_stride, out_row = part.row_offset + row * plan.output_step;
+    for (std::int64_t column = 0; column < part.columns; column += group) {
+      const std::int64_t out_column = part.column_offset + column * plan.output_step;
+      part.groups.push_back(
+          {(staged_row * plan.padded_width + column * plan.input_stride) * plan.in_channels,
+           (out_row * plan.out_width + out_column) * plan.out_channels, std::min(group, part.columns - column),
+           staged_row});
+    }
+  }
+}
+
 /// Fills in what follows from the choice and the parts: padding to the right, blocking, offsets.
 void finish(ConvolutionPlan& plan, const ConvolutionShape& shape, const Kernels& kernels) {
   plan.vectors = plan.out_channels > kernels.lanes ? 2 : 1;
@@ -99,13 +114,14 @@ void finish(ConvolutionPlan& plan, const ConvolutionShape& shape, const Kernels&
   for (SubConvolution& part : plan.parts) {
     for (const FilterRow& row : part.filter_rows) {
       part.tap_rows.push_back({(row.staged_row * plan.padded_width + row.staged_column) * plan.in_channels,
-                               row.columns * plan.in_channels});
+                               row.columns * plan.in_channels, row.staged_row});
       part.taps += row.columns * plan.in_channels;
     }
     part.packed_offset = plan.packed_floats;
     plan.packed_floats += plan.blocks * part.taps * block_channels;
   }
   plan.group_rows = std::clamp<std::int64_t>(kGroupPixels / columns, 1, plan.grid_rows());
+  for (SubConvolution& part : plan.parts) list_groups(plan, part, kernels.group[plan.vectors]);
   const std::int64_t most = std::min(kStripPixels / columns, shape.images * plan.grid_rows() / kManyImages);
   plan.strip_rows = std::clamp<std::int64_t>(round_up(most, plan.group_rows), plan.group_rows, plan.grid_rows());
   plan.strips = (plan.grid_rows() + plan.strip_rows - 1) / plan.strip_rows;

@@ -45,6 +45,8 @@ struct SubConvolution {
   std::int64_t rows, columns;              // of its grid
   std::vector<FilterRow> filter_rows;
   std::vector<TapRow> tap_rows;    // the same as offsets into the staged input
+  std::vector<PixelGroup> groups;  // of the grid rows that are computed together, row by row
+  std::int64_t row_groups = 0;     // in a row
   std::int64_t taps = 0;           // floats under one pixel
   std::int64_t packed_offset = 0;  // of its weights among the packed ones
 };
@@ -79,6 +81,8 @@ struct ConvolutionPlan {
   /// Work items for so many images.
   std::int64_t items(std::int64_t images) const;
   std::int64_t grid_rows() const { return (out_height + output_step - 1) / output_step; }
+  /// Rows of the input that are staged, without padding.
+  std::int64_t staged_height() const { return (in_height + stage_step - 1) / stage_step; }
   std::int64_t staged_rows(std::int64_t grid_rows) const { return (grid_rows - 1) * input_stride + tap_reach + 1; }
 };
 

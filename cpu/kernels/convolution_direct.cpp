@@ -68,11 +68,12 @@ STAGEWISE_INLINE void finish_tile(const ConvolutionBlock& job, const PixelGroup*
     if (left <= 0) break;
     const int lanes = static_cast<int>(left);
     const Floats bias = job.bias ? load_first(job.bias + v * kLanes, lanes) : Floats{};
-#pragma GCC unroll 16
+#pragma GCC unroll 32
     for (int pixel = 0; pixel < Groups * Group; ++pixel) {
       const PixelGroup& group = groups[pixel / Group];
       if (!Whole && pixel % Group >= group.pixels) continue;
-      float* const output = group.output + (pixel % Group) * job.output_stride + job.first_channel + v * kLanes;
+      float* const output =
+          job.output + group.output + (pixel % Group) * job.output_stride + job.first_channel + v * kLanes;
       Floats sum = sums[pixel][v] + bias;
       if (job.has_addend) sum += load_first(output + job.addend, lanes);
       store_first(output, sum, lanes);
@@ -85,22 +86,27 @@ template <int Groups, int Group, int Vectors>
 inline void tile(const ConvolutionBlock& job, const PixelGroup* groups) {
   constexpr int kPixels = Groups * Group;
   Floats sums[kPixels][Vectors];
-#pragma GCC unroll 16
+#pragma GCC unroll 32
   for (int pixel = 0; pixel < kPixels; ++pixel) {
 #pragma GCC unroll 2
     for (int v = 0; v < Vectors; ++v) sums[pixel][v] = Floats{};
   }
   const float* weights = job.weights;
   for (std::int64_t row = 0; row < job.tap_row_count; ++row) {
+    const TapRow& taps = job.tap_rows[row];
+    if (groups[Groups - 1].row + taps.row < job.first_row || groups[0].row + taps.row >= job.end_row) {
+      weights += taps.length * Vectors * kLanes;  // zeros for all pixels
+      continue;
+    }
     const float* input[Groups];
 #pragma GCC unroll 4
-    for (int group = 0; group < Groups; ++group) input[group] = groups[group].input + job.tap_rows[row].offset;
-    for (std::int64_t tap = job.tap_rows[row].length; tap > 0; --tap) {
+    for (int group = 0; group < Groups; ++group) input[group] = job.input + groups[group].input + taps.offset;
+    for (std::int64_t tap = taps.length; tap > 0; --tap) {
       Floats weight[Vectors];
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v) weight[v] = load(weights + v * kLanes);
       weights += Vectors * kLanes;
-#pragma GCC unroll 16
+#pragma GCC unroll 32
       for (int pixel = 0; pixel < kPixels; ++pixel) {
         const Floats value = broadcast(input[pixel / Group][(pixel % Group) * job.input_stride]);
 #pragma GCC unroll 2

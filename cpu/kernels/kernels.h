@@ -45,23 +45,27 @@ struct StageRows {
   std::int64_t step = 1;                 // more only without padding
 };
 
-/// A run of filter taps that lie side by side in a staged row: `length` floats from `offset` on.
+/// A run of filter taps that lie side by side in a staged row: `length` floats from `offset` on, `row` rows down.
 struct TapRow {
   std::ptrdiff_t offset;
-  std::int64_t length;
+  std::int64_t length, row;
 };
 
 /// Up to `group` output pixels side by side.
 struct PixelGroup {
-  const float* input;   // the staged address under the first pixel's first tap
-  float* output;        // its channel 0
-  std::int64_t pixels;  // how many of the group exist
+  std::ptrdiff_t input;   // where in the staged rows the first pixel's first tap lies
+  std::ptrdiff_t output;  // and where in the output its channel 0
+  std::int64_t pixels;    // how many of the group exist
+  std::int64_t row;       // the staged row of `input`
 };
 
 /// Output pixels times one block of output channels.
 struct ConvolutionBlock {
-  const PixelGroup* groups;
+  const PixelGroup* groups;  // from above to below
   std::int64_t group_count;
+  const float* input;  // staged rows, of which [first_row, end_row) are the image's and the others zero
+  std::int64_t first_row, end_row;
+  float* output;
   std::ptrdiff_t input_stride, output_stride;  // floats between neighbouring pixels of a group
   const TapRow* tap_rows;
   std::int64_t tap_row_count;
