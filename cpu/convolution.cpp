@@ -178,7 +178,7 @@ ConvolutionShape shape_of(const Shape& x, const Shape& weight, const Conv2dOptio
 ConvolutionPlanText text_of(const char* direction, const AlgorithmChoice& choice, const TileRows& tiles,
                             std::int64_t items) {
   const bool winograd = choice.algorithm == Algorithm::winograd;
-  const std::string blocks = winograd ? concat(", blocks of ", tiles.block_tiles(), " tiles of 4x4") : "";
+  const std::string blocks = winograd ? concat(", blocks of ", tiles.block_tiles(), " tiles") : "";
   return {direction, winograd ? "winograd" : "direct", concat(choice.reason, blocks, ", ", items, " work items")};
 }
 

@@ -15,33 +15,57 @@ constexpr std::int64_t kStripPixels = 1024;
 constexpr std::int64_t kSweepBytes = 24 << 10, kPartialBytes = 1 << 20;
 // Tiles of a block: enough for the product's registers and to reuse the filter, few enough for L2.
 constexpr std::int64_t kBlockTiles = 16;
-// A tile and channel through both passes of Winograd's transforms, and through memory, in multiply-adds of the product.
-constexpr double kTransformCost = 180;
+// And of a work item, which are a CIFAR image's.
+constexpr std::int64_t kStripTiles = 64;
+// What Winograd's transforms take a value that they store, on its way through both of their passes and through memory, in
+// multiply-adds of the product.
+constexpr double kTransformCost = 2.65;
 
 std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
+}
+
+/// What the transforms store for a tile and a channel: of the input, and of the output.
+double transformed_input(const WinogradKernels& form) {
+  return form.input_planes.count * (form.input_step + form.input_planes.count);
+}
+double transformed_output(const WinogradKernels& form) {
+  return form.products * (form.products + form.outputs) + form.outputs * form.outputs;
+}
+
+WinogradForm form_for(const Conv2dOptions& options, bool by_data) {
+  if (options.stride == 1) return WinogradForm::stride1;
+  if (!by_data) return WinogradForm::stride2;
+  return options.padding_before == 0 ? WinogradForm::stride2_data0 : WinogradForm::stride2_data1;
 }
 
 AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, bool by_data, bool strict) {
   AlgorithmChoice choice;
   const std::int64_t out_height = by_data ? shape.height : shape.out_height;
   const std::int64_t out_width = by_data ? shape.width : shape.out_width;
-  const auto pixels = static_cast<double>(out_height * out_width);
+  const std::int64_t stride = shape.options.stride, most_padding = stride == 1 ? 2 : 1;
+  // By data, only every stride-th row and column of taps reaches a pixel.
+  const double pixels = static_cast<double>(out_height * out_width) / (by_data ? static_cast<double>(stride * stride) : 1);
   // Vectors run along the channels that are written, so those come in whole vectors.
   const auto pairs = static_cast<double>(by_data ? round_up(shape.channels, kernels.lanes) * shape.out_channels
                                                  : shape.channels * round_up(shape.out_channels, kernels.lanes));
   choice.direct = pixels * pairs * static_cast<double>(shape.filter_height * shape.filter_width);
   if (shape.filter_height != 3 || shape.filter_width != 3) {
     choice.reason = "Winograd is for filters of 3x3";
-  } else if (shape.options.stride != 1) {
-    choice.reason = "Winograd is for stride 1";
-  } else if (shape.options.padding_before > 2) {
-    choice.reason = "Winograd is for padding up to 2";
+  } else if (stride > 2) {
+    choice.reason = "Winograd is for strides of 1 and 2";
+  } else if (shape.options.padding_before > most_padding) {
+    choice.reason = concat("Winograd is for padding up to ", most_padding, " at stride ", stride);
   } else {
-    const auto tiles = static_cast<double>((out_height + 3) / 4 * ((out_width + 3) / 4));
-    const auto transformed =
-        static_cast<double>(round_up(shape.channels, kernels.lanes) + round_up(shape.out_channels, kernels.lanes));
-    choice.winograd = tiles * (kWinogradSide * kWinogradSide * pairs + kTransformCost * transformed);
+    choice.form = form_for(shape.options, by_data);
+    const WinogradKernels& form = kernels.winograd(choice.form);
+    const auto tiles_in = [&](std::int64_t size) { return static_cast<double>((size + form.outputs - 1) / form.outputs); };
+    const auto rounded = [&](std::int64_t channels) { return static_cast<double>(round_up(channels, kernels.lanes)); };
+    const std::int64_t in = by_data ? shape.out_channels : shape.channels;
+    const std::int64_t out = by_data ? shape.channels : shape.out_channels;
+    choice.winograd = tiles_in(out_height) * tiles_in(out_width) *
+                      (form.products * form.products * pairs +
+                       kTransformCost * (transformed_input(form) * rounded(in) + transformed_output(form) * rounded(out)));
     const bool fewer = choice.winograd < choice.direct;
     const std::string steps =
         concat(static_cast<std::int64_t>(std::lround(100 * choice.winograd / choice.direct)), "% of the direct steps");
@@ -53,16 +77,16 @@ AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, bo
   return choice;
 }
 
-/// Blocks of about kBlockTiles tiles; items of whole blocks and about kStripPixels pixels, and at least kManyImages of
-/// them where there are rows enough.
-TileRows tile_rows(std::int64_t images, std::int64_t height, std::int64_t width) {
-  TileRows rows{(height + 3) / 4, (width + 3) / 4};
+/// Blocks of about kBlockTiles tiles; items of whole blocks and about kStripTiles tiles, and at least kManyImages of them
+/// where there are rows enough.
+TileRows tile_rows(std::int64_t images, std::int64_t height, std::int64_t width, std::int64_t outputs) {
+  TileRows rows{(height + outputs - 1) / outputs, (width + outputs - 1) / outputs};
   rows.block_rows = std::max<std::int64_t>(kBlockTiles / rows.tile_columns, 1);
   const std::int64_t most = std::max<std::int64_t>(images * rows.tile_rows / kManyImages, 1);
   rows.block_rows = std::min(rows.block_rows, most);
   rows.item_rows = rows.block_rows;
   if (rows.tile_rows > rows.block_rows) {
-    rows.item_rows = std::clamp<std::int64_t>(kStripPixels / (16 * rows.block_tiles()), 1,
+    rows.item_rows = std::clamp<std::int64_t>(kStripTiles / rows.block_tiles(), 1,
                                               (rows.tile_rows + rows.block_rows - 1) / rows.block_rows);
     rows.item_rows = std::min(rows.item_rows, std::max<std::int64_t>(most / rows.block_rows, 1)) * rows.block_rows;
   }
@@ -97,8 +121,10 @@ void finish(ConvolutionPlan& plan, const ConvolutionShape& shape, const Kernels&
   plan.blocks = (plan.out_channels + block_channels - 1) / block_channels;
   std::int64_t columns = 1;
   if (plan.choice.algorithm == Algorithm::winograd) {
-    plan.top = plan.left = plan.by_data ? 2 - shape.options.padding_before : shape.options.padding_before;
-    plan.tiles = tile_rows(shape.images, plan.out_height, plan.out_width);
+    // By data: how far before dx's first pixel the turned filter begins.
+    const std::int64_t before = 2 / shape.options.stride - shape.options.padding_before;
+    plan.top = plan.left = plan.by_data ? before : shape.options.padding_before;
+    plan.tiles = tile_rows(shape.images, plan.out_height, plan.out_width, kernels.winograd(plan.choice.form).outputs);
   }
   plan.padded_width = plan.left + (plan.in_width + plan.stage_step - 1) / plan.stage_step;
   for (const SubConvolution& part : plan.parts) {
@@ -110,7 +136,10 @@ void finish(ConvolutionPlan& plan, const ConvolutionShape& shape, const Kernels&
       plan.tap_reach = std::max(plan.tap_reach, row.staged_row);
     }
   }
-  if (plan.choice.algorithm == Algorithm::winograd) plan.padded_width = 4 * plan.tiles.tile_columns + 2;
+  if (plan.choice.algorithm == Algorithm::winograd) {
+    const WinogradKernels& form = kernels.winograd(plan.choice.form);
+    plan.padded_width = form.input_step * (plan.tiles.tile_columns - 1) + form.inputs;
+  }
   for (SubConvolution& part : plan.parts) {
     for (const FilterRow& row : part.filter_rows) {
       part.tap_rows.push_back({(row.staged_row * plan.padded_width + row.staged_column) * plan.in_channels,
@@ -121,7 +150,9 @@ void finish(ConvolutionPlan& plan, const ConvolutionShape& shape, const Kernels&
     plan.packed_floats += plan.blocks * part.taps * block_channels;
   }
   plan.group_rows = std::clamp<std::int64_t>(kGroupPixels / columns, 1, plan.grid_rows());
-  for (SubConvolution& part : plan.parts) list_groups(plan, part, kernels.group[plan.vectors]);
+  if (plan.choice.algorithm == Algorithm::direct) {
+    for (SubConvolution& part : plan.parts) list_groups(plan, part, kernels.group[plan.vectors]);
+  }
   const std::int64_t most = std::min(kStripPixels / columns, shape.images * plan.grid_rows() / kManyImages);
   plan.strip_rows = std::clamp<std::int64_t>(round_up(most, plan.group_rows), plan.group_rows, plan.grid_rows());
   plan.strips = (plan.grid_rows() + plan.strip_rows - 1) / plan.strip_rows;
@@ -165,18 +196,12 @@ ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kerne
   return plan;
 }
 
+namespace {
+
 // dx[h] = sum over r of dy[(h + before - r) / s] w[r], over the r that divide. For h = offset + i s the staged row is
 // i + (offset + before - r) / s + top; along columns the same, and falling filter columns give rising staged ones.
-ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {
-  ConvolutionPlan plan;
-  plan.choice = choose(shape, kernels, /*by_data=*/true, strict);
-  plan.by_data = true;
-  plan.in_height = shape.out_height, plan.in_width = shape.out_width, plan.in_channels = shape.out_channels;
-  plan.out_height = shape.height, plan.out_width = shape.width, plan.out_channels = shape.channels;
+void list_grids(ConvolutionPlan& plan, const ConvolutionShape& shape) {
   const std::int64_t step = shape.options.stride, before = shape.options.padding_before;
-  plan.output_step = step;
-  plan.top = (shape.filter_height - 1 + step - 1) / step;
-  plan.left = (shape.filter_width - 1 + step - 1) / step;
   const auto grid = [step](std::int64_t size, std::int64_t offset) { return (size - offset + step - 1) / step; };
   for (std::int64_t row_offset = 0; row_offset < std::min(step, shape.height); ++row_offset) {
     for (std::int64_t column_offset = 0; column_offset < std::min(step, shape.width); ++column_offset) {
@@ -198,6 +223,34 @@ ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kerne
       plan.parts.push_back(std::move(part));
     }
   }
+}
+
+/// The whole filter, turned, for its transform.
+SubConvolution turned(const ConvolutionShape& shape) {
+  SubConvolution all{0, 0, shape.height, shape.width, {}, {}};
+  for (std::int64_t row = shape.filter_height - 1; row >= 0; --row) {
+    all.filter_rows.push_back({0, 0, row, shape.filter_width - 1, shape.filter_width, -1});
+  }
+  return all;
+}
+
+}  // namespace
+
+ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {
+  ConvolutionPlan plan;
+  plan.choice = choose(shape, kernels, /*by_data=*/true, strict);
+  plan.by_data = true;
+  plan.in_height = shape.out_height, plan.in_width = shape.out_width, plan.in_channels = shape.out_channels;
+  plan.out_height = shape.height, plan.out_width = shape.width, plan.out_channels = shape.channels;
+  const std::int64_t step = shape.options.stride;
+  plan.output_step = step;
+  plan.top = (shape.filter_height - 1 + step - 1) / step;
+  plan.left = (shape.filter_width - 1 + step - 1) / step;
+  if (plan.choice.algorithm == Algorithm::winograd) {
+    plan.parts.push_back(turned(shape));
+  } else {
+    list_grids(plan, shape);
+  }
   finish(plan, shape, kernels);
   return plan;
 }
@@ -216,7 +269,8 @@ WeightsPlan plan_weights(const ConvolutionShape& shape, const Kernels& kernels, 
   plan.padded_width = std::max((shape.width + plan.stage_step - 1) / plan.stage_step + shape.options.padding_before,
                                (shape.out_width - 1) * plan.stride + shape.filter_width);
   if (plan.choice.algorithm == Algorithm::winograd) {
-    plan.tiles = tile_rows(kManyImages * kBlockTiles, shape.out_height, shape.out_width);
+    plan.tiles = tile_rows(kManyImages * kBlockTiles, shape.out_height, shape.out_width,
+                           kernels.winograd(plan.choice.form).outputs);
     return plan;
   }
   const std::int64_t row_bytes =

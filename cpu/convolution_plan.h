@@ -29,6 +29,7 @@ enum class Algorithm { direct, winograd };
 /// Which algorithm takes fewer steps; `winograd` is 0 where it can't be used.
 struct AlgorithmChoice {
   Algorithm algorithm = Algorithm::direct;
+  WinogradForm form = WinogradForm::stride1;
   double direct = 0, winograd = 0;  // multiply-adds an image, the transforms' steps counted as such
   std::string reason;
 };
@@ -51,7 +52,7 @@ struct SubConvolution {
   std::int64_t packed_offset = 0;  // of its weights among the packed ones
 };
 
-/// Rows of Winograd's 4x4 output tiles, counted through all images: row g lies in image g / tile_rows.
+/// Rows of Winograd's output tiles, counted through all images: row g lies in image g / tile_rows.
 struct TileRows {
   std::int64_t tile_rows = 0, tile_columns = 0;  // of an image
   std::int64_t block_rows = 1;                   // tile rows transformed and multiplied together: they stay in L2

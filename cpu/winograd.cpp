@@ -6,7 +6,6 @@
 namespace stagewise::cpu {
 namespace {
 
-constexpr std::int64_t kSide = kWinogradSide;
 // What is added to the distance between planes: off the powers of two, or they would share a few cache sets.
 constexpr std::int64_t kPlanePadding = 16;
 
@@ -30,20 +29,23 @@ const float* zero_floats(std::int64_t floats) {
 
 /// Rows of tiles transformed down their columns; `row` then makes one row of positions of all of them.
 struct Columns {
+  WinogradPlanes planes;
   std::int64_t channels, tile_columns, padded_floats, columns_row;
   float* data;
   std::int64_t tile, plane;  // of v
   float* v;
 
-  Columns(Scratch columns, Scratch row, const TileRows& rows, std::int64_t width, std::int64_t channels_, int lanes)
-      : channels(channels_),
+  Columns(Scratch columns, Scratch row, const WinogradPlanes& planes_, const TileRows& rows, std::int64_t width,
+          std::int64_t channels_, int lanes)
+      : planes(planes_),
+        channels(channels_),
         tile_columns(rows.tile_columns),
         padded_floats(width * channels),
         columns_row(round_up(padded_floats, lanes) + lanes),
-        data(scratch_floats(columns, rows.block_rows * kSide * columns_row)),
+        data(scratch_floats(columns, rows.block_rows * planes.count * columns_row)),
         tile(round_up(channels, lanes)),
         plane(rows.block_tiles() * tile + kPlanePadding),
-        v(scratch_floats(row, kSide * plane)) {}
+        v(scratch_floats(row, planes.count * plane)) {}
 
   /// From image rows `first` on, whose first pixel is pixel `left` of the columns.
   void transform(void (*kernel)(const WinogradColumns&), std::int64_t tile_row, const PaddedRows& rows,
@@ -53,12 +55,15 @@ struct Columns {
             std::min(rows.row, padded_floats - before),
             before,
             padded_floats,
-            data + tile_row * kSide * columns_row,
+            data + tile_row * planes.count * columns_row,
             columns_row});
   }
-  void row(void (*kernel)(const WinogradRow&), std::int64_t tile_rows, std::int64_t position_row) {
+  /// For the products' row `product`; one that has the plane of the row before finds it in place.
+  void row(void (*kernel)(const WinogradRow&), std::int64_t tile_rows, std::int64_t product) {
+    const int of_row = planes.of_product[product];
+    if (product > 0 && planes.of_product[product - 1] == of_row) return;
     for (std::int64_t tile_row = 0; tile_row < tile_rows; ++tile_row) {
-      kernel({data + (tile_row * kSide + position_row) * columns_row, tile_columns, channels,
+      kernel({data + (tile_row * planes.count + of_row) * columns_row, tile_columns, channels,
               v + tile_row * tile_columns * tile, plane, tile});
     }
   }
@@ -68,10 +73,11 @@ struct Columns {
 /// once for each row, in a buffer.
 class TileReader {
  public:
-  TileReader(const Kernels& kernels, const TileRows& rows, const FeatureMap& images, std::int64_t height,
-             std::int64_t width, std::int64_t channels, std::int64_t top, const ChannelCoefficients* normalise,
-             const float* zeros)
+  TileReader(const Kernels& kernels, const WinogradKernels& form, const TileRows& rows, const FeatureMap& images,
+             std::int64_t height, std::int64_t width, std::int64_t channels, std::int64_t top,
+             const ChannelCoefficients* normalise, const float* zeros)
       : kernels_(kernels),
+        form_(form),
         rows_(rows),
         images_(images),
         height_(height),
@@ -83,20 +89,21 @@ class TileReader {
         staged_(buffered() ? scratch_floats(Scratch::staged, height * width * channels) : nullptr) {}
 
   void read(std::int64_t row, Columns& columns, std::int64_t tile_row, std::int64_t left) {
-    const std::int64_t image = row / rows_.tile_rows, first = row % rows_.tile_rows * 4 - top_;
+    const std::int64_t image = row / rows_.tile_rows, first = row % rows_.tile_rows * form_.input_step - top_;
     const std::int64_t floats = width_ * channels_;
     if (buffered()) {
       if (image != image_) image_ = image, staged_rows_ = std::max<std::int64_t>(first, 0);
-      stage(image * height_ * floats, std::min(first + kSide, height_));
+      stage(image * height_ * floats, std::min(first + form_.inputs, height_));
     }
     const float* const rows = buffered() ? staged_ : images_.wide() + image * height_ * floats;
-    columns.transform(kernels_.winograd_input_columns, tile_row, {rows, height_, floats, zeros_}, first, left);
+    columns.transform(form_.input_columns, tile_row, {rows, height_, floats, zeros_}, first, left);
   }
 
   /// The image rows that lie under `count` rows of tiles and not under the ones before.
   Prefetch prefetch(std::int64_t row, std::int64_t count) const {
     const auto at = [&](std::int64_t tile_row) {
-      const std::int64_t first = tile_row % rows_.tile_rows == 0 ? 0 : tile_row % rows_.tile_rows * 4 + 2 - top_;
+      const std::int64_t number = tile_row % rows_.tile_rows, shared = form_.inputs - form_.input_step;
+      const std::int64_t first = number == 0 ? 0 : std::min(number * form_.input_step + shared - top_, height_);
       return (tile_row / rows_.tile_rows * height_ + first) * width_ * channels_;
     };
     return soon(images_, at(row), at(row + count) - at(row));
@@ -114,6 +121,7 @@ class TileReader {
   }
 
   const Kernels& kernels_;
+  const WinogradKernels& form_;
   const TileRows rows_;
   FeatureMap images_;
   std::int64_t height_, width_, channels_, top_;
@@ -128,40 +136,43 @@ class ConvolutionItem {
  public:
   ConvolutionItem(const Kernels& kernels, const ConvolutionPlan& plan, const ConvolutionRun& run)
       : kernels_(kernels),
+        form_(kernels.winograd(plan.choice.form)),
         plan_(plan),
         run_(run),
         block_channels_(static_cast<std::int64_t>(plan.vectors) * kernels.lanes),
         half_plane_(plan.tiles.block_tiles() * block_channels_),
         output_row_(plan.out_width * plan.out_channels),
-        reader_(kernels, plan.tiles, run.input, plan.in_height, plan.in_width, plan.in_channels, plan.top,
+        reader_(kernels, form_, plan.tiles, run.input, plan.in_height, plan.in_width, plan.in_channels, plan.top,
                 run.normalise, zero_floats(plan.in_width * plan.in_channels)),
-        input_(Scratch::input_columns, Scratch::input, plan.tiles, plan.padded_width, plan.in_channels, kernels.lanes),
-        products_(scratch_floats(Scratch::products, kSide * half_plane_)),
+        input_(Scratch::input_columns, Scratch::input, form_.input_planes, plan.tiles, plan.padded_width,
+               plan.in_channels, kernels.lanes),
+        products_(scratch_floats(Scratch::products, form_.products * half_plane_)),
         halves_(scratch_floats(Scratch::halves, plan.blocks * half_block())) {}
 
   /// Tile rows [first, first + count). Meanwhile the tile rows [next, next + next_count) are fetched.
   void multiply(std::int64_t first, std::int64_t count, std::int64_t next, std::int64_t next_count) {
     for (std::int64_t row = 0; row < count; ++row) reader_.read(first + row, input_, row, plan_.left);
-    const std::int64_t last = first + count - 1, parts = kSide * plan_.blocks;
+    const std::int64_t last = first + count - 1, parts = form_.products * plan_.blocks;
     const std::int64_t u_plane = plan_.in_channels * block_channels_;
     const std::int64_t floats = offset(last) + height(last) * output_row_ - offset(first);
     const Prefetch input = reader_.prefetch(next, next_count), output = soon(run_.output, offset(first), floats);
     const Prefetch x = soon(run_.epilogue.x, offset(first), floats), addend = soon(run_.addend, offset(first), floats);
-    for (std::int64_t side = 0; side < kSide; ++side) {
-      input_.row(kernels_.winograd_input_row, count, side);
+    const std::int64_t half_row = form_.outputs * tiles(count) * block_channels_;
+    for (std::int64_t row = 0; row < form_.products; ++row) {
+      input_.row(form_.input_row, count, row);
       for (std::int64_t block = 0; block < plan_.blocks; ++block) {
-        const std::int64_t part = side * plan_.blocks + block;
-        kernels_.winograd_multiply({.v = input_.v,
-                                    .v_plane = input_.plane,
-                                    .v_tile = input_.tile,
-                                    .tiles = tiles(count),
-                                    .channels = plan_.in_channels,
-                                    .u = run_.filter + (block * kSide + side) * kSide * u_plane,
-                                    .vectors = plan_.vectors,
-                                    .m = products_,
-                                    .half = halves_ + block * half_block() + side * 4 * tiles(count) * block_channels_,
-                                    .soon = {input.part(part, parts), output.part(part, parts), x.part(part, parts),
-                                             addend.part(part, parts)}});
+        const std::int64_t part = row * plan_.blocks + block;
+        form_.multiply({.v = input_.v,
+                        .v_plane = input_.plane,
+                        .v_tile = input_.tile,
+                        .tiles = tiles(count),
+                        .channels = plan_.in_channels,
+                        .u = run_.filter + (block * form_.products + row) * form_.products * u_plane,
+                        .vectors = plan_.vectors,
+                        .m = products_,
+                        .half = halves_ + block * half_block() + row * half_row,
+                        .soon = {input.part(part, parts), output.part(part, parts), x.part(part, parts),
+                                 addend.part(part, parts)}});
       }
     }
   }
@@ -174,19 +185,19 @@ class ConvolutionItem {
       const float* const addend = run_.addend.read(kernels_, Scratch::third_map, offset(row), floats);
       for (std::int64_t block = 0; block < plan_.blocks; ++block) {
         const std::int64_t channel = block * block_channels_;
-        kernels_.winograd_output({.half = halves_ + block * half_block() + tiles(row - first) * block_channels_,
-                                  .half_plane = tiles(count) * block_channels_,
-                                  .tiles = plan_.tiles.tile_columns,
-                                  .vectors = plan_.vectors,
-                                  .y = output + channel,
-                                  .y_row = output_row_,
-                                  .y_pixel = plan_.out_channels,
-                                  .rows = height(row),
-                                  .columns = plan_.out_width,
-                                  .channels = std::min(block_channels_, plan_.out_channels - channel),
-                                  .bias = run_.bias != nullptr ? run_.bias + channel : nullptr,
-                                  .has_addend = addend != nullptr,
-                                  .addend = addend != nullptr ? addend - output : 0});
+        form_.output({.half = halves_ + block * half_block() + tiles(row - first) * block_channels_,
+                      .half_plane = tiles(count) * block_channels_,
+                      .tiles = plan_.tiles.tile_columns,
+                      .vectors = plan_.vectors,
+                      .y = output + channel,
+                      .y_row = output_row_,
+                      .y_pixel = plan_.out_channels,
+                      .rows = height(row),
+                      .columns = plan_.out_width,
+                      .channels = std::min(block_channels_, plan_.out_channels - channel),
+                      .bias = run_.bias != nullptr ? run_.bias + channel : nullptr,
+                      .has_addend = addend != nullptr,
+                      .addend = addend != nullptr ? addend - output : 0});
       }
       run_.epilogue(kernels_, item, output, offset(row), height(row) * plan_.out_width, plan_.out_channels);
       run_.output.written(kernels_, output, offset(row), floats);
@@ -195,15 +206,17 @@ class ConvolutionItem {
 
  private:
   std::int64_t tiles(std::int64_t rows) const { return rows * plan_.tiles.tile_columns; }
-  std::int64_t half_block() const { return kSide * 4 * half_plane_; }
+  std::int64_t half_block() const { return form_.products * form_.outputs * half_plane_; }
   /// Where the output's rows of a tile row begin, and how many there are.
   std::int64_t offset(std::int64_t row) const {
-    return (row / plan_.tiles.tile_rows * plan_.out_height + row % plan_.tiles.tile_rows * 4) * output_row_;
+    const std::int64_t first = row % plan_.tiles.tile_rows * form_.outputs;
+    return (row / plan_.tiles.tile_rows * plan_.out_height + first) * output_row_;
   }
   std::int64_t height(std::int64_t row) const {
-    return std::min<std::int64_t>(4, plan_.out_height - row % plan_.tiles.tile_rows * 4);
+    return std::min<std::int64_t>(form_.outputs, plan_.out_height - row % plan_.tiles.tile_rows * form_.outputs);
   }
   const Kernels& kernels_;
+  const WinogradKernels& form_;
   const ConvolutionPlan& plan_;
   const ConvolutionRun& run_;
   std::int64_t block_channels_, half_plane_, output_row_;
@@ -216,13 +229,14 @@ class ConvolutionItem {
 }  // namespace
 
 Tensor CpuBackend::transform_filter(const ConvolutionPlan& plan, const Tensor& packed) {
+  const WinogradKernels& form = kernels_.winograd(plan.choice.form);
   const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels_.lanes;
-  const std::int64_t u_plane = plan.in_channels * block_channels, u_block = kSide * kSide * u_plane;
+  const std::int64_t u_plane = plan.in_channels * block_channels, u_block = form.products * form.products * u_plane;
   const Tensor u(*this, {plan.blocks, u_block});
   pool_.run(plan.blocks * plan.in_channels, [&](std::int64_t item) {
     const std::int64_t block = item / plan.in_channels, at = item % plan.in_channels * block_channels;
-    kernels_.winograd_filter(packed.data<float>() + block * 9 * u_plane + at, u_plane,
-                             u.data<float>() + block * u_block + at, u_plane, block_channels);
+    form.filter(packed.data<float>() + block * 9 * u_plane + at, u_plane,
+                u.data<float>() + block * u_block + at, u_plane, block_channels);
   });
   return u;
 }
@@ -248,53 +262,57 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
                                   float* filter, double* bias) {
   const ConvolutionShape& shape = run.shape;
   const TileRows& rows = plan.tiles;
-  const std::int64_t channels = shape.out_channels, width = rows.tile_columns * 4;
+  const WinogradKernels& form = kernels_.winograd(plan.choice.form);
+  const std::int64_t channels = shape.out_channels;
+  const std::int64_t input_width = (rows.tile_columns - 1) * form.input_step + form.inputs;
   const std::int64_t padding = shape.options.padding_before, dy_row = shape.out_width * channels;
   const float* const zeros = zero_floats(std::max(dy_row, shape.width * shape.channels));
-  TileReader reader(kernels_, rows, run.x, shape.height, shape.width, shape.channels, padding, run.normalise, zeros);
-  Columns input(Scratch::input_columns, Scratch::input, rows, width + 2, shape.channels, kernels_.lanes);
-  Columns gradient(Scratch::gradient_columns, Scratch::gradient, rows, width, channels, kernels_.lanes);
+  TileReader reader(kernels_, form, rows, run.x, shape.height, shape.width, shape.channels, padding, run.normalise, zeros);
+  Columns input(Scratch::input_columns, Scratch::input, form.input_planes, rows, input_width, shape.channels,
+                kernels_.lanes);
+  Columns gradient(Scratch::gradient_columns, Scratch::gradient, form.gradient_planes, rows,
+                   rows.tile_columns * form.outputs, channels, kernels_.lanes);
   const std::int64_t du_plane = shape.channels * plan.stored_channels + kPlanePadding;
-  float* const du = scratch_floats(Scratch::filter, kSide * kSide * du_plane);
+  float* const du = scratch_floats(Scratch::filter, form.products * form.products * du_plane);
   for (std::int64_t first = begin; first < end; first += rows.block_rows) {
     const std::int64_t count = std::min(rows.block_rows, end - first);
     for (std::int64_t row = 0; row < count; ++row) {
       reader.read(first + row, input, row, padding);
-      const std::int64_t y = (first + row) % rows.tile_rows * 4;
-      const std::int64_t height = std::min<std::int64_t>(4, shape.out_height - y);
+      const std::int64_t y = (first + row) % rows.tile_rows * form.outputs;
+      const std::int64_t height = std::min<std::int64_t>(form.outputs, shape.out_height - y);
       const std::int64_t pixel = ((first + row) / rows.tile_rows * shape.out_height + y) * shape.out_width;
       const float* const dy = run.read_dy(kernels_, pixel, height * shape.out_width, bias);
-      gradient.transform(kernels_.winograd_gradient_columns, row, {dy, height, dy_row, zeros}, 0, 0);
+      gradient.transform(form.gradient_columns, row, {dy, height, dy_row, zeros}, 0, 0);
     }
     const std::int64_t next = first + count, next_count = std::min(rows.block_rows, end - next);
     const auto dy_row_of = [&](std::int64_t row) {
-      return (row / rows.tile_rows * shape.out_height + row % rows.tile_rows * 4) * dy_row;
+      return (row / rows.tile_rows * shape.out_height + row % rows.tile_rows * form.outputs) * dy_row;
     };
     const std::int64_t dy_at = dy_row_of(next), dy_floats = dy_row_of(next + next_count) - dy_at;
     const Prefetch x = reader.prefetch(next, next_count), dz = soon(run.dy, dy_at, dy_floats),
                    y = soon(run.y, dy_at, dy_floats);
-    for (std::int64_t side = 0; side < kSide; ++side) {
-      input.row(kernels_.winograd_input_row, count, side);
-      gradient.row(kernels_.winograd_gradient_row, count, side);
-      kernels_.winograd_accumulate({input.v,
-                                    input.plane,
-                                    input.tile,
-                                    gradient.v,
-                                    gradient.plane,
-                                    gradient.tile,
-                                    count * rows.tile_columns,
-                                    shape.channels,
-                                    plan.blocks,
-                                    static_cast<int>(plan.vectors),
-                                    du + side * kSide * du_plane,
-                                    du_plane,
-                                    plan.stored_channels,
-                                    first == begin,
-                                    {x.part(side, kSide), dz.part(side, kSide), y.part(side, kSide)}});
+    for (std::int64_t product = 0; product < form.products; ++product) {
+      input.row(form.input_row, count, product);
+      gradient.row(form.gradient_row, count, product);
+      form.accumulate({input.v,
+                       input.plane,
+                       input.tile,
+                       gradient.v,
+                       gradient.plane,
+                       gradient.tile,
+                       count * rows.tile_columns,
+                       shape.channels,
+                       plan.blocks,
+                       static_cast<int>(plan.vectors),
+                       du + product * form.products * du_plane,
+                       du_plane,
+                       plan.stored_channels,
+                       first == begin,
+                       {x.part(product, form.products), dz.part(product, form.products), y.part(product, form.products)}});
     }
   }
   const std::int64_t floats = shape.channels * plan.stored_channels;
-  kernels_.winograd_filter_gradient(du, du_plane, filter, floats, floats);
+  form.filter_gradient(du, du_plane, filter, floats, floats);
 }
 
 }  // namespace stagewise::cpu

@@ -10,16 +10,7 @@ void stage_rows(const StageRows& job);
 void convolution_block(const ConvolutionBlock& job);
 void weight_gradient_sweep(const WeightGradientSweep& job);
 
-void winograd_input_columns(const WinogradColumns& job);
-void winograd_input_row(const WinogradRow& job);
-void winograd_multiply(const WinogradMultiply& job);
-void winograd_output(const WinogradOutput& job);
-void winograd_gradient_columns(const WinogradColumns& job);
-void winograd_gradient_row(const WinogradRow& job);
-void winograd_accumulate(const WinogradAccumulate& job);
-void winograd_filter(const float* g, std::ptrdiff_t g_tap, float* u, std::ptrdiff_t u_plane, std::int64_t count);
-void winograd_filter_gradient(const float* du, std::ptrdiff_t du_plane, float* dg, std::ptrdiff_t dg_tap,
-                              std::int64_t count);
+extern const WinogradKernels winograd_kernels[kWinogradForms];
 
 void moment_sums(Elements x, std::int64_t pixels, std::int64_t channels, const float* pivot, double* sum,
                  double* square_sum);

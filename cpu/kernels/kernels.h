@@ -93,20 +93,25 @@ struct WeightGradientSweep {
   Prefetch soon[3];
 };
 
-/// Winograd F(4x4,3x3). A transformed tile has 6x6 positions; they are worked off row by row, so that what belongs to
-/// six positions stays in L1 between the steps.
-constexpr int kWinogradSide = 6;
+/// The forms of Winograd's algorithm: for a filter of 3x3 at stride 1, at stride 2, and by data at stride 2 with padding
+/// 0 or 1 before the image (kernels/winograd_forms.h).
+enum class WinogradForm { stride1, stride2, stride2_data0, stride2_data1 };
+constexpr int kWinogradForms = 4;
 
-/// Down the columns of one row of tiles: columns = Bt x of six rows, or A dy of four. Outside the image both are zero.
+/// The positions of a transformed tile are worked off row by row, so that what belongs to a row of them stays in L1
+/// between the steps. A form has so many of them at most, and so many rows of pixels under a tile:
+constexpr int kMostProducts = 6;
+
+/// Down the columns of one row of tiles: columns = Bt x, or A dy. Outside the image both are zero.
 struct WinogradColumns {
-  const float* rows[kWinogradSide];
+  const float* rows[kMostProducts];            // of pixels under the tiles
   std::int64_t floats;                         // of a row of the image
   std::int64_t padding_before, padded_floats;  // where it lies in a row of columns, and how long that is
-  float* columns;                              // six rows, each writable a vector past its end, out
+  float* columns;                              // a row a plane, each writable a vector past its end, out
   std::ptrdiff_t column_row;
 };
 
-/// Along one row of those, for one row of tiles: v [6][tile][channel] = (Bt x) B, or (A dy) At.
+/// Along one row of those, for one row of tiles: v [plane][tile][channel] = (Bt x) B, or (A dy) At.
 struct WinogradRow {
   const float* columns;
   std::int64_t tiles, channels;
@@ -114,22 +119,22 @@ struct WinogradRow {
   std::ptrdiff_t v_plane, v_tile;
 };
 
-/// half = (v u) A for one row of positions: six products [tiles, channels] times [channels, vectors * lanes], and the
-/// first half of the transform back.
+/// half = (v u) A for one row of positions: products of [tiles, channels] and [channels, vectors * lanes], and the first
+/// half of the transform back.
 struct WinogradMultiply {
   const float* v;
   std::ptrdiff_t v_plane, v_tile;
   std::int64_t tiles, channels;
-  const float* u;  // [6][channels][vectors * lanes]
+  const float* u;  // [products][channels][vectors * lanes]
   int vectors;
-  float* m;     // scratch: [6][tile][vectors * lanes]
-  float* half;  // [4][tile][vectors * lanes], out
+  float* m;     // scratch: [products][tile][vectors * lanes]
+  float* half;  // [outputs][tile][vectors * lanes], out
   Prefetch soon[4];
 };
 
 /// y = At half (+ bias) (+ addend) for one row of tiles and one block of channels.
 struct WinogradOutput {
-  const float* half;  // [6][4][block's tiles][vectors * lanes], at the row's first tile
+  const float* half;  // [products][outputs][block's tiles][vectors * lanes], at the row's first tile
   std::ptrdiff_t half_plane;
   std::int64_t tiles;
   int vectors;
@@ -149,10 +154,37 @@ struct WinogradAccumulate {
   std::ptrdiff_t w_plane, w_tile;
   std::int64_t tiles, channels, blocks;  // blocks of vectors * lanes output channels
   int vectors;
-  float* du;  // [6][channel][output channel], in and out
+  float* du;  // [products][channel][output channel], in and out
   std::ptrdiff_t du_plane, du_channel;
   bool first;
   Prefetch soon[3];
+};
+
+/// The values of a transform that differ: product i takes plane of_product[i], in rising order.
+struct WinogradPlanes {
+  int count = 0;
+  const int* of_product = nullptr;
+};
+
+/// One form's kernels. What only the gradient of the filter needs is missing by data.
+struct WinogradKernels {
+  int inputs, input_step;  // rows or columns of the input under a tile, and from one tile to the next
+  int outputs;             // rows or columns of a tile of outputs
+  int products;            // positions on a side of a transformed tile
+  WinogradPlanes input_planes, gradient_planes;
+
+  void (*input_columns)(const WinogradColumns&);
+  void (*input_row)(const WinogradRow&);
+  void (*multiply)(const WinogradMultiply&);
+  void (*output)(const WinogradOutput&);
+  void (*gradient_columns)(const WinogradColumns&);
+  void (*gradient_row)(const WinogradRow&);
+  void (*accumulate)(const WinogradAccumulate&);
+  /// u = G g Gt for `count` filters, a multiple of the lanes, that lie side by side: g [9][count], u [products^2][count].
+  void (*filter)(const float* g, std::ptrdiff_t g_tap, float* u, std::ptrdiff_t u_plane, std::int64_t count);
+  /// dg = Gt du G, likewise.
+  void (*filter_gradient)(const float* du, std::ptrdiff_t du_plane, float* dg, std::ptrdiff_t dg_tap,
+                          std::int64_t count);
 };
 
 /// Where a gradient passes through a ReLU.
@@ -180,18 +212,8 @@ struct Kernels {
   void (*convolution_block)(const ConvolutionBlock&);
   void (*weight_gradient_sweep)(const WeightGradientSweep&);
 
-  void (*winograd_input_columns)(const WinogradColumns&);
-  void (*winograd_input_row)(const WinogradRow&);
-  void (*winograd_multiply)(const WinogradMultiply&);
-  void (*winograd_output)(const WinogradOutput&);
-  void (*winograd_gradient_columns)(const WinogradColumns&);
-  void (*winograd_gradient_row)(const WinogradRow&);
-  void (*winograd_accumulate)(const WinogradAccumulate&);
-  /// u = G g Gt for `count` filters, a multiple of the lanes, that lie side by side: g [9][count], u [36][count].
-  void (*winograd_filter)(const float* g, std::ptrdiff_t g_tap, float* u, std::ptrdiff_t u_plane, std::int64_t count);
-  /// dg = Gt du G, likewise.
-  void (*winograd_filter_gradient)(const float* du, std::ptrdiff_t du_plane, float* dg, std::ptrdiff_t dg_tap,
-                                   std::int64_t count);
+  const WinogradKernels* forms;  // [kWinogradForms]
+  const WinogradKernels& winograd(WinogradForm form) const { return forms[static_cast<int>(form)]; }
 
   /// Adds sums of (x - pivot) and of its square over the pixels, in double.
   void (*moment_sums)(Elements x, std::int64_t pixels, std::int64_t channels, const float* pivot, double* sum,

@@ -1,78 +1,26 @@
-// Winograd convolution F(4x4,3x3) (Lavin, Gray 2016): for tiles of 4x4 outputs, y = At [sum over c of (G g Gt) . (Bt d
-// B)] A, with d a tile of 6x6 inputs that overlaps its neighbours by two. The product in the middle is 36 small matrix
-// products, so an output costs 36/16 multiplications a channel pair instead of 9.
+// Winograd convolution (Lavin, Gray 2016) for filters of 3x3, in the forms of winograd_forms.h: y = At [sum over c of
+// (G g Gt) . (Bt d B)] A, with d a tile of inputs that overlaps its neighbours. The product in the middle is one small
+// matrix product for each position of a transformed tile: 36 for 4x4 outputs at stride 1, so that an output costs 36/16
+// multiplications a channel pair instead of 9; 25 instead of 36 for 2x2 outputs at stride 2.
 //
 // The gradient of the filter is the transposed map: dg = Gt [sum over tiles of (Bt d B) . (A dy At)] G. The gradient of
-// the input is a forward convolution with the filter turned and transposed.
+// the input is a convolution with the filter turned and transposed.
 //
 // The transforms are one-dimensional twice: down the columns for a whole row of tiles, so that columns which neighbours
-// share are done once, then along the rows. Everything after that is done for one of the six rows of positions at a
-// time, whose v, u and m fit L1 together.
+// share are done once, then along the rows. Everything after that is done for one row of positions at a time, whose v, u
+// and m fit L1 together.
 //
-// Layout: v [6][tile][channel], u [6][6][channel][block of output channels], m [6][tile][block]; vectors run along the
-// channels everywhere, so nothing is shuffled. Lanes past the last channel hold rubbish that nobody reads.
-// Cost: (36 / 16) * 2 FLOPs an output and channel pair, and about 220 additions a tile and vector for the transforms.
-// Deterministic. Error: about 4e-6 of the largest value, ten times the direct kernel's.
+// Layout: v [plane][tile][channel], u [products][products][channel][block of output channels], m [products][tile][block];
+// vectors run along the channels everywhere, so nothing is shuffled. Lanes past the last channel hold rubbish that nobody
+// reads. Cost at stride 1: (36 / 16) * 2 FLOPs an output and channel pair, and about 220 additions a tile and vector for
+// the transforms. Deterministic. Error at stride 1: about 4e-6 of the largest value, ten times the direct kernel's.
 #include "cpu/kernels/all_kernels.h"
 #include "cpu/kernels/prefetch.h"
+#include "cpu/kernels/winograd_forms.h"
 
 STAGEWISE_KERNELS_BEGIN
 
 namespace {
-
-/// Bt d: for the points 0, 1, -1, 2, -2 and infinity.
-inline void input_transform(const Floats (&d)[6], Floats (&v)[6]) {
-  const Floats even = d[4] - 4.0f * d[2], odd = d[3] - 4.0f * d[1];
-  const Floats even2 = d[4] - d[2], odd2 = 2.0f * (d[3] - d[1]);
-  v[0] = 4.0f * d[0] + (d[4] - 5.0f * d[2]);
-  v[1] = even + odd;
-  v[2] = even - odd;
-  v[3] = even2 + odd2;
-  v[4] = even2 - odd2;
-  v[5] = 4.0f * d[1] + (d[5] - 5.0f * d[3]);
-}
-
-/// At m.
-inline void output_transform(const Floats (&m)[6], Floats (&y)[4]) {
-  const Floats sum1 = m[1] + m[2], difference1 = m[1] - m[2];
-  const Floats sum2 = m[3] + m[4], difference2 = m[3] - m[4];
-  y[0] = m[0] + sum1 + sum2;
-  y[1] = difference1 + 2.0f * difference2;
-  y[2] = sum1 + 4.0f * sum2;
-  y[3] = difference1 + 8.0f * difference2 + m[5];
-}
-
-/// A dy.
-inline void gradient_transform(const Floats (&y)[4], Floats (&w)[6]) {
-  const Floats even1 = y[0] + y[2], odd1 = y[1] + y[3];
-  const Floats even2 = y[0] + 4.0f * y[2], odd2 = 2.0f * (y[1] + 4.0f * y[3]);
-  w[0] = y[0];
-  w[1] = even1 + odd1;
-  w[2] = even1 - odd1;
-  w[3] = even2 + odd2;
-  w[4] = even2 - odd2;
-  w[5] = y[3];
-}
-
-/// G g.
-inline void filter_transform(const Floats (&g)[3], Floats (&u)[6]) {
-  const Floats outer1 = (1.0f / 6.0f) * (g[0] + g[2]), inner1 = (1.0f / 6.0f) * g[1];
-  const Floats outer2 = (1.0f / 24.0f) * g[0] + (1.0f / 6.0f) * g[2], inner2 = (1.0f / 12.0f) * g[1];
-  u[0] = 0.25f * g[0];
-  u[1] = -outer1 - inner1;
-  u[2] = inner1 - outer1;
-  u[3] = outer2 + inner2;
-  u[4] = outer2 - inner2;
-  u[5] = g[2];
-}
-
-/// Gt u.
-inline void filter_gradient_transform(const Floats (&u)[6], Floats (&g)[3]) {
-  const Floats sum1 = u[1] + u[2], sum2 = u[3] + u[4];
-  g[0] = 0.25f * u[0] - (1.0f / 6.0f) * sum1 + (1.0f / 24.0f) * sum2;
-  g[1] = (1.0f / 6.0f) * (u[2] - u[1]) + (1.0f / 12.0f) * (u[3] - u[4]);
-  g[2] = (1.0f / 6.0f) * (sum2 - sum1) + u[5];
-}
 
 /// m[tile] = v[tile] u for `Tiles` tiles and one position.
 template <int Tiles, int Vectors>
@@ -107,26 +55,27 @@ inline void multiply_tiles(const float* v, std::ptrdiff_t v_tile, const float* u
   }
 }
 
-/// m A for tiles [6][tile][lanes] to [4][tile][lanes].
+/// m A for tiles [products][tile][lanes] to [outputs][tile][lanes].
+template <class Form>
 void halve(const float* m, std::int64_t floats, float* half) {
   for (std::int64_t at = 0; at < floats; at += kLanes) {
-    Floats in[6], out[4];
+    Floats in[Form::kProducts], out[Form::kOutputs];
 #pragma GCC unroll 6
-    for (int column = 0; column < 6; ++column) in[column] = load(m + column * floats + at);
-    output_transform(in, out);
+    for (int column = 0; column < Form::kProducts; ++column) in[column] = load(m + column * floats + at);
+    Form::output(in, out);
 #pragma GCC unroll 4
-    for (int column = 0; column < 4; ++column) store(half + column * floats + at, out[column]);
+    for (int column = 0; column < Form::kOutputs; ++column) store(half + column * floats + at, out[column]);
   }
 }
 
-template <int Most, int Vectors>
-void multiply(const WinogradMultiply& job) {
+template <class Form, int Most, int Vectors>
+void multiply_row(const WinogradMultiply& job) {
   const std::int64_t floats = job.tiles * Vectors * kLanes;
-  const std::int64_t steps = kWinogradSide * ((job.tiles + Most - 1) / Most);
+  const std::int64_t steps = Form::kProducts * ((job.tiles + Most - 1) / Most);
   PrefetchSteps soon(job.soon, steps);
-  for (int position = 0; position < kWinogradSide; ++position) {
+  for (int position = 0; position < Form::kProducts; ++position) {
     const float* u = job.u + position * job.channels * Vectors * kLanes;
-    const float* v = job.v + position * job.v_plane;
+    const float* v = job.v + Form::kInputPlane[position] * job.v_plane;
     float* m = job.m + position * floats;
     const auto run = [&]<int Tiles>() {
       soon.next();
@@ -140,7 +89,7 @@ void multiply(const WinogradMultiply& job) {
     if (left >= 2) run.template operator()<2>(), left -= 2;
     if (left >= 1) run.template operator()<1>();
   }
-  halve(job.m, floats, job.half);
+  halve<Form>(job.m, floats, job.half);
 }
 
 /// du[channel][k] += sum over tiles of v[tile][channel] * w[tile][k], for `Channels` channels and one position.
@@ -172,14 +121,14 @@ inline void accumulate_channels(const WinogradAccumulate& job, const float* v, c
   }
 }
 
-template <int Most, int Vectors>
-void accumulate(const WinogradAccumulate& job) {
-  const std::int64_t steps = kWinogradSide * job.blocks * ((job.channels + Most - 1) / Most);
+template <class Form, int Most, int Vectors>
+void accumulate_row(const WinogradAccumulate& job) {
+  const std::int64_t steps = Form::kProducts * job.blocks * ((job.channels + Most - 1) / Most);
   PrefetchSteps soon(job.soon, steps);
-  for (int position = 0; position < kWinogradSide; ++position) {
-    const float* v = job.v + position * job.v_plane;
+  for (int position = 0; position < Form::kProducts; ++position) {
+    const float* v = job.v + Form::kInputPlane[position] * job.v_plane;
     for (std::int64_t block = 0; block < job.blocks; ++block) {
-      const float* w = job.w + position * job.w_plane + block * Vectors * kLanes;
+      const float* w = job.w + Form::kGradientPlane[position] * job.w_plane + block * Vectors * kLanes;
       float* du = job.du + position * job.du_plane + block * Vectors * kLanes;
       std::int64_t channel = 0;
       const auto run = [&]<int Channels>() {
@@ -195,22 +144,23 @@ void accumulate(const WinogradAccumulate& job) {
 }
 
 /// y[row][column] of one tile and vector of channels, bias and addend included.
-template <bool Whole, bool Addend>
+template <class Form, bool Whole, bool Addend>
 inline void finish_tile(const WinogradOutput& job, std::int64_t tile, int part, int lanes) {
+  constexpr int kProducts = Form::kProducts, kOutputs = Form::kOutputs;
   const float* half = job.half + (tile * job.vectors + part) * kLanes;
   const Floats bias = job.bias ? load_first(job.bias + part * kLanes, lanes) : Floats{};
-  float* const first = job.y + tile * 4 * job.y_pixel + part * kLanes;
+  float* const first = job.y + tile * kOutputs * job.y_pixel + part * kLanes;
   const std::ptrdiff_t y_row = job.y_row, y_pixel = job.y_pixel, plane = job.half_plane, addend = job.addend;
-  const std::int64_t rows = job.rows, columns = job.columns - tile * 4;
+  const std::int64_t rows = job.rows, columns = job.columns - tile * kOutputs;
 #pragma GCC unroll 4
-  for (int column = 0; column < 4; ++column) {
+  for (int column = 0; column < kOutputs; ++column) {
     if (!Whole && column >= columns) break;
-    Floats in[6], out[4];
+    Floats in[kProducts], out[kOutputs];
 #pragma GCC unroll 6
-    for (int row = 0; row < 6; ++row) in[row] = load(half + (row * 4 + column) * plane);
-    output_transform(in, out);
+    for (int row = 0; row < kProducts; ++row) in[row] = load(half + (row * kOutputs + column) * plane);
+    Form::output(in, out);
 #pragma GCC unroll 4
-    for (int row = 0; row < 4; ++row) {
+    for (int row = 0; row < kOutputs; ++row) {
       if (!Whole && row >= rows) break;
       float* y = first + row * y_row + column * y_pixel;
       Floats value = out[row] + bias;
@@ -220,31 +170,31 @@ inline void finish_tile(const WinogradOutput& job, std::int64_t tile, int part, 
   }
 }
 
-template <bool Addend>
+template <class Form, bool Addend>
 void finish_tiles(const WinogradOutput& job) {
   for (std::int64_t tile = 0; tile < job.tiles; ++tile) {
     for (int part = 0; part < job.vectors; ++part) {
       const std::int64_t left = job.channels - part * kLanes;
       if (left <= 0) break;
-      if (job.rows >= 4 && (tile + 1) * 4 <= job.columns && left >= kLanes) {
-        finish_tile<true, Addend>(job, tile, part, kLanes);
+      if (job.rows >= Form::kOutputs && (tile + 1) * Form::kOutputs <= job.columns && left >= kLanes) {
+        finish_tile<Form, true, Addend>(job, tile, part, kLanes);
       } else {
-        finish_tile<false, Addend>(job, tile, part, static_cast<int>(smaller(left, kLanes)));
+        finish_tile<Form, false, Addend>(job, tile, part, static_cast<int>(smaller(left, kLanes)));
       }
     }
   }
 }
 
-/// One-dimensional transforms of `In` vectors to six: down the columns, and along a row.
-template <int In, void (*Transform)(const Floats (&)[In], Floats (&)[6])>
+/// One-dimensional transforms of `In` vectors to `Out`: down the columns, and along a row.
+template <int In, int Out, void (*Transform)(const Floats (&)[In], Floats (&)[Out])>
 inline __attribute__((always_inline)) void transform_column(const float* const (&rows)[In], float* to,
                                                             std::ptrdiff_t to_row, std::int64_t at, int lanes) {
-  Floats in[In], out[6];
+  Floats in[In], out[Out];
 #pragma GCC unroll 6
   for (int row = 0; row < In; ++row) in[row] = load_first(rows[row] + at, lanes);
   Transform(in, out);
 #pragma GCC unroll 6
-  for (int row = 0; row < 6; ++row) store_first(to + row * to_row + at, out[row], lanes);
+  for (int row = 0; row < Out; ++row) store_first(to + row * to_row + at, out[row], lanes);
 }
 
 /// A call of memset would take longer than these few vectors do.
@@ -252,7 +202,7 @@ inline void clear(float* to, std::int64_t count) {
   for_vectors(count, [=](std::int64_t at, auto lanes) { store_first(to + at, Floats{}, lanes); });
 }
 
-template <int In, void (*Transform)(const Floats (&)[In], Floats (&)[6])>
+template <int In, int Out, void (*Transform)(const Floats (&)[In], Floats (&)[Out])>
 void transform_columns(const WinogradColumns& job) {
   // Copies, because the compiler must think that a store may change the job.
   const float* rows[In];
@@ -261,106 +211,146 @@ void transform_columns(const WinogradColumns& job) {
   const std::ptrdiff_t to_row = job.column_row;
   const std::int64_t floats = job.floats;
   std::int64_t at = 0;
-  for (; at + kLanes <= floats; at += kLanes) transform_column<In, Transform>(rows, to, to_row, at, kLanes);
-  if (at < floats) transform_column<In, Transform>(rows, to, to_row, at, static_cast<int>(floats - at));
+  for (; at + kLanes <= floats; at += kLanes) transform_column<In, Out, Transform>(rows, to, to_row, at, kLanes);
+  if (at < floats) transform_column<In, Out, Transform>(rows, to, to_row, at, static_cast<int>(floats - at));
   const std::int64_t after = job.padded_floats - job.padding_before - job.floats;
-  for (int row = 0; row < 6; ++row) {
+  for (int row = 0; row < Out; ++row) {
     clear(job.columns + row * to_row, job.padding_before);
     clear(job.columns + row * to_row + job.padding_before + floats, after);
   }
 }
 
-template <int In, void (*Transform)(const Floats (&)[In], Floats (&)[6])>
+/// A tile lies `Step` columns after its neighbour.
+template <int In, int Step, int Out, void (*Transform)(const Floats (&)[In], Floats (&)[Out])>
 void transform_row(const WinogradRow& job) {
   // Copies, because the compiler must think that a store may change the job.
-  const std::int64_t channels = job.channels, tiles = job.tiles, shared = In - 4;
+  const std::int64_t channels = job.channels, tiles = job.tiles;
   const std::ptrdiff_t plane = job.v_plane, v_tile = job.v_tile;
+  constexpr int kShared = In - Step;
   for (std::int64_t channel = 0; channel < channels; channel += kLanes) {
     const float* from = job.columns + channel;
     float* to = job.v + channel;
-    Floats in[In], out[6];
+    Floats in[In], out[Out];
 #pragma GCC unroll 6
-    for (int column = 0; column < shared; ++column) in[column] = load(from + column * channels);
-    for (std::int64_t tile = 0; tile < tiles; ++tile, from += 4 * channels, to += v_tile) {
+    for (int column = 0; column < kShared; ++column) in[column] = load(from + column * channels);
+    for (std::int64_t tile = 0; tile < tiles; ++tile, from += Step * channels, to += v_tile) {
 #pragma GCC unroll 6
-      for (int column = shared; column < In; ++column) in[column] = load(from + column * channels);
+      for (int column = kShared; column < In; ++column) in[column] = load(from + column * channels);
       Transform(in, out);
 #pragma GCC unroll 6
-      for (int column = 0; column < 6; ++column) store(to + column * plane, out[column]);
+      for (int column = 0; column < Out; ++column) store(to + column * plane, out[column]);
 #pragma GCC unroll 6
-      for (int column = 0; column < shared; ++column) in[column] = in[4 + column];
+      for (int column = 0; column < kShared; ++column) in[column] = in[Step + column];
     }
   }
 }
 
-}  // namespace
-
-void winograd_input_columns(const WinogradColumns& job) { transform_columns<6, input_transform>(job); }
-void winograd_input_row(const WinogradRow& job) { transform_row<6, input_transform>(job); }
-void winograd_gradient_columns(const WinogradColumns& job) { transform_columns<4, gradient_transform>(job); }
-void winograd_gradient_row(const WinogradRow& job) { transform_row<4, gradient_transform>(job); }
-
-void winograd_multiply(const WinogradMultiply& job) {
+template <class Form>
+void multiply(const WinogradMultiply& job) {
   if constexpr (kManyRegisters) {
-    job.vectors == 2 ? multiply<8, 2>(job) : multiply<16, 1>(job);
+    job.vectors == 2 ? multiply_row<Form, 8, 2>(job) : multiply_row<Form, 16, 1>(job);
   } else {
-    job.vectors == 2 ? multiply<6, 2>(job) : multiply<8, 1>(job);
+    job.vectors == 2 ? multiply_row<Form, 6, 2>(job) : multiply_row<Form, 8, 1>(job);
   }
 }
 
-void winograd_output(const WinogradOutput& job) { job.has_addend ? finish_tiles<true>(job) : finish_tiles<false>(job); }
+template <class Form>
+void output(const WinogradOutput& job) {
+  job.has_addend ? finish_tiles<Form, true>(job) : finish_tiles<Form, false>(job);
+}
 
-void winograd_accumulate(const WinogradAccumulate& job) {
+template <class Form>
+void accumulate(const WinogradAccumulate& job) {
   if constexpr (kManyRegisters) {
-    job.vectors == 2 ? accumulate<8, 2>(job) : accumulate<16, 1>(job);
+    job.vectors == 2 ? accumulate_row<Form, 8, 2>(job) : accumulate_row<Form, 16, 1>(job);
   } else {
-    job.vectors == 2 ? accumulate<6, 2>(job) : accumulate<8, 1>(job);
+    job.vectors == 2 ? accumulate_row<Form, 6, 2>(job) : accumulate_row<Form, 8, 1>(job);
   }
 }
 
-void winograd_filter(const float* g, std::ptrdiff_t g_tap, float* u, std::ptrdiff_t u_plane, std::int64_t count) {
+template <class Form>
+void filter(const float* g, std::ptrdiff_t g_tap, float* u, std::ptrdiff_t u_plane, std::int64_t count) {
+  constexpr int kProducts = Form::kProducts;
   for (std::int64_t at = 0; at < count; at += kLanes) {
-    Floats half[6][3];
+    Floats half[kProducts][3];
 #pragma GCC unroll 3
     for (int column = 0; column < 3; ++column) {
       const Floats in[3] = {load(g + column * g_tap + at), load(g + (3 + column) * g_tap + at),
                             load(g + (6 + column) * g_tap + at)};
-      Floats out[6];
-      filter_transform(in, out);
+      Floats out[kProducts];
+      Form::filter(in, out);
 #pragma GCC unroll 6
-      for (int row = 0; row < 6; ++row) half[row][column] = out[row];
+      for (int row = 0; row < kProducts; ++row) half[row][column] = out[row];
     }
 #pragma GCC unroll 6
-    for (int row = 0; row < 6; ++row) {
-      Floats out[6];
-      filter_transform(half[row], out);
+    for (int row = 0; row < kProducts; ++row) {
+      Floats out[kProducts];
+      Form::filter(half[row], out);
 #pragma GCC unroll 6
-      for (int column = 0; column < 6; ++column) store(u + (row * 6 + column) * u_plane + at, out[column]);
+      for (int column = 0; column < kProducts; ++column) {
+        store(u + (row * kProducts + column) * u_plane + at, out[column]);
+      }
     }
   }
 }
 
-void winograd_filter_gradient(const float* du, std::ptrdiff_t du_plane, float* dg, std::ptrdiff_t dg_tap,
-                              std::int64_t count) {
+template <class Form>
+void filter_gradient(const float* du, std::ptrdiff_t du_plane, float* dg, std::ptrdiff_t dg_tap, std::int64_t count) {
+  constexpr int kProducts = Form::kProducts;
   for (std::int64_t at = 0; at < count; at += kLanes) {
-    Floats half[3][6];
+    Floats half[3][kProducts];
 #pragma GCC unroll 6
-    for (int column = 0; column < 6; ++column) {
-      Floats in[6], out[3];
+    for (int column = 0; column < kProducts; ++column) {
+      Floats in[kProducts], out[3];
 #pragma GCC unroll 6
-      for (int row = 0; row < 6; ++row) in[row] = load(du + (row * 6 + column) * du_plane + at);
-      filter_gradient_transform(in, out);
+      for (int row = 0; row < kProducts; ++row) in[row] = load(du + (row * kProducts + column) * du_plane + at);
+      Form::filter_gradient(in, out);
 #pragma GCC unroll 3
       for (int row = 0; row < 3; ++row) half[row][column] = out[row];
     }
 #pragma GCC unroll 3
     for (int row = 0; row < 3; ++row) {
       Floats out[3];
-      filter_gradient_transform(half[row], out);
+      Form::filter_gradient(half[row], out);
 #pragma GCC unroll 3
       for (int column = 0; column < 3; ++column) store(dg + (row * 3 + column) * dg_tap + at, out[column]);
     }
   }
 }
+
+/// What forward and by data need.
+template <class Form>
+constexpr WinogradKernels convolution_kernels() {
+  return {
+      .inputs = Form::kInputs,
+      .input_step = Form::kInputStep,
+      .outputs = Form::kOutputs,
+      .products = Form::kProducts,
+      .input_planes = {Form::kInputPlanes, Form::kInputPlane},
+      .input_columns = transform_columns<Form::kInputs, Form::kInputPlanes, Form::input>,
+      .input_row = transform_row<Form::kInputs, Form::kInputStep, Form::kInputPlanes, Form::input>,
+      .multiply = multiply<Form>,
+      .output = output<Form>,
+      .filter = filter<Form>,
+  };
+}
+
+/// And by weights.
+template <class Form>
+constexpr WinogradKernels all_kernels() {
+  WinogradKernels kernels = convolution_kernels<Form>();
+  kernels.gradient_planes = {Form::kGradientPlanes, Form::kGradientPlane};
+  kernels.gradient_columns = transform_columns<Form::kOutputs, Form::kGradientPlanes, Form::gradient>;
+  kernels.gradient_row = transform_row<Form::kOutputs, Form::kOutputs, Form::kGradientPlanes, Form::gradient>;
+  kernels.accumulate = accumulate<Form>;
+  kernels.filter_gradient = filter_gradient<Form>;
+  return kernels;
+}
+
+}  // namespace
+
+const WinogradKernels winograd_kernels[kWinogradForms] = {
+    all_kernels<Stride1>(), all_kernels<Stride2>(), convolution_kernels<Stride2Data<0>>(),
+    convolution_kernels<Stride2Data<1>>()};
 
 STAGEWISE_KERNELS_END
