@@ -68,8 +68,9 @@ void halve(const float* m, std::int64_t floats, float* half) {
   }
 }
 
+// A function of its own: inlined beside another one, its inner loop runs out of registers for its pointers.
 template <class Form, int Most, int Vectors>
-void multiply_row(const WinogradMultiply& job) {
+__attribute__((noinline)) void multiply_row(const WinogradMultiply& job) {
   const std::int64_t floats = job.tiles * Vectors * kLanes;
   const std::int64_t steps = Form::kProducts * ((job.tiles + Most - 1) / Most);
   PrefetchSteps soon(job.soon, steps);
@@ -122,7 +123,7 @@ inline void accumulate_channels(const WinogradAccumulate& job, const float* v, c
 }
 
 template <class Form, int Most, int Vectors>
-void accumulate_row(const WinogradAccumulate& job) {
+__attribute__((noinline)) void accumulate_row(const WinogradAccumulate& job) {
   const std::int64_t steps = Form::kProducts * job.blocks * ((job.channels + Most - 1) / Most);
   PrefetchSteps soon(job.soon, steps);
   for (int position = 0; position < Form::kProducts; ++position) {
