@@ -17,8 +17,8 @@ constexpr std::int64_t kSweepBytes = 24 << 10, kPartialBytes = 1 << 20;
 constexpr std::int64_t kBlockTiles = 16;
 // And of a work item, which are a CIFAR image's.
 constexpr std::int64_t kStripTiles = 64;
-// What Winograd's transforms take a value that they store, on its way through both of their passes and through memory, in
-// multiply-adds of the product.
+// What Winograd's transforms take a value that they store, on its way through both of their passes and through memory,
+// in multiply-adds of the product.
 constexpr double kTransformCost = 2.65;
 
 std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
@@ -45,7 +45,8 @@ AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, bo
   const std::int64_t out_width = by_data ? shape.width : shape.out_width;
   const std::int64_t stride = shape.options.stride, most_padding = stride == 1 ? 2 : 1;
   // By data, only every stride-th row and column of taps reaches a pixel.
-  const double pixels = static_cast<double>(out_height * out_width) / (by_data ? static_cast<double>(stride * stride) : 1);
+  const double pixels =
+      static_cast<double>(out_height * out_width) / (by_data ? static_cast<double>(stride * stride) : 1);
   // Vectors run along the channels that are written, so those come in whole vectors.
   const auto pairs = static_cast<double>(by_data ? round_up(shape.channels, kernels.lanes) * shape.out_channels
                                                  : shape.channels * round_up(shape.out_channels, kernels.lanes));
@@ -59,13 +60,16 @@ AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, bo
   } else {
     choice.form = form_for(shape.options, by_data);
     const WinogradKernels& form = kernels.winograd(choice.form);
-    const auto tiles_in = [&](std::int64_t size) { return static_cast<double>((size + form.outputs - 1) / form.outputs); };
+    const auto tiles_in = [&](std::int64_t size) {
+      return static_cast<double>((size + form.outputs - 1) / form.outputs);
+    };
     const auto rounded = [&](std::int64_t channels) { return static_cast<double>(round_up(channels, kernels.lanes)); };
     const std::int64_t in = by_data ? shape.out_channels : shape.channels;
     const std::int64_t out = by_data ? shape.channels : shape.out_channels;
-    choice.winograd = tiles_in(out_height) * tiles_in(out_width) *
-                      (form.products * form.products * pairs +
-                       kTransformCost * (transformed_input(form) * rounded(in) + transformed_output(form) * rounded(out)));
+    choice.winograd =
+        tiles_in(out_height) * tiles_in(out_width) *
+        (form.products * form.products * pairs +
+         kTransformCost * (transformed_input(form) * rounded(in) + transformed_output(form) * rounded(out)));
     const bool fewer = choice.winograd < choice.direct;
     const std::string steps =
         concat(static_cast<std::int64_t>(std::lround(100 * choice.winograd / choice.direct)), "% of the direct steps");
@@ -77,8 +81,8 @@ AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, bo
   return choice;
 }
 
-/// Blocks of about kBlockTiles tiles; items of whole blocks and about kStripTiles tiles, and at least kManyImages of them
-/// where there are rows enough.
+/// Blocks of about kBlockTiles tiles; items of whole blocks and about kStripTiles tiles, and at least kManyImages of
+/// them where there are rows enough.
 TileRows tile_rows(std::int64_t images, std::int64_t height, std::int64_t width, std::int64_t outputs) {
   TileRows rows{(height + outputs - 1) / outputs, (width + outputs - 1) / outputs};
   rows.block_rows = std::max<std::int64_t>(kBlockTiles / rows.tile_columns, 1);
@@ -106,10 +110,9 @@ void list_groups(const ConvolutionPlan& plan, SubConvolution& part, std::int64_t
     const std::int64_t staged_row = row * plan.input_stride, out_row = part.row_offset + row * plan.output_step;
     for (std::int64_t column = 0; column < part.columns; column += group) {
       const std::int64_t out_column = part.column_offset + column * plan.output_step;
-      part.groups.push_back(
-          {(staged_row * plan.padded_width + column * plan.input_stride) * plan.in_channels,
-           (out_row * plan.out_width + out_column) * plan.out_channels, std::min(group, part.columns - column),
-           staged_row});
+      part.groups.push_back({(staged_row * plan.padded_width + column * plan.input_stride) * plan.in_channels,
+                             (out_row * plan.out_width + out_column) * plan.out_channels,
+                             std::min(group, part.columns - column), staged_row});
     }
   }
 }

@@ -235,8 +235,8 @@ Tensor CpuBackend::transform_filter(const ConvolutionPlan& plan, const Tensor& p
   const Tensor u(*this, {plan.blocks, u_block});
   pool_.run(plan.blocks * plan.in_channels, [&](std::int64_t item) {
     const std::int64_t block = item / plan.in_channels, at = item % plan.in_channels * block_channels;
-    form.filter(packed.data<float>() + block * 9 * u_plane + at, u_plane,
-                u.data<float>() + block * u_block + at, u_plane, block_channels);
+    form.filter(packed.data<float>() + block * 9 * u_plane + at, u_plane, u.data<float>() + block * u_block + at,
+                u_plane, block_channels);
   });
   return u;
 }
@@ -267,7 +267,8 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
   const std::int64_t input_width = (rows.tile_columns - 1) * form.input_step + form.inputs;
   const std::int64_t padding = shape.options.padding_before, dy_row = shape.out_width * channels;
   const float* const zeros = zero_floats(std::max(dy_row, shape.width * shape.channels));
-  TileReader reader(kernels_, form, rows, run.x, shape.height, shape.width, shape.channels, padding, run.normalise, zeros);
+  TileReader reader(kernels_, form, rows, run.x, shape.height, shape.width, shape.channels, padding, run.normalise,
+                    zeros);
   Columns input(Scratch::input_columns, Scratch::input, form.input_planes, rows, input_width, shape.channels,
                 kernels_.lanes);
   Columns gradient(Scratch::gradient_columns, Scratch::gradient, form.gradient_planes, rows,
@@ -294,21 +295,22 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
     for (std::int64_t product = 0; product < form.products; ++product) {
       input.row(form.input_row, count, product);
       gradient.row(form.gradient_row, count, product);
-      form.accumulate({input.v,
-                       input.plane,
-                       input.tile,
-                       gradient.v,
-                       gradient.plane,
-                       gradient.tile,
-                       count * rows.tile_columns,
-                       shape.channels,
-                       plan.blocks,
-                       static_cast<int>(plan.vectors),
-                       du + product * form.products * du_plane,
-                       du_plane,
-                       plan.stored_channels,
-                       first == begin,
-                       {x.part(product, form.products), dz.part(product, form.products), y.part(product, form.products)}});
+      form.accumulate(
+          {input.v,
+           input.plane,
+           input.tile,
+           gradient.v,
+           gradient.plane,
+           gradient.tile,
+           count * rows.tile_columns,
+           shape.channels,
+           plan.blocks,
+           static_cast<int>(plan.vectors),
+           du + product * form.products * du_plane,
+           du_plane,
+           plan.stored_channels,
+           first == begin,
+           {x.part(product, form.products), dz.part(product, form.products), y.part(product, form.products)}});
     }
   }
   const std::int64_t floats = shape.channels * plan.stored_channels;

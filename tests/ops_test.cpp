@@ -6,6 +6,7 @@
 #include <cctype>
 #include <cmath>
 #include <cstdlib>
+#include <map>
 
 #include "cpu/cpu_backend.h"
 #include "cpu/reference_backend.h"
@@ -170,29 +171,67 @@ TEST(ResidualBlock, IsTheBlockComposedOfSingleOps) {
   }
 }
 
-TEST(ConvolutionFuzz, FastBackendAgreesWithTheReferenceOnRandomShapes) {
-  const Random random(11, stream_of("convolution fuzz"));
-  std::uint64_t next = 0;
-  const auto draw = [&](std::int64_t least, std::int64_t most) {
-    return least + static_cast<std::int64_t>(random.below(next++, static_cast<std::uint64_t>(most - least + 1)));
-  };
+/// Holds the CPU backend, on every instruction set, against the reference: the output and all gradients.
+void expect_convolution_agrees(const op_cases::ConvolutionSize& size, bool with_bias) {
+  const OpCase op = op_cases::convolution_case(size, with_bias);
   const auto reference = make_reference_backend(true);
+  const auto expected = results(*reference, DType::float64, op);
+  for (const std::string& set : instruction_sets()) {
+    const auto backend = make_cpu_backend({.threads = 2, .instruction_set = set, .guarded = true});
+    const auto got = results(*backend, DType::float32, op);
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      EXPECT_EQ(share_off(got[i], expected[i], 4e-6 * std::sqrt(static_cast<double>(op.reduction) + 16.0)), 0.0)
+          << op.name << ", " << set << ", result " << i;
+    }
+    EXPECT_EQ(backend->allocator().statistics().guard_violations, 0) << op.name << ", " << set;
+  }
+}
+
+/// Whole numbers drawn one after the other.
+class Draws {
+ public:
+  explicit Draws(const char* name) : random_(11, stream_of(name)) {}
+  std::int64_t operator()(std::int64_t least, std::int64_t most) {
+    return least + static_cast<std::int64_t>(random_.below(next_++, static_cast<std::uint64_t>(most - least + 1)));
+  }
+
+ private:
+  Random random_;
+  std::uint64_t next_ = 0;
+};
+
+TEST(ConvolutionFuzz, FastBackendAgreesWithTheReferenceOnRandomShapes) {
+  Draws draw("convolution fuzz");
   for (int trial = 0; trial < 60; ++trial) {
     const op_cases::ConvolutionSize size{draw(1, 3),  draw(1, 19), draw(1, 40), draw(1, 37),
                                          draw(1, 70), draw(1, 5),  draw(1, 5),  {draw(1, 3), draw(0, 2), draw(0, 2)}};
     if (size.height + size.options.padding_before + size.options.padding_after < size.rows) continue;
     if (size.width + size.options.padding_before + size.options.padding_after < size.columns) continue;
-    const OpCase op = op_cases::convolution_case(size, trial % 2 == 0);
-    const auto expected = results(*reference, DType::float64, op);
-    for (const std::string& set : instruction_sets()) {
-      const auto backend = make_cpu_backend({.threads = 2, .instruction_set = set, .guarded = true});
-      const auto got = results(*backend, DType::float32, op);
-      for (std::size_t i = 0; i < got.size(); ++i) {
-        EXPECT_EQ(share_off(got[i], expected[i], 4e-6 * std::sqrt(static_cast<double>(op.reduction) + 16.0)), 0.0)
-            << op.name << ", " << set << ", result " << i;
+    expect_convolution_agrees(size, trial % 2 == 0);
+  }
+}
+
+TEST(ConvolutionFuzz, WinogradAgreesForEveryPaddingAndRemainder) {
+  Draws draw("winograd fuzz");
+  const auto backend = make_cpu_backend();
+  std::map<std::string, int> taken;
+  for (const std::int64_t stride : {1, 2}) {
+    for (const std::int64_t before : {0, 1, 2}) {
+      for (const std::int64_t after : {0, 1, 2}) {
+        const op_cases::ConvolutionSize size{draw(1, 4),   draw(6, 19), draw(6, 19), draw(46, 66),
+                                             draw(46, 66), 3,           3,           {stride, before, after}};
+        expect_convolution_agrees(size, false);
+        for (const ConvolutionPlanText& plan :
+             backend->convolution_plan({size.images, size.height, size.width, size.channels},
+                                       {size.filters, 3, 3, size.channels}, size.options)) {
+          taken[concat(plan.algorithm, ' ', plan.direction, ", stride ", stride)] += 1;
+        }
       }
-      EXPECT_EQ(backend->allocator().statistics().guard_violations, 0) << op.name << ", " << set;
     }
+  }
+  for (const char* direction : {"forward", "by data", "by weights"}) {
+    EXPECT_EQ(taken[concat("winograd ", direction, ", stride 1")], 9);
+    EXPECT_GE(taken[concat("winograd ", direction, ", stride 2")], 5) << direction << ": padding 2 goes the direct way";
   }
 }
 

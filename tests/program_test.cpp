@@ -147,8 +147,9 @@ TEST_F(Program, DescribesTheReleasedNetworksAsPublished) {
 TEST_F(Program, DescribesHowEachConvolutionIsComputedAndWhy) {
   const Result plan = run({"describe", "--blocks", "3,3,3", "--plan", "--device", "cpu"});
   EXPECT_EQ(plan.code, 0) << plan.error;
-  for (const char* text : {"6 of 32x32x16 to 16 channels, 3x3, stride 1", "winograd", "% of the direct steps",
-                           "1 of 16x16x32 to 64 channels, 1x1, stride 2", "Winograd is for stride 1", "by weights"}) {
+  for (const char* text :
+       {"6 of 32x32x16 to 16 channels, 3x3, stride 1", "winograd", "% of the direct steps",
+        "1 of 16x16x32 to 64 channels, 1x1, stride 2", "Winograd is for filters of 3x3", "by weights"}) {
     EXPECT_TRUE(contains(plan.out, text)) << text;
   }
   const Result strict = run({"describe", "--blocks", "3,3,3", "--plan", "--device", "cpu", "--strict-convolution"});

@@ -93,8 +93,8 @@ struct WeightGradientSweep {
   Prefetch soon[3];
 };
 
-/// The forms of Winograd's algorithm: for a filter of 3x3 at stride 1, at stride 2, and by data at stride 2 with padding
-/// 0 or 1 before the image (kernels/winograd_forms.h).
+/// The forms of Winograd's algorithm: for a filter of 3x3 at stride 1, at stride 2, and by data at stride 2 with
+/// padding 0 or 1 before the image (kernels/winograd_forms.h).
 enum class WinogradForm { stride1, stride2, stride2_data0, stride2_data1 };
 constexpr int kWinogradForms = 4;
 
@@ -119,8 +119,8 @@ struct WinogradRow {
   std::ptrdiff_t v_plane, v_tile;
 };
 
-/// half = (v u) A for one row of positions: products of [tiles, channels] and [channels, vectors * lanes], and the first
-/// half of the transform back.
+/// half = (v u) A for one row of positions: products of [tiles, channels] and [channels, vectors * lanes], and the
+/// first half of the transform back.
 struct WinogradMultiply {
   const float* v;
   std::ptrdiff_t v_plane, v_tile;
@@ -180,7 +180,8 @@ struct WinogradKernels {
   void (*gradient_columns)(const WinogradColumns&);
   void (*gradient_row)(const WinogradRow&);
   void (*accumulate)(const WinogradAccumulate&);
-  /// u = G g Gt for `count` filters, a multiple of the lanes, that lie side by side: g [9][count], u [products^2][count].
+  /// u = G g Gt for `count` filters, a multiple of the lanes, that lie side by side: g [9][count], u
+  /// [products^2][count].
   void (*filter)(const float* g, std::ptrdiff_t g_tap, float* u, std::ptrdiff_t u_plane, std::int64_t count);
   /// dg = Gt du G, likewise.
   void (*filter_gradient)(const float* du, std::ptrdiff_t du_plane, float* dg, std::ptrdiff_t dg_tap,

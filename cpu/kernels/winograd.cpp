@@ -7,13 +7,14 @@
 // the input is a convolution with the filter turned and transposed.
 //
 // The transforms are one-dimensional twice: down the columns for a whole row of tiles, so that columns which neighbours
-// share are done once, then along the rows. Everything after that is done for one row of positions at a time, whose v, u
-// and m fit L1 together.
+// share are done once, then along the rows. Everything after that is done for one row of positions at a time, whose v,
+// u and m fit L1 together.
 //
-// Layout: v [plane][tile][channel], u [products][products][channel][block of output channels], m [products][tile][block];
-// vectors run along the channels everywhere, so nothing is shuffled. Lanes past the last channel hold rubbish that nobody
-// reads. Cost at stride 1: (36 / 16) * 2 FLOPs an output and channel pair, and about 220 additions a tile and vector for
-// the transforms. Deterministic. Error at stride 1: about 4e-6 of the largest value, ten times the direct kernel's.
+// Layout: v [plane][tile][channel], u [products][products][channel][block of output channels], m
+// [products][tile][block]; vectors run along the channels everywhere, so nothing is shuffled. Lanes past the last
+// channel hold rubbish that nobody reads. Cost at stride 1: (36 / 16) * 2 FLOPs an output and channel pair, and about
+// 220 additions a tile and vector for the transforms. Deterministic. Error at stride 1: about 4e-6 of the largest
+// value, ten times the direct kernel's.
 #include "cpu/kernels/all_kernels.h"
 #include "cpu/kernels/prefetch.h"
 #include "cpu/kernels/winograd_forms.h"
@@ -350,8 +351,8 @@ constexpr WinogradKernels all_kernels() {
 
 }  // namespace
 
-const WinogradKernels winograd_kernels[kWinogradForms] = {
-    all_kernels<Stride1>(), all_kernels<Stride2>(), convolution_kernels<Stride2Data<0>>(),
-    convolution_kernels<Stride2Data<1>>()};
+const WinogradKernels winograd_kernels[kWinogradForms] = {all_kernels<Stride1>(), all_kernels<Stride2>(),
+                                                          convolution_kernels<Stride2Data<0>>(),
+                                                          convolution_kernels<Stride2Data<1>>()};
 
 STAGEWISE_KERNELS_END

@@ -1,6 +1,6 @@
 // Winograd's algorithms in one dimension, for filters of three taps: y = At [(G g) . (Bt d)], products instead of
-// multiplications of every tap with every pixel under it. Used along the rows and the columns they make an algorithm for
-// 3x3. The gradient of the filter is the transposed map of the same products: dg = Gt [(Bt d) . (A dy)].
+// multiplications of every tap with every pixel under it. Used along the rows and the columns they make an algorithm
+// for 3x3. The gradient of the filter is the transposed map of the same products: dg = Gt [(Bt d) . (A dy)].
 //
 // Bt d and A dy may repeat themselves, where a value takes part in two products; it is then computed and stored once.
 // `kInputPlane[i]` says which of the values of `input` belongs to product i, `kGradientPlane` the same for `gradient`.
@@ -109,9 +109,9 @@ struct Stride2 {
   }
 };
 
-/// By data at stride 2, with the filter turned: four pixels of dx from three of dy by 5 multiplications instead of 6. The
-/// outer taps reach every other pixel of dx, as F(2,2), the middle one those between; `Before`, the padding before the
-/// image, says which come first.
+/// By data at stride 2, with the filter turned: four pixels of dx from three of dy by 5 multiplications instead of 6.
+/// The outer taps reach every other pixel of dx, as F(2,2), the middle one those between; `Before`, the padding before
+/// the image, says which come first.
 template <int Before>
 struct Stride2Data {
   static constexpr int kInputs = 3, kInputStep = 2, kOutputs = 4, kProducts = 5;
