@@ -72,8 +72,7 @@ Variable conv2d(const Context& context, const Variable& x, const Variable& weigh
     pass.weight = weight.value();
     pass.dx = empty_like(x.value());
     pass.options = options;
-    dy.backend().convolution_backward_data(pass);
-    give(x, pass.dx);
+    backward_data_of(x, pass);
   });
   return output;
 }
@@ -105,25 +104,18 @@ Variable batch_norm(const Context& context, const Variable& x, const BatchNormPa
   backend.batch_norm_forward(forward);
   const Variable output(y, records(context, x, parameters.weight, parameters.bias, addend));
   if (!output.requires_grad()) return output;
+  if (with_relu) output.set_origin({x.value(), coefficients, {}});
   record(context, "batch_norm", output,
-         [x, addend, coefficients, weight = parameters.weight, bias = parameters.bias,
-          relu_output = with_relu ? y : Tensor()](const Tensor& dy) {
-           BatchNormBackwardReduce reduce;
-           reduce.dy = dy;
-           reduce.y = relu_output;
-           reduce.x = x.value();
-           reduce.coefficients = coefficients;
-           if (relu_output.defined()) reduce.dz = dy;
-           reduce.gradients = empty_gradients(coefficients);
-           dy.backend().batch_norm_backward_reduce(reduce);
+         [x, addend, coefficients, weight = parameters.weight, bias = parameters.bias, output](const Tensor& dy) {
+           const BatchNormGradients gradients = backward_batch_norm(output, x.value(), coefficients, dy);
            if (x.requires_grad()) {
              const Tensor dx = addend.requires_grad() ? empty_like(dy) : dy;
-             dy.backend().batch_norm_backward_data({dy, x.value(), coefficients, reduce.gradients, dx});
+             dy.backend().batch_norm_backward_data({dy, x.value(), coefficients, gradients, dx});
              x.accumulate_grad(dx);
            }
            give(addend, dy);
-           give(weight, reduce.gradients.weight);
-           give(bias, reduce.gradients.bias);
+           give(weight, gradients.weight);
+           give(bias, gradients.bias);
          });
   return output;
 }

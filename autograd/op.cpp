@@ -121,4 +121,29 @@ BatchNormGradients empty_gradients(const BatchNormCoefficients& coefficients) {
   return {empty_like(coefficients.mean), empty_like(coefficients.mean)};
 }
 
+void backward_data_of(const Variable& x, ConvolutionBackwardData pass) {
+  if (ReluOrigin* const origin = x.origin()) {
+    pass.x = origin->y;
+    pass.normalised_input = origin->batch_norm;
+    pass.relu_output = x.value();
+    pass.gradients = origin->gradients = empty_gradients(origin->batch_norm);
+  }
+  pass.dx.backend().convolution_backward_data(pass);
+  x.accumulate_grad(pass.dx);
+}
+
+BatchNormGradients backward_batch_norm(const Variable& output, const Tensor& y,
+                                       const BatchNormCoefficients& coefficients, const Tensor& gradient) {
+  const ReluOrigin* const origin = output.origin();
+  if (origin != nullptr && origin->gradients.defined()) return origin->gradients;
+  BatchNormBackwardReduce reduce;
+  reduce.dy = gradient;
+  reduce.x = y;
+  reduce.coefficients = coefficients;
+  if (origin != nullptr) reduce.y = output.value(), reduce.dz = gradient;
+  reduce.gradients = empty_gradients(coefficients);
+  gradient.backend().batch_norm_backward_reduce(reduce);
+  return reduce.gradients;
+}
+
 }  // namespace stagewise

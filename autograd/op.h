@@ -78,4 +78,13 @@ BatchNormCoefficients batch_norm_coefficients(const Context& context, const Batc
 /// Uninitialised gradients of a batch norm's weight and bias.
 BatchNormGradients empty_gradients(const BatchNormCoefficients& coefficients);
 
+/// Runs the pass that computes the gradient of x, or the last of those that do, and hands the gradient over. What x's
+/// origin would do with it is done as the pass writes.
+void backward_data_of(const Variable& x, ConvolutionBackwardData pass);
+
+/// The gradients of a batch norm from the gradient of `output` = relu?(batch_norm(y) + more), which becomes the
+/// gradient of the sum where the output has an origin, a ReLU. What was done ahead is not done again.
+BatchNormGradients backward_batch_norm(const Variable& output, const Tensor& y,
+                                       const BatchNormCoefficients& coefficients, const Tensor& gradient);
+
 }  // namespace stagewise

@@ -90,14 +90,15 @@ void backward_weights(const ConvolutionParameters& parameters, const Tensor& x, 
   give(parameters.batch_norm.bias, gradients.bias);
 }
 
-void backward_data(const ConvolutionParameters& parameters, const Tensor& dy, const Tensor& addend, const Tensor& dx) {
+ConvolutionBackwardData backward_data(const ConvolutionParameters& parameters, const Tensor& dy, const Tensor& addend,
+                                      const Tensor& dx) {
   ConvolutionBackwardData pass;
   pass.dy = dy;
   pass.weight = parameters.weight.value();
   pass.addend = addend;
   pass.dx = dx;
   pass.options = parameters.options;
-  dy.backend().convolution_backward_data(pass);
+  return pass;
 }
 
 // Everything the way back reads.
@@ -105,9 +106,9 @@ struct Saved {
   Variable x;
   ResidualBlockParameters parameters;
   Normalised first, second, skip;  // skip.y is defined where the projection's batch norm needs it
-  Tensor out;
+  Variable out;
 
-  void backward(const Tensor& dout) const;
+  void backward(const Tensor& dz) const;
   Tensor backward_second(const Tensor& dz, const BatchNormGradients& gradients) const;
   void backward_projection(const Tensor& dz, const Tensor& dx) const;
 };
@@ -118,11 +119,7 @@ Tensor Saved::backward_second(const Tensor& dz, const BatchNormGradients& gradie
   // Apart from dz, which the skip still needs.
   const Tensor dy2 = empty_like(dz);
   backward_weights(parameters.conv2, first.y, first.batch_norm, dz, second, gradients, dy2);
-  ConvolutionBackwardData pass;
-  pass.dy = dy2;
-  pass.weight = parameters.conv2.weight.value();
-  pass.dx = empty_like(first.y);
-  pass.options = parameters.conv2.options;
+  ConvolutionBackwardData pass = backward_data(parameters.conv2, dy2, {}, empty_like(first.y));
   pass.x = first.y;
   pass.normalised_input = first.batch_norm;
   pass.gradients = empty_gradients(first.batch_norm);
@@ -132,39 +129,28 @@ Tensor Saved::backward_second(const Tensor& dz, const BatchNormGradients& gradie
 }
 
 // Through the projection, whose share of the gradient of x is added to `dx` where x wants one. It comes last because a
-// strided filter of 1x1 then touches only the pixels that it read.
+// strided filter of 1x1 then computes only the pixels that it read.
 void Saved::backward_projection(const Tensor& dz, const Tensor& dx) const {
   BatchNormGradients gradients;
-  if (skip.batch_norm.defined()) {
-    BatchNormBackwardReduce reduce;
-    reduce.dy = dz;
-    reduce.x = skip.y;
-    reduce.coefficients = skip.batch_norm;
-    reduce.gradients = gradients = empty_gradients(skip.batch_norm);
-    dz.backend().batch_norm_backward_reduce(reduce);
-  }
+  if (skip.batch_norm.defined()) gradients = backward_batch_norm({}, skip.y, skip.batch_norm, dz);
   backward_weights(parameters.projection, x.value(), {}, dz, skip, gradients, dz);
-  if (dx.defined()) backward_data(parameters.projection, dz, dx, dx);
+  if (dx.defined()) backward_data_of(x, backward_data(parameters.projection, dz, dx, dx));
 }
 
-void Saved::backward(const Tensor& dout) const {
-  BatchNormBackwardReduce reduce;
-  reduce.dy = dout;
-  reduce.y = out;
-  reduce.x = second.y;
-  reduce.coefficients = second.batch_norm;
-  reduce.dz = dout;
-  reduce.gradients = empty_gradients(second.batch_norm);
-  dout.backend().batch_norm_backward_reduce(reduce);
-  const Tensor &dz = reduce.dz, dy1 = backward_second(dz, reduce.gradients);
-  const bool projected = parameters.projection.weight.defined();
+// From the gradient of the output, which becomes that of the sum.
+void Saved::backward(const Tensor& dz) const {
+  const BatchNormGradients gradients = backward_batch_norm(out, second.y, second.batch_norm, dz);
+  const Tensor dy1 = backward_second(dz, gradients);
+  if (!parameters.projection.weight.defined()) {
+    if (x.requires_grad()) backward_data_of(x, backward_data(parameters.conv1, dy1, dz, dz));
+    return;
+  }
   Tensor dx;
   if (x.requires_grad()) {
-    dx = projected ? empty_like(x.value()) : dz;
-    backward_data(parameters.conv1, dy1, projected ? Tensor() : dz, dx);
+    dx = empty_like(x.value());
+    dx.backend().convolution_backward_data(backward_data(parameters.conv1, dy1, {}, dx));
   }
-  if (projected) backward_projection(dz, dx);
-  if (dx.defined()) x.accumulate_grad(dx);
+  backward_projection(dz, dx);
 }
 
 bool records(const Context& context, const ConvolutionParameters& parameters) {
@@ -183,19 +169,20 @@ Variable residual_block(const Context& context, const Variable& x, const Residua
   if (parameters.projection.weight.defined()) saved.skip = convolve(context, x.value(), parameters.projection, {});
   const bool recorded = records(context, x) || records(context, parameters.conv1) ||
                         records(context, parameters.conv2) || records(context, parameters.projection);
-  saved.out = recorded ? empty_like(saved.second.y) : saved.second.y;
+  saved.out = Variable(recorded ? empty_like(saved.second.y) : saved.second.y, recorded);
   BatchNormForward sum;
   sum.x = saved.second.y;
   sum.coefficients = saved.second.batch_norm;
   sum.addend = saved.skip.y;
   sum.addend_coefficients = saved.skip.batch_norm;
   sum.relu = with_relu;
-  sum.y = saved.out;
+  sum.y = saved.out.value();
   sum.y.backend().batch_norm_forward(sum);
-  const Variable output(saved.out, recorded);
+  const Variable output = saved.out;
   if (!recorded) return output;
+  output.set_origin({saved.second.y, saved.second.batch_norm, {}});
   if (!saved.skip.batch_norm.defined()) saved.skip.y = Tensor();
-  record(context, kOp, output, [saved = std::move(saved)](const Tensor& dout) { saved.backward(dout); });
+  record(context, kOp, output, [saved = std::move(saved)](const Tensor& dz) { saved.backward(dz); });
   return output;
 }
 

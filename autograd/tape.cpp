@@ -1,7 +1,5 @@
 #include "autograd/tape.h"
 
-#include "tensor/backend.h"
-
 namespace stagewise {
 
 Variable::Variable(Tensor value, bool requires_grad)
@@ -13,9 +11,11 @@ void Variable::accumulate_grad(Tensor gradient) const {
   Tensor& grad = state_->grad;
   if (!grad.defined()) {
     grad = std::move(gradient);
-  } else {
-    grad.backend().add(grad, gradient, grad);
+    return;
   }
+  grad.backend().add(grad, gradient, grad);
+  // What was gathered from one of the gradients is not the whole.
+  if (state_->origin != nullptr) state_->origin->gradients = {};
 }
 
 void Tape::record(const char* op, std::function<void()> backward) { records_.push_back({op, std::move(backward)}); }

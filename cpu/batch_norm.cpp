@@ -68,7 +68,7 @@ void CpuBackend::batch_norm_backward_reduce(const BatchNormBackwardReduce& call)
   const ChannelCoefficients coefficients = pointers(call.coefficients);
   pool_.sweep(runs.items, [&](std::int64_t item) {
     const std::int64_t at = runs.offset(item);
-    kernels_.batch_norm_reduce({dy.elements(at), y.elements(at), x.elements(at), coefficients,
+    kernels_.batch_norm_reduce({dy.elements(at), x.elements(at), y.elements(at), coefficients,
                                 y.defined() ? ReluMask::output : ReluMask::none, dz.elements(at), runs.count(item),
                                 runs.channels, sums.first(item), sums.second(item)});
   });

@@ -51,10 +51,10 @@ void Epilogue::operator()(const Kernels& kernels, std::int64_t item, float* rows
   if (relu) kernels.relu_forward(rows, rows, pixels * channels);
   if (sums != nullptr) {
     kernels.batch_norm_reduce({{rows},
-                               {},
                                x.elements(offset),
+                               relu_output.elements(offset),
                                coefficients,
-                               ReluMask::normalised_input,
+                               relu_output.defined() ? ReluMask::output : ReluMask::normalised_input,
                                {rows},
                                pixels,
                                channels,
@@ -223,16 +223,17 @@ void CpuBackend::convolution_backward_data(const ConvolutionBackwardData& call) 
   const bool folds = call.normalised_input.defined();
   PartialSums sums(folds ? plan.items(shape.images) : 0, shape.channels);
   const Tensor filter = prepare(plan, shape, call.weight.data<float>());
-  convolve(
-      plan, shape,
-      {.input = FeatureMap(call.dy),
-       .normalise = nullptr,
-       .filter = filter.data<float>(),
-       .bias = nullptr,
-       .addend = FeatureMap(call.addend),
-       .output = FeatureMap(call.dx),
-       .epilogue = {
-           .sums = folds ? &sums : nullptr, .x = FeatureMap(call.x), .coefficients = pointers(call.normalised_input)}});
+  convolve(plan, shape,
+           {.input = FeatureMap(call.dy),
+            .normalise = nullptr,
+            .filter = filter.data<float>(),
+            .bias = nullptr,
+            .addend = FeatureMap(call.addend),
+            .output = FeatureMap(call.dx),
+            .epilogue = {.sums = folds ? &sums : nullptr,
+                         .x = FeatureMap(call.x),
+                         .relu_output = FeatureMap(call.relu_output),
+                         .coefficients = pointers(call.normalised_input)}});
   if (folds) sums.combine(call.gradients);
 }
 

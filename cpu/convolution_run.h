@@ -13,6 +13,7 @@ struct Epilogue {
   bool relu = false;                  // forward
   PartialSums* sums = nullptr;        // by data: the ReLU's mask, and the sums of the batch norm's backward
   FeatureMap x = {};                  // with sums: what the forward pass normalised
+  FeatureMap relu_output = {};        // with sums, may be undefined: decides the mask
   ChannelCoefficients coefficients = {};
 
   /// Finishes `rows`, the `pixels` of output from element `offset` on.

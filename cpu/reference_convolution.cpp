@@ -131,12 +131,13 @@ void convolution_forward(const ConvolutionForward& call) {
 void convolution_backward_data(const ConvolutionBackwardData& call) {
   with_element_type(call.dy, [&]<class T>(T) { backward_data<T>(call); });
   if (!call.normalised_input.defined()) return;
-  batch_norm_backward_reduce({.dy = call.dx,
-                              .y = normalised(call.x, call.normalised_input),
-                              .x = call.x,
-                              .coefficients = call.normalised_input,
-                              .dz = call.dx,
-                              .gradients = call.gradients});
+  batch_norm_backward_reduce(
+      {.dy = call.dx,
+       .y = call.relu_output.defined() ? call.relu_output : normalised(call.x, call.normalised_input),
+       .x = call.x,
+       .coefficients = call.normalised_input,
+       .dz = call.dx,
+       .gradients = call.gradients});
 }
 
 void convolution_backward_weights(const ConvolutionBackwardWeights& call) {

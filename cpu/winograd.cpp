@@ -157,6 +157,7 @@ class ConvolutionItem {
     const std::int64_t floats = offset(last) + height(last) * output_row_ - offset(first);
     const Prefetch input = reader_.prefetch(next, next_count), output = soon(run_.output, offset(first), floats);
     const Prefetch x = soon(run_.epilogue.x, offset(first), floats), addend = soon(run_.addend, offset(first), floats);
+    const Prefetch relu_output = soon(run_.epilogue.relu_output, offset(first), floats);
     const std::int64_t half_row = form_.outputs * tiles(count) * block_channels_;
     for (std::int64_t row = 0; row < form_.products; ++row) {
       input_.row(form_.input_row, count, row);
@@ -172,7 +173,7 @@ class ConvolutionItem {
                         .m = products_,
                         .half = halves_ + block * half_block() + row * half_row,
                         .soon = {input.part(part, parts), output.part(part, parts), x.part(part, parts),
-                                 addend.part(part, parts)}});
+                                 addend.part(part, parts), relu_output.part(part, parts)}});
       }
     }
   }

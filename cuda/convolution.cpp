@@ -102,9 +102,14 @@ void Convolutions::backward_data(const ConvolutionBackwardData& call) {
   }
   if (call.addend.defined() && !added) add(bare.dx, call.addend, call.dx, stream_);
   if (!call.normalised_input.defined()) return;
-  batch_norm_backward_reduce_normalised(
-      {.dy = call.dx, .x = call.x, .coefficients = call.normalised_input, .dz = call.dx, .gradients = call.gradients},
-      stream_);
+  const BatchNormBackwardReduce reduce{.dy = call.dx,
+                                       .y = call.relu_output,
+                                       .x = call.x,
+                                       .coefficients = call.normalised_input,
+                                       .dz = call.dx,
+                                       .gradients = call.gradients};
+  call.relu_output.defined() ? batch_norm_backward_reduce(reduce, stream_)
+                             : batch_norm_backward_reduce_normalised(reduce, stream_);
 }
 
 /// The gradient is in float32 whatever the maps are. From maps in bfloat16 cuDNN sums into float32 only where the

@@ -74,8 +74,9 @@ struct ConvolutionPlanText {
   std::string reason;  // why this one, and how
 };
 
-/// dx = convolution_transposed(dy, weight) + addend; with `normalised_input`, x is what the forward pass normalised and
-/// ReLUed as it read: dx is then zeroed where that ReLU was off, and the batch norm's gradients are gathered from it.
+/// dx = convolution_transposed(dy, weight) + addend. With `normalised_input`, the convolution's input was
+/// relu(batch_norm(x)), or relu(batch_norm(x) + more), which is then `relu_output`: dx is zeroed where that ReLU was
+/// off, and the batch norm's gradients are gathered from it.
 struct ConvolutionBackwardData {
   Tensor dy;      // [N,P,Q,K]
   Tensor weight;  // [K,R,S,C]
@@ -84,6 +85,7 @@ struct ConvolutionBackwardData {
   Conv2dOptions options;
   Tensor x;                                // [N,H,W,C], with normalised_input
   BatchNormCoefficients normalised_input;  // optional
+  Tensor relu_output;                      // [N,H,W,C], optional, with normalised_input
   BatchNormGradients gradients;            // with normalised_input, out
 };
 

@@ -122,6 +122,40 @@ inline OpCase block_case(const Shape& x, std::int64_t width, std::int64_t stride
           9 * width + x[0] * x[1] * x[2], x.count() < 1000};
 }
 
+/// What becomes of a first block's output: another block, or a convolution, whose ways back go ahead through its ReLU;
+/// or two uses, of which neither has the whole gradient.
+enum class Then { block, strided_block, paper_block, convolution, both };
+
+/// A residual block on relu(batch_norm(x)), as behind the stem, and what comes after it. Inputs: x, the batch norm's
+/// two, the first block's tensors, then the second's or a filter.
+inline OpCase chain_case(const Shape& x, Then then) {
+  const char* const names[] = {"block", "strided_block", "paper_block", "convolution", "both"};
+  const Skip skip = then == Then::strided_block ? Skip::projection
+                    : then == Then::paper_block ? Skip::paper
+                                                : Skip::identity;
+  const std::int64_t channels = x[3], stride = skip == Skip::identity ? 1 : 2;
+  std::vector<Shape> inputs = block_inputs(x, channels, Skip::identity);
+  const auto first = static_cast<std::ptrdiff_t>(inputs.size());
+  const std::vector<Shape> second = block_inputs(x, skip == Skip::identity ? channels : 2 * channels, skip);
+  inputs.insert(inputs.end(), second.begin() + 1, then == Then::convolution ? second.begin() + 2 : second.end());
+  inputs.insert(inputs.end(), {{channels}, {channels}});
+  return {concat("chain_", x, "_", names[static_cast<int>(then)]), inputs,
+          [=](const Context& context, const std::vector<Variable>& in) {
+            const std::size_t last = in.size();
+            const Variable stem =
+                batch_norm(context, in[0], batch_norm_parameters(in[last - 2], in[last - 1]), /*with_relu=*/true);
+            const Variable block = residual_block(context, stem, block_parameters(in, 1, Skip::identity));
+            if (then == Then::convolution) {
+              return conv2d(context, block, in[static_cast<std::size_t>(first)], {}, {1, 1, 1});
+            }
+            std::vector<Variable> rest = {block};
+            rest.insert(rest.end(), in.begin() + first, in.end());
+            const Variable y = residual_block(context, block, block_parameters(rest, stride, skip));
+            return then == Then::both ? add(context, y, block) : y;
+          },
+          9 * channels + x[0] * x[1] * x[2], x.count() < 1000};
+}
+
 inline std::vector<OpCase> convolution_cases() {
   std::vector<OpCase> cases;
   const std::vector<ConvolutionSize> sizes = {
@@ -213,6 +247,9 @@ inline std::vector<OpCase> all_op_cases() {
   cases.push_back(block_case({2, 32, 32, 16}, 16, 1, Skip::identity));
   cases.push_back(block_case({2, 16, 16, 16}, 32, 2, Skip::projection));
   cases.push_back(block_case({2, 16, 16, 16}, 32, 2, Skip::paper));
+  for (const Then then : {Then::block, Then::strided_block, Then::paper_block, Then::convolution, Then::both}) {
+    for (const Shape& x : {Shape{2, 4, 6, 3}, Shape{2, 16, 16, 32}}) cases.push_back(chain_case(x, then));
+  }
   return cases;
 }
 

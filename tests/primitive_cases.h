@@ -114,10 +114,18 @@ inline PrimitiveCase convolution_inference(const ConvolutionSize& size) {
           size.rows* size.columns* size.channels};
 }
 
-/// Fused: zeroed where the ReLU was off, with the sums of the batch norm's gradients, as inside a residual block.
-inline PrimitiveCase convolution_backward_data(const ConvolutionSize& size, bool fused) {
-  return {concat(fused ? "convolution_backward_data_fused/" : "convolution_backward_data/", size.name()), size.flops(),
-          size.traffic(fused ? 2 : 1, 1),
+/// Fused: zeroed where the ReLU was off, with the sums of the batch norm's gradients, as inside a residual block. With
+/// `skip` the ReLU's input was a sum, and the gradient of the skip is added, as from one residual block to the one
+/// before.
+inline PrimitiveCase convolution_backward_data(const ConvolutionSize& size, bool fused, bool skip = false) {
+  const char* const name = skip    ? "convolution_backward_data_fused_skip/"
+                           : fused ? "convolution_backward_data_fused/"
+                                   : "convolution_backward_data/";
+  return {concat(name, size.name()), size.flops(),
+          size.traffic(skip    ? 4
+                       : fused ? 2
+                               : 1,
+                       1),
           [=](Backend& backend, DType maps) -> Call {
             ConvolutionBackwardData pass{.dy = map(backend, size.output(), 1, maps),
                                          .weight = uniform(backend, size.filter(), 2),
@@ -127,6 +135,10 @@ inline PrimitiveCase convolution_backward_data(const ConvolutionSize& size, bool
             pass.x = map(backend, size.input(), 3, maps);
             pass.normalised_input = coefficients(backend, size.channels, 10);
             pass.gradients = {Tensor(backend, {size.channels}), Tensor(backend, {size.channels})};
+            if (skip) {
+              pass.addend = map(backend, size.input(), 4, maps);
+              pass.relu_output = map(backend, size.input(), 5, maps);
+            }
             return {[=, &backend] { backend.convolution_backward_data(pass); },
                     {pass.dx, pass.gradients.weight, pass.gradients.bias}};
           },
@@ -366,6 +378,7 @@ inline std::vector<PrimitiveCase> convolution_cases(const std::vector<Convolutio
       cases.push_back(convolution_backward_data(size, fused));
       cases.push_back(convolution_backward_weights(size, fused));
     }
+    cases.push_back(convolution_backward_data(size, true, true));
   }
   return cases;
 }

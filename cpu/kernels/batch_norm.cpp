@@ -40,7 +40,7 @@ STAGEWISE_INLINE void with_type(const Elements& elements, const Body& body) {
 
 /// One vector of channels over a run of pixels.
 template <ReluMask Mask, class Gradient, class Input, class Lanes>
-STAGEWISE_INLINE void reduce(const BatchNormReduceRows& job, const Gradient* dy, const Gradient* y, const Input* x,
+STAGEWISE_INLINE void reduce(const BatchNormReduceRows& job, const Gradient* dy, const Input* x, const Input* y,
                              Gradient* dz_out, std::int64_t pixels, std::int64_t c, Lanes lanes) {
   const std::int64_t channels = job.channels;
   const Floats mean = load_first(job.coefficients.mean + c, lanes),
@@ -70,12 +70,12 @@ STAGEWISE_INLINE void reduce(const BatchNormReduceRows& job, const Gradient* dy,
 
 template <ReluMask Mask, class Gradient, class Input>
 void reduce_all(const BatchNormReduceRows& job, const Gradient* dy, const Input* x) {
-  const auto* const y = static_cast<const Gradient*>(job.y.data);
+  const auto* const y = static_cast<const Input*>(job.y.data);
   auto* const dz = static_cast<Gradient*>(job.dz.data);
   for_runs(job.pixels, job.channels, [&](std::int64_t first, std::int64_t pixels) {
     for_vectors(job.channels, [&](std::int64_t c, auto lanes) {
       const std::int64_t at = first * job.channels + c;
-      reduce<Mask>(job, dy + at, Mask == ReluMask::output ? y + at : nullptr, x + at,
+      reduce<Mask>(job, dy + at, x + at, Mask == ReluMask::output ? y + at : nullptr,
                    Mask != ReluMask::none ? dz + at : nullptr, pixels, c, lanes);
     });
   });

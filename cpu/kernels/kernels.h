@@ -129,7 +129,7 @@ struct WinogradMultiply {
   int vectors;
   float* m;     // scratch: [products][tile][vectors * lanes]
   float* half;  // [outputs][tile][vectors * lanes], out
-  Prefetch soon[4];
+  Prefetch soon[5];
 };
 
 /// y = At half (+ bias) (+ addend) for one row of tiles and one block of channels.
@@ -194,8 +194,8 @@ enum class ReluMask { none, output, normalised_input };
 /// dz = dy through the mask, and sums of dz and dz * (x - mean) * inverse_deviation, added to `sums` in double.
 struct BatchNormReduceRows {
   Elements dy;
-  Elements y;  // ReluMask::output; as dy
   Elements x;
+  Elements y;                        // ReluMask::output: the ReLU's output, as x
   ChannelCoefficients coefficients;  // scale and shift for ReluMask::normalised_input
   ReluMask mask;
   Elements dz;  // as dy, and may be dy; none with ReluMask::none
