@@ -1,10 +1,11 @@
 // Every primitive on the GPU, in the ways that only hardware can choose between: cuDNN or our direct convolution, TF32
-// or exact float32, bfloat16 with cuDNN's fused graphs or in parts. Each row is one call and the wait for it; the first
-// row is the wait alone, to be taken off the short ones.
+// or exact float32, bfloat16 with cuDNN's fused graphs or in parts; and a whole batch norm beside cuDNN's. Each row is
+// one call and the wait for it; the first row is the wait alone, to be taken off the short ones.
 #include <algorithm>
 #include <chrono>
 #include <iostream>
 
+#include "bench/cudnn_batch_norm.h"
 #include "bench/report.h"
 #include "bench/timing.h"
 #include "cuda/cuda_backend.h"
@@ -94,5 +95,9 @@ int main(int argc, char** argv) {
     for ([[maybe_unused]] auto _ : state) gpu->synchronise();
   })->UseRealTime();
   bench::register_primitives(roof, devices);
+  for (const Shape& shape :
+       {Shape{bench::kBatch, 32, 32, 16}, Shape{bench::kBatch, 16, 16, 32}, Shape{bench::kBatch, 8, 8, 64}}) {
+    bench::register_batch_norms(shape, *devices.front().backend, roof);
+  }
   return bench::run(argc, argv, {.columns = {{"GFLOP/s"}, {"GB/s"}, {"roof", true}}});
 }
