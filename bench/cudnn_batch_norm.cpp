@@ -78,8 +78,8 @@ class CudnnBatchNorm {
     const auto size = [&](int axis) { return static_cast<int>(shape[static_cast<std::size_t>(axis)]); };
     STAGEWISE_CHECK(cudnnCreateTensorDescriptor(&map_));
     STAGEWISE_CHECK(cudnnCreateTensorDescriptor(&channels_));
-    STAGEWISE_CHECK(cudnnSetTensor4dDescriptor(map_, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, size(0), size(3),
-                                                    size(1), size(2)));
+    STAGEWISE_CHECK(
+        cudnnSetTensor4dDescriptor(map_, CUDNN_TENSOR_NHWC, CUDNN_DATA_FLOAT, size(0), size(3), size(1), size(2)));
     STAGEWISE_CHECK(cudnnDeriveBNTensorDescriptor(channels_, map_, kMode));
   }
   ~CudnnBatchNorm() {
@@ -97,10 +97,10 @@ class CudnnBatchNorm {
   }
   void backward() const {
     const BatchNormTensors& t = tensors_;
-    STAGEWISE_CHECK(cudnnBatchNormalizationBackward(
-        handle(), kMode, &kOne, &kZero, &kOne, &kZero, map_, t.x.address(), map_, t.dy.address(), map_, t.dx.address(),
-        channels_, t.weight.address(), t.d_weight.address(), t.d_bias.address(), kEpsilon, t.mean.address(),
-        t.inverse_deviation.address()));
+    STAGEWISE_CHECK(cudnnBatchNormalizationBackward(handle(), kMode, &kOne, &kZero, &kOne, &kZero, map_, t.x.address(),
+                                                    map_, t.dy.address(), map_, t.dx.address(), channels_,
+                                                    t.weight.address(), t.d_weight.address(), t.d_bias.address(),
+                                                    kEpsilon, t.mean.address(), t.inverse_deviation.address()));
   }
 
  private:
@@ -114,8 +114,8 @@ class CudnnBatchNorm {
 /// Ours on any backend, the reference too: what both are checked against.
 PrimitiveCase batch_norm_case(const Shape& shape, bool forward) {
   const auto count = static_cast<double>(shape.count());
-  return {concat(forward ? "batch_norm_training_forward/" : "batch_norm_training_backward/", shape[0], "x", shape[1], "x",
-                 shape[2], "x", shape[3]),
+  return {concat(forward ? "batch_norm_training_forward/" : "batch_norm_training_backward/", shape[0], "x", shape[1],
+                 "x", shape[2], "x", shape[3]),
           (forward ? 6 : 8) * count,
           {(forward ? 3 : 5) * count},
           [=](Backend& backend, DType) -> Call {
@@ -149,11 +149,12 @@ void register_batch_norms(const Shape& shape, Backend& gpu, const Roof& roof) {
     TimedRow row{.name = ours.name,
                  .flops = ours.flops,
                  .bytes = ours.traffic.bytes(DType::float32),
-                 .make = [=, &gpu] {
-                   TimedCall call = timed_call(ours.make(gpu, DType::float32));
-                   call.run = [run = call.run, &gpu] { run(), gpu.synchronise(); };
-                   return call;
-                 },
+                 .make =
+                     [=, &gpu] {
+                       TimedCall call = timed_call(ours.make(gpu, DType::float32));
+                       call.run = [run = call.run, &gpu] { run(), gpu.synchronise(); };
+                       return call;
+                     },
                  .expected = std::make_shared<Expected>(ours),
                  .tolerance = tolerance(ours.reduction),
                  .roof = roof};

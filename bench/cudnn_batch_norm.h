@@ -6,8 +6,8 @@
 
 namespace stagewise::bench {
 
-/// Registers forward (moments, coefficients, normalise) and backward (both gradients) for maps [N,H,W,C] in float32, a row
-/// for our kernels on `gpu` and one for cuDNN's.
+/// Registers forward (moments, coefficients, normalise) and backward (both gradients) for maps [N,H,W,C] in float32, a
+/// row for our kernels on `gpu` and one for cuDNN's.
 void register_batch_norms(const Shape& shape, Backend& gpu, const Roof& roof);
 
 }  // namespace stagewise::bench

@@ -25,12 +25,47 @@ std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
 }
 
-/// What the transforms store for a tile and a channel: of the input, and of the output.
-double transformed_input(const WinogradKernels& form) {
-  return form.input_planes.count * (form.input_step + form.input_planes.count);
+/// A convolution as one direction sees it: what it reads and what it writes. By weights goes by the forward pass.
+struct Direction {
+  bool by_data;
+  std::int64_t in_channels, out_channels, out_height, out_width;
+  double pairs;  // of a channel read and one written; vectors run along the latter, so those come in whole vectors
+
+  Direction(const ConvolutionShape& shape, bool by_data_, std::int64_t lanes)
+      : by_data(by_data_),
+        in_channels(by_data ? shape.out_channels : shape.channels),
+        out_channels(by_data ? shape.channels : shape.out_channels),
+        out_height(by_data ? shape.height : shape.out_height),
+        out_width(by_data ? shape.width : shape.out_width),
+        pairs(static_cast<double>(in_channels * round_up(out_channels, lanes))) {}
+};
+
+/// Multiply-adds an image.
+double direct_steps(const ConvolutionShape& shape, const Direction& direction) {
+  // By data, only every stride-th row and column of taps reaches a pixel.
+  const std::int64_t grids = direction.by_data ? shape.options.stride * shape.options.stride : 1;
+  const auto pixels = static_cast<double>(direction.out_height * direction.out_width) / static_cast<double>(grids);
+  return pixels * direction.pairs * static_cast<double>(shape.filter_height * shape.filter_width);
 }
-double transformed_output(const WinogradKernels& form) {
-  return form.products * (form.products + form.outputs) + form.outputs * form.outputs;
+
+/// The same with the transforms, which take their time by what they store for a tile and a channel.
+double winograd_steps(const WinogradKernels& form, const Direction& direction, std::int64_t lanes) {
+  const int planes = form.input_planes.count, products = form.products, outputs = form.outputs;
+  const std::int64_t stored =
+      planes * (form.input_step + planes) * round_up(direction.in_channels, lanes) +
+      (products * (products + outputs) + outputs * outputs) * round_up(direction.out_channels, lanes);
+  const auto tiles = [outputs](std::int64_t size) { return static_cast<double>((size + outputs - 1) / outputs); };
+  return tiles(direction.out_height) * tiles(direction.out_width) *
+         (products * products * direction.pairs + kTransformCost * static_cast<double>(stored));
+}
+
+/// Why no form fits; empty where one does.
+std::string why_not_winograd(const ConvolutionShape& shape) {
+  const std::int64_t stride = shape.options.stride, most_padding = stride == 1 ? 2 : 1;
+  if (shape.filter_height != 3 || shape.filter_width != 3) return "Winograd is for filters of 3x3";
+  if (stride > 2) return "Winograd is for strides of 1 and 2";
+  if (shape.options.padding_before <= most_padding) return "";
+  return concat("Winograd is for padding up to ", most_padding, " at stride ", stride);
 }
 
 WinogradForm form_for(const Conv2dOptions& options, bool by_data) {
@@ -40,43 +75,21 @@ WinogradForm form_for(const Conv2dOptions& options, bool by_data) {
 }
 
 AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, bool by_data, bool strict) {
+  const Direction direction(shape, by_data, kernels.lanes);
   AlgorithmChoice choice;
-  const std::int64_t out_height = by_data ? shape.height : shape.out_height;
-  const std::int64_t out_width = by_data ? shape.width : shape.out_width;
-  const std::int64_t stride = shape.options.stride, most_padding = stride == 1 ? 2 : 1;
-  // By data, only every stride-th row and column of taps reaches a pixel.
-  const double pixels =
-      static_cast<double>(out_height * out_width) / (by_data ? static_cast<double>(stride * stride) : 1);
-  // Vectors run along the channels that are written, so those come in whole vectors.
-  const auto pairs = static_cast<double>(by_data ? round_up(shape.channels, kernels.lanes) * shape.out_channels
-                                                 : shape.channels * round_up(shape.out_channels, kernels.lanes));
-  choice.direct = pixels * pairs * static_cast<double>(shape.filter_height * shape.filter_width);
-  if (shape.filter_height != 3 || shape.filter_width != 3) {
-    choice.reason = "Winograd is for filters of 3x3";
-  } else if (stride > 2) {
-    choice.reason = "Winograd is for strides of 1 and 2";
-  } else if (shape.options.padding_before > most_padding) {
-    choice.reason = concat("Winograd is for padding up to ", most_padding, " at stride ", stride);
+  choice.reason = why_not_winograd(shape);
+  if (!choice.reason.empty()) return choice;
+  choice.form = form_for(shape.options, by_data);
+  const double share =
+      winograd_steps(kernels.winograd(choice.form), direction, kernels.lanes) / direct_steps(shape, direction);
+  const std::string steps = concat(std::lround(100 * share), "% of the direct steps");
+  if (strict) {
+    choice.reason = "--strict-convolution";
+  } else if (share < 1) {
+    choice.algorithm = Algorithm::winograd;
+    choice.reason = steps;
   } else {
-    choice.form = form_for(shape.options, by_data);
-    const WinogradKernels& form = kernels.winograd(choice.form);
-    const auto tiles_in = [&](std::int64_t size) {
-      return static_cast<double>((size + form.outputs - 1) / form.outputs);
-    };
-    const auto rounded = [&](std::int64_t channels) { return static_cast<double>(round_up(channels, kernels.lanes)); };
-    const std::int64_t in = by_data ? shape.out_channels : shape.channels;
-    const std::int64_t out = by_data ? shape.channels : shape.out_channels;
-    choice.winograd =
-        tiles_in(out_height) * tiles_in(out_width) *
-        (form.products * form.products * pairs +
-         kTransformCost * (transformed_input(form) * rounded(in) + transformed_output(form) * rounded(out)));
-    const bool fewer = choice.winograd < choice.direct;
-    const std::string steps =
-        concat(static_cast<std::int64_t>(std::lround(100 * choice.winograd / choice.direct)), "% of the direct steps");
-    choice.reason = strict  ? "--strict-convolution"
-                    : fewer ? steps
-                            : "Winograd would take " + steps + " with its transforms";
-    if (fewer && !strict) choice.algorithm = Algorithm::winograd;
+    choice.reason = "Winograd would take " + steps + " with its transforms";
   }
   return choice;
 }

@@ -26,11 +26,10 @@ constexpr std::int64_t kManyImages = 16;
 
 enum class Algorithm { direct, winograd };
 
-/// Which algorithm takes fewer steps; `winograd` is 0 where it can't be used.
+/// Which algorithm takes fewer steps.
 struct AlgorithmChoice {
   Algorithm algorithm = Algorithm::direct;
-  WinogradForm form = WinogradForm::stride1;
-  double direct = 0, winograd = 0;  // multiply-adds an image, the transforms' steps counted as such
+  WinogradForm form = WinogradForm::stride1;  // with Algorithm::winograd
   std::string reason;
 };
 
