@@ -1,5 +1,5 @@
-// The direct algorithm, forward and by data: one work item is a strip of an image. It stages input rows as it needs them
-// (padding, normalise and ReLU on read), computes a few dozen pixels, and finishes them while they are still in L1
+// The direct algorithm, forward and by data: one work item is a strip of an image. It stages input rows as it needs
+// them (padding, normalise and ReLU on read), computes a few dozen pixels, and finishes them while they are still in L1
 // (moments on write, or the batch-norm backward's mask and sums).
 #include "cpu/cpu_backend_impl.h"
 

@@ -54,8 +54,8 @@ double winograd_steps(const WinogradKernels& form, const Direction& direction, s
   const std::int64_t stored =
       planes * (form.input_step + planes) * round_up(direction.in_channels, lanes) +
       (products * (products + outputs) + outputs * outputs) * round_up(direction.out_channels, lanes);
-  const auto tiles = [outputs](std::int64_t size) { return static_cast<double>((size + outputs - 1) / outputs); };
-  return tiles(direction.out_height) * tiles(direction.out_width) *
+  const auto tiles = [outputs](std::int64_t size) { return (size + outputs - 1) / outputs; };
+  return static_cast<double>(tiles(direction.out_height) * tiles(direction.out_width)) *
          (products * products * direction.pairs + kTransformCost * static_cast<double>(stored));
 }
 
