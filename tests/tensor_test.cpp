@@ -249,6 +249,17 @@ TEST(Random, NormalNumbersHaveTheMomentsOfTheNormalDistribution) {
   EXPECT_NEAR(static_cast<double>(beyond_two) / kDraws, 0.0455, 5 * std::sqrt(0.0455) * deviation);
 }
 
+TEST(Random, BelowScalesABlocksFirst64Bits) {
+  const Random random(0x0f1e2d3c4b5a6978, 0xfedcba9876543210);
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    for (const std::uint64_t bound : {1ULL, 2ULL, 9ULL, 0xffffffffULL}) {
+      // The product of 64 and 32 bits in two halves, the lower one's carry into the upper.
+      const std::uint64_t high = random.bits(4 * i) * bound, low = random.bits(4 * i + 1) * bound;
+      EXPECT_EQ(random.below(i, bound), (high + (low >> 32)) >> 32) << i << ", " << bound;
+    }
+  }
+}
+
 TEST(Random, BelowTakesEveryValueAlikeAndNoOther) {
   const Random random(3);
   std::array<int, 7> counts{};
