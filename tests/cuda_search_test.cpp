@@ -1,5 +1,6 @@
-// A whole search on the CUDA backend beside the same search on the CPU: the same losses within rounding, and the same
-// decisions. Runs on a GPU where there is one, else on the software GPU (tests/softgpu).
+// A whole search on the CUDA backend beside the same search on the CPU: the same weights to begin with, the
+// same losses within rounding, and the same decisions. Runs on a GPU where there is one, else on the software GPU
+// (tests/softgpu).
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -86,6 +87,22 @@ void expect_near(const std::vector<double>& got, const std::vector<double>& expe
     EXPECT_TRUE(std::abs(got[i] - expected[i]) <= tolerance * std::max(1.0, std::abs(expected[i])))
         << what << " " << i << ": " << got[i] << ", on the CPU " << expected[i];
   }
+}
+
+TEST(CudaDraws, ANetworkStartsWithTheCpusBits) {
+  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = CudaOptions::Memory::exact});
+  const auto values = [](Backend& backend) {
+    ResNet network(backend, Architecture::of_depths({1, 2}), 0xfedcba9876543210);
+    network.stages()[0].insert(1, BlockInitialiser::gaussian_bn);
+    std::map<std::string, std::vector<double>> of_names;
+    for (const auto& [name, tensor] : tensors_of([&](const Visitor& visitor) { network.visit(visitor); })) {
+      of_names[name] = tensor.to_doubles();
+    }
+    return of_names;
+  };
+  const auto expected = values(*cpu);
+  EXPECT_GT(expected.size(), 20U);
+  EXPECT_EQ(values(*cuda), expected);
 }
 
 TEST(CudaSearch, FollowsTheCpusLossesAndMakesItsDecisions) {
