@@ -6,6 +6,8 @@
 #include <cstring>
 #include <new>
 
+#include "tensor/random.h"
+
 namespace stagewise {
 namespace {
 
@@ -30,6 +32,17 @@ void fill_as(const Tensor& tensor, double value) {
   std::fill_n(tensor.data<T>(), tensor.count(), static_cast<T>(value));
 }
 
+template <class T>
+void draw_as(const DrawNumbers& call) {
+  const Random random(call.seed, call.stream);
+  const bool normal = call.distribution == DrawNumbers::Distribution::normal;
+  for (std::int64_t i = 0; i < call.out.count(); ++i) {
+    const auto index = static_cast<std::uint64_t>(i);
+    const double number = normal ? random.normal(index) : 2.0 * random.uniform(index) - 1.0;
+    call.out.data<T>()[i] = static_cast<T>(call.scale * number);
+  }
+}
+
 }  // namespace
 
 HostBackend::HostBackend(bool guarded) : allocator_(host_memory(), guarded) {}
@@ -47,6 +60,27 @@ void HostBackend::fill(const Tensor& tensor, double value) {
     case DType::bfloat16: return fill_as<BFloat16>(tensor, value);
     case DType::float32: return fill_as<float>(tensor, value);
     case DType::float64: return fill_as<double>(tensor, value);
+  }
+}
+
+void HostBackend::draw_numbers(const DrawNumbers& call) {
+  if (call.out.dtype() == DType::float64) return draw_as<double>(call);
+  draw_as<float>(call);
+}
+
+void HostBackend::draw_augmentation(const DrawAugmentation& call) {
+  const Random random(call.seed, call.stream);
+  const auto shift = [&](std::uint64_t index, std::int64_t padding) {
+    const auto drawn = random.below(index, static_cast<std::uint64_t>(2 * padding + 1));
+    return static_cast<std::int32_t>(static_cast<std::int64_t>(drawn) - padding);
+  };
+  for (std::int64_t b = 0; b < call.indices.count(); ++b) {
+    const auto number = 3 * static_cast<std::uint64_t>(call.first_place + b);
+    std::int32_t* const draw = call.draws.data<std::int32_t>() + 4 * b;
+    draw[0] = call.indices.data<std::int32_t>()[b];
+    draw[1] = shift(number, call.row_padding);
+    draw[2] = shift(number + 1, call.column_padding);
+    draw[3] = call.flip ? static_cast<std::int32_t>(random.below(number + 2, 2)) : 0;
   }
 }
 

@@ -14,6 +14,8 @@ class HostBackend : public Backend {
   void copy(const Tensor& from, const Tensor& to) override;
   void fill(const Tensor& tensor, double value) override;
   void synchronise() override {}
+  void draw_numbers(const DrawNumbers& call) override;
+  void draw_augmentation(const DrawAugmentation& call) override;
 
  private:
   CachingAllocator allocator_;

@@ -113,6 +113,8 @@ class CudaBackend final : public Backend {
   }
   void sgd_step(const SgdStep& call) override { cuda::sgd_step(call, stream_.handle); }
 
+  void draw_numbers(const DrawNumbers& call) override { cuda::draw_numbers(call, stream_.handle); }
+  void draw_augmentation(const DrawAugmentation& call) override { cuda::draw_augmentation(call, stream_.handle); }
   void augment(const Augment& call) override { cuda::augment(call, stream_.handle); }
   void accumulate_moments(const AccumulateMoments& call) override { cuda::accumulate_moments(call, stream_.handle); }
 

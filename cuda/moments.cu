@@ -1,5 +1,6 @@
 // What the seam wants summed in double: the moments of features that the importance criteria are fitted to, and the
-// loss of an epoch. The only file with doubles on the device (a card for games does one where it does 64 floats).
+// loss of an epoch. Doubles are rare on the device (a card for games does one where it does 64 floats): here and in
+// random.cu.
 //
 //   products += x^T x,  sum += column sums of x,  class_sums[label] += x,  class_counts[label] += 1;  x [N,P]
 //

@@ -1,9 +1,8 @@
-// From images in bytes to batches on a device. The images lie on the device; a thread of the loader draws the next
-// batches (which images, which crop, which flip) while the device computes, and the backend's `augment` does the rest.
+// From images in bytes to batches on a device. The images lie on the device, which draws each one's crop and flip and
+// applies them; the host says which images are next.
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
@@ -42,10 +41,12 @@ class ImageStore {
   ImageStore(Backend& backend, const Images& images, const Normalisation& normalisation,
              DType feature_maps = DType::float32);
 
-  /// The images at `indices` as they are: no crop, no flip.
-  Batch batch(std::span<const std::int32_t> indices) const;
-  /// With the draws ([B,4] row-major, as in tensor/backend.h's Augment).
-  Batch batch(std::span<const std::int32_t> draws, std::span<const std::int32_t> labels) const;
+  /// The images at `indices`, cropped and flipped as `draws` says, whose tensors are filled in here: by default as they
+  /// are. Errors: throws Error for no indices, one that the store lacks, or a padding that isn't smaller than the
+  /// image.
+  Batch batch(std::span<const std::int32_t> indices, DrawAugmentation draws = {}) const;
+  /// Errors: throws Error for an index that the store lacks.
+  void check(std::span<const std::int32_t> indices) const;
   const std::vector<std::int32_t>& labels() const { return labels_; }
   std::int64_t count() const { return static_cast<std::int64_t>(labels_.size()); }
   /// The type of the batches.
@@ -68,15 +69,16 @@ class TrainingEpoch {
   /// Errors: throws Error for no indices, one that the store lacks, a batch size below 1 or a negative crop padding.
   TrainingEpoch(const ImageStore& store, std::span<const std::int32_t> indices, std::int64_t batch_size,
                 const Augmentation& augmentation, std::uint64_t seed, std::int64_t epoch);
-  ~TrainingEpoch();
 
-  std::int64_t batches() const;
-  /// The next batch; its draws were made ahead by the loader's thread. Errors: throws std::logic_error past the last.
+  std::int64_t batches() const { return batches_; }
+  /// Errors: throws std::logic_error past the last batch.
   Batch next();
 
  private:
-  struct Ahead;
-  std::unique_ptr<Ahead> ahead_;
+  const ImageStore* store_;
+  std::vector<std::int32_t> order_;
+  std::int64_t batch_size_, batches_, taken_ = 0;
+  DrawAugmentation draws_;
 };
 
 }  // namespace stagewise

@@ -6,12 +6,12 @@
 
 namespace stagewise {
 
-template <class Draw>
-Tensor Initialiser::drawn(const std::string& name, const Shape& shape, Draw draw) const {
-  const Random random(seed_, stream_of(name.c_str()));
-  std::vector<double> values(static_cast<std::size_t>(shape.count()));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = draw(random, i);
-  return Tensor::from_doubles(*backend_, shape, values, dtype_);
+Tensor Initialiser::drawn(const std::string& name, const Shape& shape, DrawNumbers::Distribution distribution,
+                          double scale) const {
+  const Tensor tensor(*backend_, shape, dtype_);
+  backend_->draw_numbers(
+      {.out = tensor, .distribution = distribution, .scale = scale, .seed = seed_, .stream = stream_of(name.c_str())});
+  return tensor;
 }
 
 Tensor Initialiser::he_normal(const std::string& name, const Shape& filter) const {
@@ -19,12 +19,11 @@ Tensor Initialiser::he_normal(const std::string& name, const Shape& filter) cons
 }
 
 Tensor Initialiser::normal(const std::string& name, const Shape& shape, double deviation) const {
-  return drawn(name, shape, [&](const Random& random, std::uint64_t i) { return deviation * random.normal(i); });
+  return drawn(name, shape, DrawNumbers::Distribution::normal, deviation);
 }
 
 Tensor Initialiser::uniform(const std::string& name, const Shape& shape, double bound) const {
-  return drawn(name, shape,
-               [&](const Random& random, std::uint64_t i) { return bound * (2.0 * random.uniform(i) - 1.0); });
+  return drawn(name, shape, DrawNumbers::Distribution::uniform, bound);
 }
 
 Tensor Initialiser::full(const Shape& shape, double value) const {

@@ -1,5 +1,5 @@
 // How parameters start. A tensor's draws depend only on the seed and the tensor's name: not on what else the network
-// has, the order of construction, or the device.
+// has, the order of construction, or the device that draws them.
 #pragma once
 
 #include <cstdint>
@@ -22,8 +22,7 @@ class Initialiser {
   Tensor full(const Shape& shape, double value) const;
 
  private:
-  template <class Draw>
-  Tensor drawn(const std::string& name, const Shape& shape, Draw draw) const;
+  Tensor drawn(const std::string& name, const Shape& shape, DrawNumbers::Distribution distribution, double scale) const;
 
   Backend* backend_;
   DType dtype_;

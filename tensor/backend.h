@@ -192,6 +192,29 @@ struct SgdStep {
   bool nesterov = true;
 };
 
+/// Random numbers, the same to the bit on every device: out[i] = scale * normal(i), or scale * (2 uniform(i) - 1),
+/// which is uniform in [-scale, scale). Both of Random(seed, stream) (tensor/random.h), in double, then rounded to
+/// out's type.
+struct DrawNumbers {
+  enum class Distribution { normal, uniform };
+  Tensor out;  // any shape, out
+  Distribution distribution = Distribution::normal;
+  double scale = 1.0;
+  std::uint64_t seed = 0, stream = 0;
+};
+
+/// How each image of a batch is cropped and flipped: draws[b] = (indices[b], row, column, flip) for `augment`. With
+/// below = Random(seed, stream).below (tensor/random.h) and place = first_place + b, row = below(3 place,
+/// 2 row_padding + 1) - row_padding, column likewise from 3 place + 1, and flip, if wanted, = below(3 place + 2, 2).
+struct DrawAugmentation {
+  Tensor indices;  // int32 [B]
+  Tensor draws;    // int32 [B,4], out
+  std::uint64_t seed = 0, stream = 0;
+  std::int64_t first_place = 0;  // of indices[0] in the epoch
+  std::int64_t row_padding = 0, column_padding = 0;
+  bool flip = false;
+};
+
 /// From images in bytes to a batch of floats, cropped and flipped:
 /// x[b,h,w,c] = images[i, reflect(h + row), reflect(w' + column), c] * scale[c] - offset[h,w,c], w' = w or W-1-w, where
 /// draws[b] = (i, row, column, flip). reflect(-1) = 1, reflect(H) = H-2: the edge is not repeated (a side of one pixel
@@ -282,6 +305,8 @@ class Backend {
   virtual void softmax_cross_entropy(const SoftmaxCrossEntropy&) = 0;
   virtual void sgd_step(const SgdStep&) = 0;
 
+  virtual void draw_numbers(const DrawNumbers&) = 0;
+  virtual void draw_augmentation(const DrawAugmentation&) = 0;
   virtual void augment(const Augment&) = 0;
   virtual void accumulate_moments(const AccumulateMoments&) = 0;
 };

@@ -1,7 +1,6 @@
 #include "tensor/random.h"
 
-#include <cmath>
-#include <numbers>
+#include "tensor/distributions.h"
 
 namespace stagewise {
 
@@ -30,7 +29,7 @@ std::array<std::uint32_t, 4> block(std::uint64_t seed, std::uint64_t stream, std
 
 std::uint32_t Random::bits(std::uint64_t index) const { return block(seed_, stream_, index / 4)[index % 4]; }
 
-double Random::uniform(std::uint64_t index) const { return bits(index) * 0x1p-32; }
+double Random::uniform(std::uint64_t index) const { return uniform_of(bits(index)); }
 
 std::uint64_t Random::below(std::uint64_t index, std::uint64_t bound) const {
   const auto words = block(seed_, stream_, index);
@@ -40,8 +39,9 @@ std::uint64_t Random::below(std::uint64_t index, std::uint64_t bound) const {
 }
 
 double Random::normal(std::uint64_t index) const {
-  const double radius = std::sqrt(-2.0 * std::log((bits(2 * index) + 1.0) * 0x1p-32));
-  return radius * std::cos(2.0 * std::numbers::pi * uniform(2 * index + 1));
+  const auto words = block(seed_, stream_, index / 2);
+  const std::size_t first = 2 * (index % 2);
+  return normal_of(words[first], words[first + 1]);
 }
 
 std::uint64_t stream_of(const char* name, std::uint64_t a, std::uint64_t b) {

@@ -1,7 +1,8 @@
 // Counter-based random numbers: Philox4x32-10 (Salmon, Moraes, Dror, Shaw, SC'11, "Parallel random numbers: as easy
 // as 1, 2, 3"). A number depends only on (seed, stream, index), never on who asks or in which order, so every
-// thread and every device draws the same ones. They are those of cuRAND's Philox: its subsequence is our stream, its
-// offset our index (tests/cuda_curand_test.cpp).
+// thread and every device draws the same ones, to the bit. The bits are those of cuRAND's Philox: its subsequence is
+// our stream, its offset our index, so cuda/random.cu draws them with cuRAND's device functions. tensor/distributions.h
+// turns bits into numbers.
 #pragma once
 
 #include <array>
@@ -21,9 +22,9 @@ class Random {
   std::uint32_t bits(std::uint64_t index) const;
   /// Uniform in [0, 1), a multiple of 2^-32.
   double uniform(std::uint64_t index) const;
-  /// Uniform in {0, ..., bound-1}; bound > 0. The bias is below bound * 2^-64.
+  /// Uniform in {0, ..., bound-1}; bound > 0. The bias is below bound * 2^-64. From the bits at 4*index and 4*index+1.
   std::uint64_t below(std::uint64_t index, std::uint64_t bound) const;
-  /// Standard normal, by Box and Muller from the two numbers at 2*index and 2*index+1.
+  /// Standard normal, by Box and Muller from the bits at 2*index and 2*index+1.
   double normal(std::uint64_t index) const;
 
  private:

@@ -1,8 +1,9 @@
 // That cuRAND's Philox and ours (tensor/random.h) give the same numbers. With seed as the key, a cuRAND subsequence is
 // one of our streams, and its numbers are the stream's, in order. The device functions (curand_kernel.h) take any
-// subsequence, so a kernel can draw what the host would have drawn. The library's generators fill memory from the
-// subsequences 0 to 65535 in turn, four numbers each: they reach streams of those numbers only, and ours are hashes of
-// names (stream_of), so they have nothing to draw for us, but they run on a host without a GPU and pin the layout down.
+// subsequence, so a kernel draws what the host would have drawn: cuda/random.cu does, by the function beneath them. The
+// library's generators fill memory from the subsequences 0 to 65535 in turn, four numbers each: they reach streams of
+// those numbers only, and ours are hashes of names (stream_of), so they have nothing to draw for us, but they run on a
+// host without a GPU and pin the layout down.
 #include <cuda_runtime_api.h>
 #include <curand.h>
 #include <gtest/gtest.h>

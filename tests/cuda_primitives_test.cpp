@@ -9,6 +9,7 @@
 
 #include "cpu/reference_backend.h"
 #include "cuda/cuda_backend.h"
+#include "tests/draw_checks.h"
 #include "tests/primitive_cases.h"
 
 namespace stagewise {
@@ -94,6 +95,12 @@ TEST_P(DirectConvolution, AgreesWithTheReferenceInBFloat16) {
 INSTANTIATE_TEST_SUITE_P(Table, DirectConvolution,
                          testing::ValuesIn(primitive_cases::convolution_cases(primitive_cases::odd_convolutions())),
                          case_name);
+
+TEST(Draws, AreTheHostsToTheBit) {
+  const auto cuda = exact_backend();
+  expect_numbers<float>(*cuda);
+  expect_augmentation(*cuda);
+}
 
 TEST(GuardBytes, StandRoundEveryTensorOnTheDevice) {
   const auto cuda = make_cuda_backend({.memory = CudaOptions::Memory::guarded});

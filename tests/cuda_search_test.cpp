@@ -1,5 +1,6 @@
-// A whole search on the CUDA backend beside the same search on the CPU: the same losses within rounding, and the same
-// decisions. Runs on a GPU where there is one, else on the software GPU (tests/softgpu).
+// A whole search on the CUDA backend beside the same search on the CPU: the same weights and batches to begin with, the
+// same losses within rounding, and the same decisions. Runs on a GPU where there is one, else on the software GPU
+// (tests/softgpu).
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -85,6 +86,40 @@ void expect_near(const std::vector<double>& got, const std::vector<double>& expe
   for (std::size_t i = 0; i < got.size(); ++i) {
     EXPECT_TRUE(std::abs(got[i] - expected[i]) <= tolerance * std::max(1.0, std::abs(expected[i])))
         << what << " " << i << ": " << got[i] << ", on the CPU " << expected[i];
+  }
+}
+
+TEST(CudaDraws, ANetworkStartsWithTheCpusBits) {
+  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = CudaOptions::Memory::exact});
+  const auto values = [](Backend& backend) {
+    ResNet network(backend, Architecture::of_depths({1, 2}), 0xfedcba9876543210);
+    network.stages()[0].insert(1, BlockInitialiser::gaussian_bn);
+    std::map<std::string, std::vector<double>> of_names;
+    for (const auto& [name, tensor] : tensors_of([&](const Visitor& visitor) { network.visit(visitor); })) {
+      of_names[name] = tensor.to_doubles();
+    }
+    return of_names;
+  };
+  const auto expected = values(*cpu);
+  EXPECT_GT(expected.size(), 20U);
+  EXPECT_EQ(values(*cuda), expected);
+}
+
+TEST(CudaDraws, ABatchIsTheCpusToTheBit) {
+  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = CudaOptions::Memory::exact});
+  const Images images = small_images(open_dataset("synthetic", {.synthetic_train = 40, .synthetic_test = 10}).train);
+  // In float32 exact whether a backend fuses the multiplication and the subtraction or not: only the draws are tested.
+  const Normalisation normalisation{std::vector<float>(static_cast<std::size_t>(images.channels), 1.0F / 64),
+                                    std::vector<float>(static_cast<std::size_t>(images.image_bytes()), 1.5F)};
+  const ImageStore expected_store(*cpu, images, normalisation), store(*cuda, images, normalisation);
+  const std::vector<std::int32_t> indices = all_indices(40);
+  TrainingEpoch expected(expected_store, indices, 13, {}, 0xfedcba9876543210, 2);
+  TrainingEpoch got(store, indices, 13, {}, 0xfedcba9876543210, 2);
+  ASSERT_EQ(got.batches(), expected.batches());
+  for (std::int64_t b = 0; b < got.batches(); ++b) {
+    const Batch batch = got.next(), truth = expected.next();
+    EXPECT_EQ(batch.x.to_host<float>(), truth.x.to_host<float>());
+    EXPECT_EQ(batch.labels.to_host<std::int32_t>(), truth.labels.to_host<std::int32_t>());
   }
 }
 

@@ -1,4 +1,4 @@
-// From images to batches: the normalisation, and that batches are what the draws say.
+// From images to batches: the normalisation, and that batches are what the random numbers say.
 #include "datasets/loader.h"
 
 #include <gtest/gtest.h>
@@ -8,9 +8,11 @@
 #include <cmath>
 #include <numeric>
 #include <set>
+#include <stdexcept>
 
 #include "cpu/cpu_backend.h"
 #include "cpu/reference_backend.h"
+#include "datasets/shuffle.h"
 #include "tensor/random.h"
 #include "tests/temporary_folder.h"
 
@@ -94,32 +96,95 @@ TEST(Loader, GivesEveryImageOnceInAnOrderOfItsOwn) {
     const auto plain = epoch(1, 0, {.crop_padding = 0, .flip = false});
     for (std::size_t i = 0; i < plain.size(); i += 3) ASSERT_EQ(plain[i], (i / 18) % 6);
 
-    TrainingEpoch abandoned(store, indices, 2, {}, 1, 0);  // its thread stops with it
-    abandoned.next();
+    TrainingEpoch all(store, std::span(indices).first(2), 2, {}, 1, 0);
+    all.next();
+    EXPECT_THROW(all.next(), std::logic_error);
     EXPECT_EQ(TrainingEpoch(store, std::span(indices).first(21), 5, {}, 1, 0).batches(), 4);  // none of one image
     EXPECT_EQ(TrainingEpoch(store, std::span(indices).first(1), 5, {}, 1, 0).batches(), 1);
   }
   EXPECT_EQ(backend->allocator().statistics().guard_violations, 0);
 }
 
-TEST(Loader, ShiftsAndFlipsAsTheDrawsSay) {
-  const auto backend = make_reference_backend(true);
-  const ImageStore store(*backend, position_images(4), identity_normalisation());
-  // Image 2 two rows down and one column to the left; image 3 likewise, mirrored. The edges are reflected.
-  const std::vector<std::int32_t> draws = {2, 2, -1, 0, 3, 2, -1, 1}, labels = {1, 0};
-  const Batch batch = store.batch(draws, labels);
-  const std::vector<double> x = batch.x.to_doubles();
-  const double rows[] = {2, 3, 4, 5, 4, 3}, columns[] = {1, 0, 1, 2, 3, 4}, mirrored[] = {4, 3, 2, 1, 0, 1};
-  for (std::size_t h = 0; h < 6; ++h) {
-    for (std::size_t w = 0; w < 6; ++w) {
-      const double* const first = &x[(h * 6 + w) * 3];
-      const double* const second = first + 6 * 6 * 3;
-      EXPECT_EQ((std::vector<double>(first, first + 3)), (std::vector<double>{rows[h], columns[w], 2}))
-          << h << ' ' << w;
-      EXPECT_EQ((std::vector<double>(second, second + 3)), (std::vector<double>{rows[h], mirrored[w], 3}));
+/// Which image, how many rows down and columns to the right, and whether mirrored.
+using Draw = std::array<std::int32_t, 4>;
+
+/// The draws of an epoch of `position_images`, in batches of four.
+void expect_draws(const ImageStore& store, const Augmentation& augmentation, std::uint64_t seed, std::int64_t epoch,
+                  const std::vector<Draw>& draws) {
+  std::vector<std::int32_t> indices(draws.size());
+  std::iota(indices.begin(), indices.end(), 0);
+  TrainingEpoch batches(store, indices, 4, augmentation, seed, epoch);
+  std::vector<double> x;
+  for (std::int64_t b = 0; b < batches.batches(); ++b) {
+    const std::vector<double> values = batches.next().x.to_doubles();
+    x.insert(x.end(), values.begin(), values.end());
+  }
+  ASSERT_EQ(x.size(), draws.size() * 6 * 6 * 3);
+  const auto reflected = [](std::int32_t at) { return at < 0 ? -at : at > 5 ? 10 - at : at; };
+  auto pixel = x.begin();
+  for (const auto& [image, row, column, flip] : draws) {
+    for (std::int32_t h = 0; h < 6; ++h) {
+      for (std::int32_t w = 0; w < 6; ++w, pixel += 3) {
+        const std::vector<double> expected = {1.0 * reflected(h + row),
+                                              1.0 * reflected((flip == 1 ? 5 - w : w) + column), 1.0 * image};
+        ASSERT_EQ(std::vector<double>(pixel, pixel + 3), expected) << image << ": " << h << ' ' << w;
+      }
     }
   }
-  EXPECT_EQ(batch.labels.to_host<std::int32_t>(), labels);
+}
+
+TEST(Loader, CropsAndFlipsByTheNumbersOfAnImagesPlace) {
+  const auto backend = make_reference_backend(true);
+  const ImageStore store(*backend, position_images(11), identity_normalisation());
+  const std::uint64_t seed = 0xfedcba9876543210, epoch = 3;
+  std::vector<std::int32_t> order(11);
+  std::iota(order.begin(), order.end(), 0);
+  shuffle(order, Random(seed, stream_of("order", epoch)));
+  const Random random(seed, stream_of("augment", epoch));
+  for (const std::int64_t padding : {0, 1, 4, 100}) {
+    for (const bool flip : {false, true}) {
+      std::vector<Draw> draws;
+      for (std::uint64_t place = 0; place < 11; ++place) {
+        const std::int64_t most = std::min<std::int64_t>(padding, 5);
+        const auto shift = [&](std::uint64_t number) {
+          return static_cast<std::int32_t>(random.below(number, static_cast<std::uint64_t>(2 * most + 1))) -
+                 static_cast<std::int32_t>(most);
+        };
+        draws.push_back({order[place], shift(3 * place), shift(3 * place + 1),
+                         flip ? static_cast<std::int32_t>(random.below(3 * place + 2, 2)) : 0});
+      }
+      SCOPED_TRACE(concat("padding ", padding, flip ? ", flipped" : ""));
+      expect_draws(store, {.crop_padding = padding, .flip = flip}, seed, epoch, draws);
+    }
+  }
+}
+
+// Recorded: what a seed means must not change from one version to the next.
+TEST(Loader, GivesTheBatchesThatItAlwaysGave) {
+  const auto backend = make_reference_backend();
+  const ImageStore store(*backend, position_images(10), identity_normalisation());
+  expect_draws(store, {.crop_padding = 3}, 1, 0,
+               {{3, -1, -3, 0},
+                {4, 2, 0, 0},
+                {6, 3, 1, 1},
+                {7, -1, -1, 0},
+                {9, 2, -3, 0},
+                {5, 0, -1, 0},
+                {2, -1, 2, 1},
+                {1, -2, 1, 0},
+                {0, 3, 1, 1},
+                {8, 2, 3, 0}});
+  expect_draws(store, {.crop_padding = 3}, 0x123456789abcdef, 5,
+               {{0, 3, 0, 0},
+                {4, 2, -2, 0},
+                {3, -2, 1, 1},
+                {6, 2, 0, 1},
+                {1, -1, 2, 1},
+                {9, -2, 3, 0},
+                {7, -1, -1, 1},
+                {8, 3, 3, 1},
+                {2, 2, -3, 0},
+                {5, 0, 2, 1}});
 }
 
 TEST(Loader, DrawsEveryShiftAlike) {
@@ -178,6 +243,12 @@ TEST(Loader, NormalisesAndRefusesWhatDoesNotFit) {
   EXPECT_EQ(x[7 * 3 + 1], 2.0);
   EXPECT_THROW(store.batch(std::vector<std::int32_t>{4}), Error);
   EXPECT_THROW(store.batch(std::vector<std::int32_t>{-1}), Error);
+  EXPECT_THROW(store.batch(std::vector<std::int32_t>{}), Error);
+  EXPECT_THROW(store.batch(index, {.row_padding = 6}), Error);
+  EXPECT_THROW(store.batch(index, {.column_padding = -1}), Error);
+  EXPECT_THROW(TrainingEpoch(store, std::vector<std::int32_t>{0, 4}, 1, {}, 1, 0), Error);
+  EXPECT_THROW(TrainingEpoch(store, index, 0, {}, 1, 0), Error);
+  EXPECT_THROW(TrainingEpoch(store, index, 1, {.crop_padding = -1}, 1, 0), Error);
   EXPECT_THROW(ImageStore(*backend, position_images(0), normalisation), Error);
   normalisation.offset.pop_back();
   EXPECT_THROW(ImageStore(*backend, position_images(2), normalisation), Error);

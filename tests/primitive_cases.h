@@ -345,6 +345,34 @@ inline PrimitiveCase sgd_case(const std::vector<std::int64_t>& sizes) {
           }};
 }
 
+/// FLOPs: of what is done in floating point to the bits; the generator's integers don't count.
+inline PrimitiveCase draw_numbers_case(std::int64_t count, DrawNumbers::Distribution distribution) {
+  const bool normal = distribution == DrawNumbers::Distribution::normal;
+  return {concat("draw_numbers/", normal ? "normal_" : "uniform_", count),
+          (normal ? 69.0 : 4.0) * static_cast<double>(count),
+          {0, 4.0 * static_cast<double>(count)},
+          [=](Backend& backend, DType) -> Call {
+            const DrawNumbers pass{Tensor(backend, {count}), distribution, 0.1, 9, stream_of("numbers")};
+            return {[=, &backend] { backend.draw_numbers(pass); }, {pass.out}};
+          }};
+}
+
+inline PrimitiveCase draw_augmentation_case(std::int64_t images) {
+  return {concat("draw_augmentation/", images),
+          0,
+          {0, 20.0 * static_cast<double>(images)},
+          [=](Backend& backend, DType) -> Call {
+            const DrawAugmentation pass{.indices = labels(backend, images, 10),
+                                        .draws = Tensor(backend, {images, 4}, DType::int32),
+                                        .seed = 9,
+                                        .stream = stream_of("augment"),
+                                        .row_padding = 4,
+                                        .column_padding = 4,
+                                        .flip = true};
+            return {[=, &backend] { backend.draw_augmentation(pass); }, {pass.draws}};
+          }};
+}
+
 inline PrimitiveCase augment_case(std::int64_t images, std::int64_t size) {
   const Shape batch{images, size, size, 3};
   const auto count = static_cast<double>(batch.count());
@@ -412,6 +440,10 @@ inline std::vector<PrimitiveCase> other_cases(std::int64_t batch) {
   take(element_cases({batch, 32, 32, 16}));
   take(head_cases({batch, 8, 8, 64}, 10));
   cases.push_back(sgd_case({432, 2304, 2304, 4608, 9216, 9216, 18432, 36864, 36864, 640, 10}));
+  for (const auto distribution : {DrawNumbers::Distribution::normal, DrawNumbers::Distribution::uniform}) {
+    cases.push_back(draw_numbers_case(36864, distribution));
+  }
+  cases.push_back(draw_augmentation_case(batch));
   cases.push_back(augment_case(batch, 32));
   return cases;
 }

@@ -11,6 +11,7 @@
 #include "cpu/cpu_backend.h"
 #include "cpu/reference_backend.h"
 #include "tensor/random.h"
+#include "tests/draw_checks.h"
 #include "tests/primitive_cases.h"
 
 namespace stagewise {
@@ -320,6 +321,15 @@ TEST(Augment, BackendsAgreeOnColourImages) {
                      .x = x});
     return {x};
   });
+}
+
+TEST(Draws, AreTheGeneratorsNumbersOnEveryBackend) {
+  for (const auto& backend : all_backends()) {
+    expect_numbers<float>(*backend);
+    expect_augmentation(*backend);
+    if (backend->supports(DType::float64)) expect_numbers<double>(*backend);
+    EXPECT_EQ(backend->allocator().statistics().guard_violations, 0) << backend->description();
+  }
 }
 
 TEST(Softmax, SumsToOneAndStandsLargeLogits) {

@@ -7,11 +7,13 @@
 #include <cstring>
 #include <limits>
 #include <new>
+#include <numbers>
 #include <set>
 #include <thread>
 
 #include "cpu/reference_backend.h"
 #include "tensor/backend.h"
+#include "tensor/distributions.h"
 #include "tensor/random.h"
 #include "tests/temporary_folder.h"
 
@@ -150,6 +152,64 @@ TEST(Random, LaysItsNumbersOutInBlocks) {
   }
 }
 
+/// cos(2 pi turn / 2^32) by the library's functions in long double, away from where they would cancel.
+long double library_cos(std::uint32_t turn) {
+  const long double part = turn * 0x1p-32L, to_radians = 2 * std::numbers::pi_v<long double>;
+  if (std::abs(part - 0.25L) < 0.125L) return std::sin(to_radians * (0.25L - part));
+  if (std::abs(part - 0.75L) < 0.125L) return std::sin(to_radians * (part - 0.75L));
+  return std::cos(to_radians * part);
+}
+
+double relative_error(double got, long double expected) {
+  if (expected == 0.0L) return std::abs(got);
+  return static_cast<double>(std::abs((got - expected) / expected));
+}
+
+TEST(Distributions, NormalNumbersAreThoseOfTheLibrarysLogAndCos) {
+  // Where something ends: the smallest and largest bits, the change of exponent at sqrt(1/2), the eighths of a turn.
+  std::vector<std::uint32_t> firsts, seconds;
+  for (std::uint32_t i = 0; i < 50; ++i) {
+    for (const std::uint32_t from : {0U, 3037000499U - 25, 3037000499U / 2 - 25, 0x80000000U - 25, 0xffffffffU - 49}) {
+      firsts.push_back(from + i);
+    }
+    for (std::uint32_t eighth = 0; eighth < 8; ++eighth) seconds.push_back((eighth << 29) + i - 25);
+  }
+  const Random random(6);
+  for (std::uint64_t i = 0; i < 1000; ++i)
+    firsts.push_back(random.bits(2 * i)), seconds.push_back(random.bits(2 * i + 1));
+  double of_log = 0.0, of_cos = 0.0, of_normal = 0.0;
+  for (const std::uint32_t first : firsts) {
+    const long double log = std::log((first + 1.0L) * 0x1p-32L);
+    of_log = std::max(of_log, relative_error(exact_log((first + 1.0) * 0x1p-32), log));
+    for (const std::uint32_t second : seconds) {
+      const long double normal = std::sqrt(-2 * log) * library_cos(second);
+      of_normal = std::max(of_normal, relative_error(normal_of(first, second), normal));
+    }
+  }
+  for (const std::uint32_t second : seconds) {
+    of_cos = std::max(of_cos, relative_error(exact_cos(second), library_cos(second)));
+  }
+  EXPECT_LT(of_log, 5e-16);
+  EXPECT_LT(of_cos, 5e-16);
+  EXPECT_LT(of_normal, 1e-15);
+  // Quarter turns are exact, which 2 pi rounded to a double would not give.
+  EXPECT_EQ(exact_cos(0), 1.0);
+  EXPECT_EQ(exact_cos(1U << 30), 0.0);
+  EXPECT_EQ(exact_cos(2U << 30), -1.0);
+  EXPECT_EQ(exact_cos(3U << 30), 0.0);
+  // And over the whole range of exponents.
+  for (const double x : {1e-300, 1e-9, 0.3, 1.0, 1.5, 7e22, 1e300}) {
+    EXPECT_LT(relative_error(exact_log(x), std::log(static_cast<long double>(x))), 5e-16) << x;
+  }
+}
+
+TEST(Random, NormalNumbersComeFromTwoNeighboursBits) {
+  const Random random(0x0f1e2d3c4b5a6978, 0xfedcba9876543210);
+  for (std::uint64_t i = 0; i < 9; ++i) {
+    EXPECT_EQ(random.normal(i), normal_of(random.bits(2 * i), random.bits(2 * i + 1)));
+  }
+}
+
 constexpr int kDraws = 100'000;
 
 TEST(Random, UniformNumbersFillTheUnitIntervalEvenly) {
@@ -187,6 +247,17 @@ TEST(Random, NormalNumbersHaveTheMomentsOfTheNormalDistribution) {
   EXPECT_NEAR(squares / kDraws, 1.0, 5 * std::sqrt(2.0) * deviation);
   EXPECT_NEAR(fourths / kDraws, 3.0, 5 * std::sqrt(96.0) * deviation);
   EXPECT_NEAR(static_cast<double>(beyond_two) / kDraws, 0.0455, 5 * std::sqrt(0.0455) * deviation);
+}
+
+TEST(Random, BelowScalesABlocksFirst64Bits) {
+  const Random random(0x0f1e2d3c4b5a6978, 0xfedcba9876543210);
+  for (std::uint64_t i = 0; i < 100; ++i) {
+    for (const std::uint64_t bound : {1ULL, 2ULL, 9ULL, 0xffffffffULL}) {
+      // The product of 64 and 32 bits in two halves, the lower one's carry into the upper.
+      const std::uint64_t high = random.bits(4 * i) * bound, low = random.bits(4 * i + 1) * bound;
+      EXPECT_EQ(random.below(i, bound), (high + (low >> 32)) >> 32) << i << ", " << bound;
+    }
+  }
 }
 
 TEST(Random, BelowTakesEveryValueAlikeAndNoOther) {
