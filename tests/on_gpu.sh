@@ -93,7 +93,10 @@ else
 fi
 section 'The same seed gives the same bits' repeats_to_the_bit
 section 'TF32 and bfloat16 beside float32' precisions
-section 'How cuDNN goes about each convolution' "$build/stagewise" describe --blocks 3,3,3 --plan --device cuda
+for precision in fp32 bf16; do
+  section "How cuDNN goes about each convolution in $precision" \
+    "$build/stagewise" describe --blocks 3,3,3 --plan --device cuda --precision "$precision"
+done
 section 'Kernels, timed' benches
 
 printf '\n## Summary\n\n'
