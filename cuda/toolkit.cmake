@@ -2,8 +2,9 @@
 set(STAGEWISE_CUDA AUTO CACHE STRING
   "The CUDA backend: AUTO builds it where nvcc, cuDNN 9 and cuRAND are found (not under sanitizers), ON insists, OFF doesn't")
 set_property(CACHE STAGEWISE_CUDA PROPERTY STRINGS AUTO ON OFF)
-set(STAGEWISE_CUDA_ARCHITECTURES 75 80 86 89 90 100 120 CACHE STRING
-  "The cards to compile for, by compute capability; the newest one's PTX serves those that are newer still")
+set(STAGEWISE_CUDA_CARDS 75 80 86 89 90 100 120)  # by compute capability: those that the kernels are held to
+set(STAGEWISE_CUDA_ARCHITECTURES 75 80 90 100 120 CACHE STRING
+  "The cards to compile for, by compute capability: code for 8.0 runs on 8.6 and 8.9 too, the last one's PTX on newer cards")
 
 set(STAGEWISE_HAVE_CUDA OFF)
 if(STAGEWISE_CUDA STREQUAL "ON" OR (STAGEWISE_CUDA STREQUAL "AUTO" AND NOT STAGEWISE_SANITIZE))
