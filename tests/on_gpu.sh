@@ -12,7 +12,9 @@ jobs=${JOBS:-$(nproc)}
 failed=()
 
 command -v nvidia-smi >/dev/null || { echo "There is no nvidia-smi here: this needs an NVIDIA GPU and its driver." >&2; exit 2; }
-architectures=${ARCHITECTURES:-$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)}
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>&1 | head -1)
+[[ $capability =~ ^[0-9]+\.[0-9]$ ]] || { echo "No GPU that can be used: nvidia-smi says: $capability" >&2; exit 2; }
+architectures=${ARCHITECTURES:-${capability/./}}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 exec > >(tee "$report") 2>&1
@@ -42,7 +44,8 @@ build_all() {
 train() {
   local name=$1
   shift
-  "$build/stagewise" train --data synthetic --blocks 1,1,1 --epochs 2 --quiet --device cuda --out "$work/$name" "$@" >/dev/null &&
+  "$build/stagewise" train --data synthetic --validation 0.1 --blocks 1,1,1 --epochs 2 --quiet --device cuda \
+    --out "$work/$name" "$@" >/dev/null &&
     sed -nE 's/.*"event":"epoch".*"loss":([-+.e0-9]+).*"validation_loss":([-+.e0-9]+).*/\1 \2/p' "$work/$name/journal.jsonl"
 }
 
