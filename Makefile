@@ -6,6 +6,7 @@
 # make softgpu  builds the program and a software GPU that runs its CUDA half on the CPU: tests/softgpu/README.md
 # make cifar10  fetches CIFAR-10 into data/
 # make format | check | lint | clean
+MAKEFLAGS += --no-print-directory
 BUILD ?= build
 JOBS ?= $(shell nproc)
 CIFAR10 ?= data

@@ -88,7 +88,7 @@ ConvolutionPlanText text_of(const char* direction, const AlgorithmChoice& choice
 }  // namespace
 
 std::vector<ConvolutionPlanText> CpuBackend::convolution_plan(const Shape& x, const Shape& weight,
-                                                              const Conv2dOptions& options) {
+                                                              const Conv2dOptions& options, DType /*maps*/) {
   const ConvolutionShape shape = shape_of(x, weight, options);
   const ConvolutionPlan &forward = plan(shape, false), &by_data = plan(shape, true);
   const WeightsPlan by_weights = plan_weights(shape, kernels_, strict_convolution_);

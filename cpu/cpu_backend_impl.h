@@ -28,8 +28,8 @@ class CpuBackend : public HostBackend {
   void relu_forward(const Tensor& x, const Tensor& y) override;
   void relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) override;
 
-  std::vector<ConvolutionPlanText> convolution_plan(const Shape& x, const Shape& weight,
-                                                    const Conv2dOptions& options) override;
+  std::vector<ConvolutionPlanText> convolution_plan(const Shape& x, const Shape& weight, const Conv2dOptions& options,
+                                                    DType maps) override;
   Tensor convolution_prepare(const Shape& x, const Tensor& weight, const Conv2dOptions& options) override;
   void convolution_forward(const ConvolutionForward& call) override;
   void convolution_backward_data(const ConvolutionBackwardData& call) override;

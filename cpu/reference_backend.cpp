@@ -20,7 +20,7 @@ class ReferenceBackend final : public HostBackend {
     reference::relu_backward(dy, y, dx);
   }
 
-  std::vector<ConvolutionPlanText> convolution_plan(const Shape&, const Shape&, const Conv2dOptions&) override {
+  std::vector<ConvolutionPlanText> convolution_plan(const Shape&, const Shape&, const Conv2dOptions&, DType) override {
     const char* const reason = "the formula as it is written, in double";
     return {{"forward", "direct", reason}, {"by data", "direct", reason}, {"by weights", "direct", reason}};
   }

@@ -38,7 +38,9 @@ void check(cudaError_t status, const CallSite& site, std::size_t asked_bytes) {
     fail_at(site, "out of memory: asked for ", asked_bytes, " bytes, ", free, " of ", total,
             " are free. Try a smaller --batch-size, or --precision bf16");
   }
-  fail_at(site, cudaGetErrorString(status), " (", cudaGetErrorName(status), ")");
+  const bool other_card = status == cudaErrorNoKernelImageForDevice;
+  fail_at(site, cudaGetErrorString(status), " (", cudaGetErrorName(status), ")",
+          other_card ? ". Build again with this card among STAGEWISE_CUDA_ARCHITECTURES" : "");
 }
 
 void check(cudnnStatus_t status, const CallSite& site) {

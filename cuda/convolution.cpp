@@ -142,8 +142,9 @@ void Convolutions::backward_weights(const ConvolutionBackwardWeights& call) {
   if (call.d_bias.defined()) channel_sums(dy, call.d_bias, stream_);
 }
 
-std::vector<ConvolutionPlanText> Convolutions::plan(const Shape& x, const Shape& weight, const Conv2dOptions& options) {
-  if (cudnn_) return cudnn_->describe(x, weight, options, DType::float32);
+std::vector<ConvolutionPlanText> Convolutions::plan(const Shape& x, const Shape& weight, const Conv2dOptions& options,
+                                                    DType maps) {
+  if (cudnn_) return cudnn_->describe(x, weight, options, maps);
   const char* const reason = "our own kernel, as the formula is written";
   return {{"forward", "direct", reason}, {"by data", "direct", reason}, {"by weights", "direct", reason}};
 }

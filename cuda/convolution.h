@@ -23,7 +23,7 @@ class Convolutions {
   void forward(const ConvolutionForward& call);
   void backward_data(const ConvolutionBackwardData& call);
   void backward_weights(const ConvolutionBackwardWeights& call);
-  std::vector<ConvolutionPlanText> plan(const Shape& x, const Shape& weight, const Conv2dOptions& options);
+  std::vector<ConvolutionPlanText> plan(const Shape& x, const Shape& weight, const Conv2dOptions& options, DType maps);
   /// `cuDNN 9.19.0, TF32 off`
   std::string description() const;
 

@@ -77,9 +77,9 @@ class CudaBackend final : public Backend {
     cuda::relu_backward(dy, y, dx, stream_.handle);
   }
 
-  std::vector<ConvolutionPlanText> convolution_plan(const Shape& x, const Shape& weight,
-                                                    const Conv2dOptions& options) override {
-    return convolutions_.plan(x, weight, options);
+  std::vector<ConvolutionPlanText> convolution_plan(const Shape& x, const Shape& weight, const Conv2dOptions& options,
+                                                    DType maps) override {
+    return convolutions_.plan(x, weight, options, maps);
   }
   Tensor convolution_prepare(const Shape&, const Tensor&, const Conv2dOptions&) override { return {}; }
   void convolution_forward(const ConvolutionForward& call) override { convolutions_.forward(call); }

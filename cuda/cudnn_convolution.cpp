@@ -97,7 +97,7 @@ const char* name_of(Direction direction) {
 
 }  // namespace
 
-std::string ConvolutionGraph::description() const {
+std::string ConvolutionGraph::fused() const {
   std::string parts;
   const auto add = [&](bool there, const char* name) {
     if (there) parts += concat(" + ", name);
@@ -107,8 +107,12 @@ std::string ConvolutionGraph::description() const {
   add(bias, "bias");
   add(relu, "ReLU");
   add(statistics, "statistics");
-  return concat("convolution ", name_of(direction), parts, ", ", x, " with ", weight, ", stride ", options.stride, ", ",
-                stagewise::name_of(maps));
+  return parts;
+}
+
+std::string ConvolutionGraph::description() const {
+  return concat("convolution ", name_of(direction), fused(), ", ", x, " with ", weight, ", stride ", options.stride,
+                ", ", stagewise::name_of(maps));
 }
 
 const cudnn::Plan* CudnnConvolutions::plan(const ConvolutionGraph& graph, std::string* why) {
@@ -121,7 +125,8 @@ const cudnn::Plan* CudnnConvolutions::plan(const ConvolutionGraph& graph, std::s
                                    .workspace_bytes = settings_.workspace_bytes};
     CachedPlan entry{graph, std::nullopt, ""};
     entry.plan = cudnn::make_plan(graph_of(graph), target_, limits, &entry.why);
-    if (!entry.plan && graph.bare() && settings_.report) {
+    const bool last_resort = graph.bare() && graph.maps == graph.filters;  // else the caller asks for less next
+    if (!entry.plan && last_resort && settings_.report) {
       settings_.report(
           concat("[cudnn] no plan for a ", graph.description(), ": our direct kernel takes it (", entry.why, ")"));
     }
@@ -201,25 +206,42 @@ bool CudnnConvolutions::run(const ConvolutionBackwardWeights& call) {
   return run(graph, call.x.backend(), {{kX, call.x}, {kWeight, call.d_weight}, {kY, call.dy}});
 }
 
+/// In bfloat16 as cuda/convolution.cpp tries it: all fused, then less; by weights, then from maps that are widened.
+ConvolutionPlanText CudnnConvolutions::describe(const ConvolutionGraph& bare) {
+  std::vector<ConvolutionGraph> tried;
+  if (bare.direction == Direction::forward && bare.maps == DType::bfloat16 && settings_.fuse) {
+    tried = {bare, bare};
+    tried[0].normalise = tried[0].statistics = tried[1].statistics = true;
+  }
+  tried.push_back(bare);
+  if (bare.maps != bare.filters) {
+    tried.push_back(bare);
+    tried.back().maps = bare.filters;
+  }
+  std::string why;
+  for (const ConvolutionGraph& graph : tried) {
+    const cudnn::Plan* const found = plan(graph, &why);
+    if (found == nullptr) continue;
+    const char* const widened = graph.maps != bare.maps ? ", from maps widened to float32" : "";
+    return {name_of(bare.direction), "cuDNN",
+            concat(found->description(), graph.fused(), widened, ", ", found->workspace_bytes() >> 10,
+                   " KiB of workspace")};
+  }
+  return {name_of(bare.direction), "direct", "cuDNN has no plan: " + why};
+}
+
 std::vector<ConvolutionPlanText> CudnnConvolutions::describe(const Shape& x, const Shape& weight,
-                                                             const Conv2dOptions& options, DType dtype) {
+                                                             const Conv2dOptions& options, DType maps) {
   std::vector<ConvolutionPlanText> texts;
   for (const Direction direction : {Direction::forward, Direction::by_data, Direction::by_weights}) {
-    const ConvolutionGraph graph{
+    texts.push_back(describe(ConvolutionGraph{
         .direction = direction,
         .x = x,
         .weight = weight,
         .y = {x[0], options.output_size(x[1], weight[1]), options.output_size(x[2], weight[2]), weight[0]},
         .options = options,
-        .maps = dtype,
-        .filters = dtype};
-    std::string why;
-    const cudnn::Plan* const found = plan(graph, &why);
-    texts.push_back(found == nullptr
-                        ? ConvolutionPlanText{name_of(direction), "direct", "cuDNN has no plan: " + why}
-                        : ConvolutionPlanText{
-                              name_of(direction), "cuDNN",
-                              concat(found->description(), ", ", found->workspace_bytes() >> 10, " KiB of workspace")});
+        .maps = maps,
+        .filters = direction == Direction::by_weights ? DType::float32 : maps}));
   }
   return texts;
 }

@@ -42,6 +42,8 @@ struct ConvolutionGraph {
 
   bool bare() const { return !(normalise || statistics || bias || addend || relu || add_to_output); }
   bool operator==(const ConvolutionGraph&) const = default;
+  /// What is fused, each with a sign before it: ` + batch norm and ReLU on read + statistics`
+  std::string fused() const;
   /// `convolution by data, [128,32,32,16] with [16,3,3,16], stride 1, bfloat16`
   std::string description() const;
 };
@@ -69,10 +71,10 @@ class CudnnConvolutions {
   /// The plan for a graph, made when it is first asked for; nullptr where there is none. `why` tells then.
   const cudnn::Plan* plan(const ConvolutionGraph& graph, std::string* why = nullptr);
 
-  /// For `describe --plan`: for x [N,H,W,C] and weight [K,R,S,C] of one type, what a bare convolution does in each
-  /// direction.
+  /// For `describe --plan`: for x [N,H,W,C] and weight [K,R,S,C], feature maps of type `maps`, the plan in each
+  /// direction, with as much fused in a training step as cuDNN has a plan for.
   std::vector<ConvolutionPlanText> describe(const Shape& x, const Shape& weight, const Conv2dOptions& options,
-                                            DType dtype);
+                                            DType maps);
 
  private:
   struct CachedPlan {
@@ -81,6 +83,7 @@ class CudnnConvolutions {
     std::string why;  // there is none
   };
   bool run(const ConvolutionGraph& graph, Backend& backend, std::vector<std::pair<cudnn::TensorId, Tensor>> tensors);
+  ConvolutionPlanText describe(const ConvolutionGraph& bare);
 
   cudnn::Target target_;
   ConvolutionSettings settings_;

@@ -5,7 +5,8 @@ namespace stagewise {
 
 std::string cuda_unavailable() {
   return "[device] this build has no CUDA backend: no CUDA toolkit (12.8 or later, with cuDNN 9 and cuRAND) was found "
-         "when it was built. Install one and build again, or use --device cpu";
+         "when it was built, or STAGEWISE_CUDA=OFF left it out. Install one and build again with STAGEWISE_CUDA=ON, or "
+         "use --device cpu";
 }
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions&) { throw Error(cuda_unavailable()); }

@@ -1,12 +1,13 @@
 # Whether the CUDA backend is built: sets STAGEWISE_HAVE_CUDA, and STAGEWISE_CUDNN to the library.
 set(STAGEWISE_CUDA AUTO CACHE STRING
-  "The CUDA backend: AUTO builds it where nvcc, cuDNN 9 and cuRAND are found (not under sanitizers), ON insists, OFF doesn't")
+  "The CUDA backend: AUTO builds it where nvcc, cuDNN 9 and cuRAND are found (not under ThreadSanitizer), ON insists, OFF doesn't")
 set_property(CACHE STAGEWISE_CUDA PROPERTY STRINGS AUTO ON OFF)
-set(STAGEWISE_CUDA_ARCHITECTURES 75 80 86 89 90 100 120 CACHE STRING
-  "The cards to compile for, by compute capability; the newest one's PTX serves those that are newer still")
+set(STAGEWISE_CUDA_CARDS 75 80 86 89 90 100 120)  # by compute capability: those that the kernels are held to
+set(STAGEWISE_CUDA_ARCHITECTURES 75 80 90 100 120 CACHE STRING
+  "The cards to compile for, by compute capability: code for 8.0 runs on 8.6 and 8.9 too, the last one's PTX on newer cards")
 
 set(STAGEWISE_HAVE_CUDA OFF)
-if(STAGEWISE_CUDA STREQUAL "ON" OR (STAGEWISE_CUDA STREQUAL "AUTO" AND NOT STAGEWISE_SANITIZE))
+if(STAGEWISE_CUDA STREQUAL "ON" OR (STAGEWISE_CUDA STREQUAL "AUTO" AND NOT STAGEWISE_SANITIZE STREQUAL "thread"))
   find_package(CUDAToolkit 12.8 QUIET)  # the first that knows compute capability 12.0
   find_path(STAGEWISE_CUDNN_INCLUDE cudnn_graph.h HINTS ${CUDAToolkit_INCLUDE_DIRS} PATH_SUFFIXES include)
   find_library(STAGEWISE_CUDNN cudnn HINTS ${CUDAToolkit_LIBRARY_DIR} PATH_SUFFIXES lib lib64)

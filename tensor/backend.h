@@ -278,9 +278,9 @@ class Backend {
   /// dx = dy where y > 0, else 0.
   virtual void relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) = 0;
 
-  /// For x [N,H,W,C] and weight [K,R,S,C], in all three directions.
+  /// For x [N,H,W,C] and weight [K,R,S,C], in all three directions, with feature maps of type `maps`.
   virtual std::vector<ConvolutionPlanText> convolution_plan(const Shape& x, const Shape& weight,
-                                                            const Conv2dOptions& options) = 0;
+                                                            const Conv2dOptions& options, DType maps) = 0;
   /// The weight as the forward pass over images of x's size uses it, for a weight that stays; undefined where there is
   /// nothing to prepare.
   virtual Tensor convolution_prepare(const Shape& x, const Tensor& weight, const Conv2dOptions& options) = 0;

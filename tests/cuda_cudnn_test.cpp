@@ -243,6 +243,25 @@ TEST_F(CudnnBFloat16, SaysWhereThereIsNoPlanAndDoesNothing) {
   EXPECT_EQ(by_weights.d_weight.to_doubles(), before);
 }
 
+TEST(CudnnDescribe, TellsWhatIsFusedAndWhereMapsAreWidened) {
+  Device device;
+  if (!device.backend().supports(DType::bfloat16)) GTEST_SKIP() << "this card has no bfloat16";
+  const auto described = [&](const ConvolutionSize& size, DType maps, const ConvolutionSettings& settings = {}) {
+    return device.convolutions(settings).describe(size.input(), size.filter(), size.options, maps);
+  };
+  const auto mentions = [](const ConvolutionPlanText& plan, const char* words) {
+    return plan.algorithm == "cuDNN" && plan.reason.find(words) != std::string::npos;
+  };
+  const char* const fused = " + batch norm and ReLU on read + statistics";
+  const char* const widened = "from maps widened to float32";
+  const auto narrow = described(kSizes[0], DType::bfloat16), stem = described(kOddChannels[0], DType::bfloat16);
+  EXPECT_TRUE(mentions(narrow[0], fused)) << narrow[0].reason;
+  EXPECT_FALSE(mentions(narrow[2], widened)) << narrow[2].reason;
+  EXPECT_TRUE(mentions(stem[2], widened)) << stem[2].reason;
+  EXPECT_FALSE(mentions(described(kSizes[0], DType::float32)[0], fused));
+  EXPECT_FALSE(mentions(described(kSizes[0], DType::bfloat16, {.fuse = false})[0], fused));
+}
+
 /// Root mean square of the error over that of the truth.
 double relative_error(const Tensor& got, const Tensor& expected) {
   const std::vector<double> values = got.to_doubles(), truth = expected.to_doubles();

@@ -239,5 +239,13 @@ TEST(Describe, TellsEngineAndWorkspaceOfEachDirection) {
   EXPECT_NE(texts[1].reason.find("tensor cores"), std::string::npos) << texts[1].reason;
 }
 
+TEST(Describe, TellsWhatIsFusedInBFloat16AndWhereMapsAreWidened) {
+  CudnnConvolutions convolutions(cudnn::Target::described(described_devices::kHopper.json()), {});
+  const auto block = convolutions.describe({128, 32, 32, 16}, {16, 3, 3, 16}, {1, 1, 1}, DType::bfloat16);
+  EXPECT_NE(block[0].reason.find(" + batch norm and ReLU on read + statistics"), std::string::npos) << block[0].reason;
+  const auto stem = convolutions.describe({128, 32, 32, 3}, {16, 3, 3, 3}, {1, 1, 1}, DType::bfloat16);
+  EXPECT_NE(stem[2].reason.find("from maps widened to float32"), std::string::npos) << stem[2].reason;
+}
+
 }  // namespace
 }  // namespace stagewise

@@ -12,7 +12,9 @@ jobs=${JOBS:-$(nproc)}
 failed=()
 
 command -v nvidia-smi >/dev/null || { echo "There is no nvidia-smi here: this needs an NVIDIA GPU and its driver." >&2; exit 2; }
-architectures=${ARCHITECTURES:-$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader | head -1 | tr -d .)}
+capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>&1 | head -1)
+[[ $capability =~ ^[0-9]+\.[0-9]$ ]] || { echo "No GPU that can be used: nvidia-smi says: $capability" >&2; exit 2; }
+architectures=${ARCHITECTURES:-${capability/./}}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 exec > >(tee "$report") 2>&1
@@ -42,7 +44,8 @@ build_all() {
 train() {
   local name=$1
   shift
-  "$build/stagewise" train --data synthetic --blocks 1,1,1 --epochs 2 --quiet --device cuda --out "$work/$name" "$@" >/dev/null &&
+  "$build/stagewise" train --data synthetic --validation 0.1 --blocks 1,1,1 --epochs 2 --quiet --device cuda \
+    --out "$work/$name" "$@" >/dev/null &&
     sed -nE 's/.*"event":"epoch".*"loss":([-+.e0-9]+).*"validation_loss":([-+.e0-9]+).*/\1 \2/p' "$work/$name/journal.jsonl"
 }
 
@@ -93,7 +96,10 @@ else
 fi
 section 'The same seed gives the same bits' repeats_to_the_bit
 section 'TF32 and bfloat16 beside float32' precisions
-section 'How cuDNN goes about each convolution' "$build/stagewise" describe --blocks 3,3,3 --plan --device cuda
+for precision in fp32 bf16; do
+  section "How cuDNN goes about each convolution in $precision" \
+    "$build/stagewise" describe --blocks 3,3,3 --plan --device cuda --precision "$precision"
+done
 section 'Kernels, timed' benches
 
 printf '\n## Summary\n\n'

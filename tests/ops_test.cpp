@@ -220,8 +220,9 @@ TEST(ConvolutionFuzz, WinogradAgreesForEveryPaddingAndRemainder) {
     const op_cases::ConvolutionSize size{draw(1, 4),   draw(9, 19), draw(9, 19), draw(57, 64),
                                          draw(57, 64), 3,           3,           options};
     expect_convolution_agrees(size, false);
-    for (const ConvolutionPlanText& plan : backend->convolution_plan(
-             {size.images, size.height, size.width, size.channels}, {size.filters, 3, 3, size.channels}, options)) {
+    for (const ConvolutionPlanText& plan :
+         backend->convolution_plan({size.images, size.height, size.width, size.channels},
+                                   {size.filters, 3, 3, size.channels}, options, DType::float32)) {
       taken[concat(plan.algorithm, ' ', plan.direction, ", stride ", options.stride)] += 1;
     }
   }

@@ -155,6 +155,11 @@ TEST_F(Program, DescribesHowEachConvolutionIsComputedAndWhy) {
   const Result strict = run({"describe", "--blocks", "3,3,3", "--plan", "--device", "cpu", "--strict-convolution"});
   EXPECT_FALSE(contains(strict.out, "winograd ")) << strict.out;
   EXPECT_TRUE(contains(strict.out, "--strict-convolution"));
+  const Result narrow = run({"describe", "--blocks", "1", "--plan", "--device", "cpu", "--precision", "bf16"});
+  EXPECT_TRUE(contains(narrow.out, "feature maps in bf16:")) << narrow.error;
+  const Result refused = run({"describe", "--blocks", "1", "--plan", "--device", "reference", "--precision", "bf16"});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_TRUE(contains(refused.error, "--precision")) << refused.error;
 }
 
 TEST_F(Program, StoresFeatureMapsInBFloat16WhereTheDeviceCan) {

@@ -38,14 +38,17 @@ void print_row(const std::string& name, const std::string& blocks, const std::st
 }
 
 /// How the device goes about each convolution, and why.
-void print_plan(const Architecture& architecture, Backend& backend) {
-  std::cout << "\nConvolutions, on " << backend.name() << " (" << backend.description() << "), a batch of 128:\n";
+void print_plan(const Architecture& architecture, const DeviceOptions& options) {
+  const auto backend = open_backend(options);
+  const DType maps = feature_map_type(options, *backend);
+  std::cout << "\nConvolutions, on " << backend->name() << " (" << backend->description()
+            << "), a batch of 128, feature maps in " << options.precision << ":\n";
   for (const NetworkConvolution& convolution : convolutions_of(architecture)) {
     const Shape &x = convolution.x, &filter = convolution.weight;
     const Shape batch{128, x[1], x[2], x[3]};
     std::cout << concat("\n", convolution.count, " of ", x[1], "x", x[2], "x", x[3], " to ", filter[0], " channels, ",
                         filter[1], "x", filter[2], ", stride ", convolution.options.stride, "\n");
-    for (const ConvolutionPlanText& plan : backend.convolution_plan(batch, filter, convolution.options)) {
+    for (const ConvolutionPlanText& plan : backend->convolution_plan(batch, filter, convolution.options, maps)) {
       std::cout << "  " << left(plan.direction, 12) << left(plan.algorithm, 10) << plan.reason << '\n';
     }
   }
@@ -69,7 +72,7 @@ void run_describe(const DescribeOptions& options) {
   std::cout << '\n'
             << with_thousands(total.parameters()) << " parameters (" << with_thousands(total.trainable)
             << " trainable), " << in_millions(total.macs) << " MACs\n";
-  if (options.plan) print_plan(architecture, *open_backend(options.device));
+  if (options.plan) print_plan(architecture, options.device);
 }
 
 }  // namespace
@@ -88,6 +91,7 @@ Command add_describe(CLI::App& program) {
   CLI::Option* plan =
       command->add_flag("--plan", options->plan, "Also how the device computes each convolution, and why");
   command->add_option("--device", options->device.device, "With --plan: auto, cpu, reference or cuda")->needs(plan);
+  command->add_option("--precision", options->device.precision, "With --plan: fp32 or bf16")->needs(plan);
   command->add_flag("--strict-convolution", options->device.strict_convolution, "With --plan")->needs(plan);
   command->add_option("--tf32", options->device.tf32, "With --plan: on or off")->needs(plan);
   return {.app = command, .run = [options] { run_describe(*options); }};

@@ -1,6 +1,7 @@
 // cudaGetLastError and the texts, and the C interface of softgpu.h.
 #include <cstdio>
 #include <cstring>
+#include <memory>
 
 #include "copies.h"
 #include "interpreter.h"
@@ -87,24 +88,15 @@ cudaError_t cudaPeekAtLastError(void) {
   return peek_last_error();
 }
 
-void softgpu_enqueue_named(void* handle, const char* name, void (*work)(void*), void* argument) {
+void softgpu_enqueue(void* handle, const char* name, void (*work)(void*), void* argument, void (*destroy)(void*)) {
   const std::lock_guard<std::recursive_mutex> lock(global_lock());
+  const std::shared_ptr<void> owned(argument, destroy);  // a graph's copies of the work share it
   Stream* const stream = find_stream(static_cast<cudaStream_t>(handle));
   if (stream) {
-    enqueue(stream, "host work", name, [=] { work(argument); });
+    enqueue(stream, "host work", name, [=] { work(owned.get()); });
   } else {
     report({cudaErrorInvalidResourceHandle, text("%s queued on a stream that isn't one", name)});
   }
-}
-
-void softgpu_enqueue(void* stream, void (*work)(void*), void* argument) {
-  softgpu_enqueue_named(stream, "host work", work, argument);
-}
-
-int softgpu_is_capturing(void* handle) {
-  const std::lock_guard<std::recursive_mutex> lock(global_lock());
-  const Stream* const stream = find_stream(static_cast<cudaStream_t>(handle));
-  return stream && stream->capture;
 }
 
 void* softgpu_translate(const void* pointer, std::size_t bytes, int write) {

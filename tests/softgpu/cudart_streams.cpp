@@ -124,7 +124,9 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* handle, unsigned flags) {
 cudaError_t cudaEventCreate(cudaEvent_t* event) { return cudaEventCreateWithFlags(event, cudaEventDefault); }
 
 cudaError_t cudaEventDestroy(cudaEvent_t event) {
-  return api([&] { return delete find_event(event), cudaSuccess; });
+  const std::lock_guard<std::recursive_mutex> lock(global_lock());
+  delete find_event(event);  // also once an error sticks: else nobody could
+  return api([] { return cudaSuccess; });
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t handle) {

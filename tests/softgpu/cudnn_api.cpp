@@ -1,5 +1,6 @@
 // The backend API of the stand-in libcudnn: what its callers see. Like the real one it computes nothing before
 // cudnnBackendExecute, and that only queues (cudnn_execute.cpp).
+#include <algorithm>
 #include <cstring>
 #include <map>
 
@@ -86,7 +87,7 @@ void give_notes(const Descriptor& engine, std::int64_t requested, std::int64_t* 
     if (candidate.index != engine.get<std::int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX)) continue;
     *count = static_cast<std::int64_t>(candidate.notes.size());
     const auto given = static_cast<std::size_t>(std::min(requested, *count));
-    std::memcpy(elements, candidate.notes.data(), given * sizeof(cudnnBackendNumericalNote_t));
+    std::copy_n(candidate.notes.begin(), given, static_cast<cudnnBackendNumericalNote_t*>(elements));
   }
 }
 

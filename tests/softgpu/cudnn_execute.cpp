@@ -261,10 +261,7 @@ void run_job(void* argument) {
   }
 }
 
-void run_job_once(void* argument) {
-  const std::unique_ptr<Job> job(static_cast<Job*>(argument));
-  run_job(job.get());
-}
+void delete_job(void* argument) { delete static_cast<Job*>(argument); }
 
 void check_addresses(const Job& job) {
   for (const DescriptorPtr& operation : job.operations) {
@@ -303,9 +300,7 @@ void execute(cudaStream_t stream, const Descriptor& plan, const Descriptor& pack
   job->workspace = pack.get<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE);
   if (job->workspace == nullptr) throw Refusal{CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "no workspace"};
   check_addresses(*job);
-  // A graph that the stream is being captured into may run the job any number of times, for ever.
-  const bool again = softgpu_is_capturing(stream) != 0;
-  softgpu_enqueue_named(stream, "cudnnBackendExecute", again ? run_job : run_job_once, job.release());
+  softgpu_enqueue(stream, "cudnnBackendExecute", run_job, job.release(), delete_job);
 }
 
 }  // namespace softgpu::cudnn

@@ -4,7 +4,6 @@
 #include <curand.h>
 
 #include <cstdint>
-#include <memory>
 
 #include "softgpu.h"
 #include "tensor/random.h"
@@ -33,10 +32,12 @@ struct Draw {
 };
 
 void draw_on_device(void* argument) {
-  const std::unique_ptr<Draw> draw(static_cast<Draw*>(argument));
+  const auto* const draw = static_cast<const Draw*>(argument);
   void* const numbers = softgpu_translate(draw->to, draw->count * sizeof(std::uint32_t), 1);
   if (numbers != nullptr) draw->into(static_cast<std::uint32_t*>(numbers));
 }
+
+void delete_draw(void* argument) { delete static_cast<Draw*>(argument); }
 
 curandStatus_t create(curandGenerator_t* generator, curandRngType_t type, bool on_host) {
   if (type != CURAND_RNG_PSEUDO_PHILOX4_32_10) return CURAND_STATUS_TYPE_ERROR;
@@ -88,7 +89,7 @@ curandStatus_t curandGenerate(curandGenerator_t generator, unsigned* numbers, st
   if (generator->on_host) {
     draw.into(numbers);
   } else {
-    softgpu_enqueue_named(generator->stream, "curandGenerate", draw_on_device, new Draw(draw));
+    softgpu_enqueue(generator->stream, "curandGenerate", draw_on_device, new Draw(draw), delete_draw);
   }
   return CURAND_STATUS_SUCCESS;
 }

@@ -132,10 +132,10 @@ using u64 = unsigned long long;
 using s64 = long long;
 
 SOFTGPU_BOTH(Arithmetic32, u32, u32, a* b + c - (a ^ b))
-SOFTGPU_BOTH(Division32, s32, s32, b == 0 || b == -1 ? c : a / b + 3 * (a % b))
+SOFTGPU_BOTH(Division32, s32, s32, b == 0 || b == -1 ? c : a / b - a % b)
 SOFTGPU_BOTH(UnsignedDivision32, u32, u32, b == 0 ? c : a / b + 3 * (a % b))
 SOFTGPU_BOTH(Arithmetic64, u64, u64, a* b + c - (a ^ (b & c)))
-SOFTGPU_BOTH(Division64, s64, s64, b == 0 || b == -1 ? c : a / b + 3 * (a % b))
+SOFTGPU_BOTH(Division64, s64, s64, b == 0 || b == -1 ? c : a / b - a % b)
 SOFTGPU_BOTH(UnsignedDivision64, u64, u64, b == 0 ? c : a / b + 3 * (a % b))
 SOFTGPU_BOTH(Shifts, u32, u32, (a << (b & 31)) + (a >> (c & 31)) + static_cast<u32>(static_cast<s32>(a) >> (b & 31)))
 SOFTGPU_BOTH(Shifts64, u64, u64, (a << (b & 63)) + (a >> (c & 63)) + static_cast<u64>(static_cast<s64>(a) >> (b & 63)))

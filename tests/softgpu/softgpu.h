@@ -12,14 +12,9 @@ extern "C" {
 #endif
 
 /// Queues `work(argument)` on `stream` (a cudaStream_t; null is the legacy default stream), as a launch would be. It
-/// runs once, later, on whichever host thread waits, and owns `argument`. `name` stands in for a kernel's in messages.
-/// While `stream` is being captured, the work becomes a node of the graph and may run any number of times: `argument`
-/// must then stay valid, and unchanged, until the process ends.
-void softgpu_enqueue_named(void* stream, const char* name, void (*work)(void*), void* argument);
-void softgpu_enqueue(void* stream, void (*work)(void*), void* argument);
-
-/// Whether `stream` is being captured into a graph.
-int softgpu_is_capturing(void* stream);
+/// runs later, on whichever host thread waits: once, or, where `stream` is being captured, each time that the graph is
+/// launched. When it can't run any more, `destroy(argument)` is called. `name` stands in for a kernel's in messages.
+void softgpu_enqueue(void* stream, const char* name, void (*work)(void*), void* argument, void (*destroy)(void*));
 
 /// The host address behind [device_pointer, device_pointer + bytes), for work that is running. A read (`write` = 0) of
 /// bytes that nothing has written, and any access outside one living allocation, is reported, becomes the sticky
