@@ -13,6 +13,11 @@ namespace {
 
 std::string version_text(int version) { return concat(version / 1000, ".", version % 1000 / 10); }
 
+std::string text_of(const cudaDeviceProp& device) {
+  return concat(device.name, ", compute capability ", device.major, ".", device.minor, ", ",
+                device.totalGlobalMem >> 20, " MiB");
+}
+
 int capability(const cudaDeviceProp& device) { return 10 * device.major + device.minor; }
 
 /// Opened before the tensors' memory and closed after it, unless it was given.
@@ -42,10 +47,7 @@ class CudaBackend final : public Backend {
   ~CudaBackend() override { cudaStreamSynchronize(stream_.handle); }
 
   std::string name() const override { return "cuda"; }
-  std::string description() const override {
-    return concat(device_.name, ", compute capability ", device_.major, ".", device_.minor, ", ",
-                  device_.totalGlobalMem >> 20, " MiB, ", convolutions_.description());
-  }
+  std::string description() const override { return concat(text_of(device_), ", ", convolutions_.description()); }
   bool supports(DType dtype) const override {
     return dtype == DType::float32 || (dtype == DType::bfloat16 && capability(device_) >= 80);
   }
@@ -150,6 +152,19 @@ std::string cuda_unavailable() {
            ", this needs 7.5 or more. Choose another card with CUDA_VISIBLE_DEVICES" + else_cpu;
   }
   return "";
+}
+
+std::vector<std::string> cuda_devices() {
+  if (const std::string why = cuda_unavailable(); !why.empty()) throw Error(why);
+  int count = 0;
+  STAGEWISE_CHECK(cudaGetDeviceCount(&count));
+  std::vector<std::string> devices;
+  for (int number = 0; number < count; ++number) {
+    cudaDeviceProp device;
+    STAGEWISE_CHECK(cudaGetDeviceProperties(&device, number));
+    devices.push_back(text_of(device));
+  }
+  return devices;
 }
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "tensor/backend.h"
 
@@ -27,6 +28,10 @@ struct CudaOptions {
 /// Why there is no CUDA here (no toolkit when this was built, no driver, no device) and what to do about it; empty when
 /// there is.
 std::string cuda_unavailable();
+
+/// The cards that the driver shows, a line each: the first is the one that is used. Errors: throws
+/// Error(cuda_unavailable()) when there is none.
+std::vector<std::string> cuda_devices();
 
 /// The first device that the driver shows (CUDA_VISIBLE_DEVICES chooses). All work is queued on one stream; only
 /// `copy_to_host` and `synchronise` wait. Same seed, same bits, run after run.

@@ -18,6 +18,10 @@ void run_devices() {
   std::cout << '\n' << left("reference", 12) << open_backend({.device = "reference"})->description() << '\n';
   std::cout << left("cuda", 12) << (no_cuda.empty() ? open_backend({.device = "cuda"})->description() : no_cuda)
             << '\n';
+  const std::vector<std::string> cards = no_cuda.empty() ? cuda_devices() : std::vector<std::string>();
+  for (std::size_t number = 1; number < cards.size(); ++number) {
+    std::cout << left("", 12) << "CUDA_VISIBLE_DEVICES=" << number << " takes " << cards[number] << '\n';
+  }
   std::cout << "\n--device auto takes " << (no_cuda.empty() ? "cuda" : "cpu") << ".\n";
 }
 
