@@ -21,10 +21,6 @@ constexpr std::int64_t kStripTiles = 64;
 // in multiply-adds of the product.
 constexpr double kTransformCost = 2.65;
 
-std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
 /// A convolution as one direction sees it: what it reads and what it writes. By weights goes by the forward pass.
 struct Direction {
   bool by_data;
@@ -153,8 +149,7 @@ void finish(ConvolutionPlan& plan, const ConvolutionShape& shape, const Kernels&
     }
   }
   if (plan.choice.algorithm == Algorithm::winograd) {
-    const WinogradKernels& form = kernels.winograd(plan.choice.form);
-    plan.padded_width = form.input_step * (plan.tiles.tile_columns - 1) + form.inputs;
+    plan.padded_width = kernels.winograd(plan.choice.form).input_size(plan.tiles.tile_columns);
   }
   for (SubConvolution& part : plan.parts) {
     for (const FilterRow& row : part.filter_rows) {

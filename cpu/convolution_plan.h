@@ -11,6 +11,11 @@
 
 namespace stagewise::cpu {
 
+/// The smallest multiple that is not below `value`.
+constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
 /// A convolution's sizes, as in tensor/backend.h.
 struct ConvolutionShape {
   std::int64_t images, height, width, channels;      // x

@@ -9,10 +9,6 @@ namespace {
 // What is added to the distance between planes: off the powers of two, or they would share a few cache sets.
 constexpr std::int64_t kPlanePadding = 16;
 
-std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
-  return (value + multiple - 1) / multiple * multiple;
-}
-
 /// An image's rows under the tiles, with zeros above and below.
 struct PaddedRows {
   const float* image;
@@ -265,13 +261,12 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
   const TileRows& rows = plan.tiles;
   const WinogradKernels& form = kernels_.winograd(plan.choice.form);
   const std::int64_t channels = shape.out_channels;
-  const std::int64_t input_width = (rows.tile_columns - 1) * form.input_step + form.inputs;
   const std::int64_t padding = shape.options.padding_before, dy_row = shape.out_width * channels;
   const float* const zeros = zero_floats(std::max(dy_row, shape.width * shape.channels));
   TileReader reader(kernels_, form, rows, run.x, shape.height, shape.width, shape.channels, padding, run.normalise,
                     zeros);
-  Columns input(Scratch::input_columns, Scratch::input, form.input_planes, rows, input_width, shape.channels,
-                kernels_.lanes);
+  Columns input(Scratch::input_columns, Scratch::input, form.input_planes, rows, form.input_size(rows.tile_columns),
+                shape.channels, kernels_.lanes);
   Columns gradient(Scratch::gradient_columns, Scratch::gradient, form.gradient_planes, rows,
                    rows.tile_columns * form.outputs, channels, kernels_.lanes);
   const std::int64_t du_plane = shape.channels * plan.stored_channels + kPlanePadding;

@@ -173,6 +173,9 @@ struct WinogradKernels {
   int products;            // positions on a side of a transformed tile
   WinogradPlanes input_planes, gradient_planes;
 
+  /// Rows or columns of the input under so many tiles side by side.
+  std::int64_t input_size(std::int64_t tiles) const { return input_step * (tiles - 1) + inputs; }
+
   void (*input_columns)(const WinogradColumns&);
   void (*input_row)(const WinogradRow&);
   void (*multiply)(const WinogradMultiply&);
