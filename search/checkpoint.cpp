@@ -1,6 +1,6 @@
 #include "search/checkpoint.h"
 
-#include "search/network_tensors.h"
+#include "search/training/network_tensors.h"
 
 namespace stagewise {
 

@@ -2,22 +2,13 @@
 // makes it safe to kill a run at any moment.
 #pragma once
 
-#include <memory>
 #include <string>
 
-#include "layers/sgd.h"
 #include "search/search_state.h"
+#include "search/training/learner.h"
 #include "tensor/safetensors.h"
 
 namespace stagewise {
-
-/// A network in training.
-struct Learner {
-  std::unique_ptr<ResNet> network;
-  Sgd optimiser = Sgd();
-  /// A learner of its own, momentum included.
-  Learner clone() const { return {.network = network->clone(), .optimiser = optimiser.clone()}; }
-};
 
 /// Writes the state, the network and, where there is one (`probe.network` not null), the probe.
 void save_checkpoint(const std::string& path, const SearchState& state, const Learner& main, const Learner& probe);

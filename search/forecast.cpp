@@ -4,7 +4,7 @@
 
 #include "layers/cost.h"
 #include "search/growth.h"
-#include "search/text.h"
+#include "search/run/text.h"
 
 namespace stagewise {
 

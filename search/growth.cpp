@@ -6,7 +6,7 @@
 #include <sstream>
 
 #include "layers/cost.h"
-#include "search/text.h"
+#include "search/run/text.h"
 #include "tensor/error.h"
 
 namespace stagewise {

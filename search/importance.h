@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "search/criteria/criterion.h"
-#include "search/trainer.h"
+#include "search/training/trainer.h"
 
 namespace stagewise {
 

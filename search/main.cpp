@@ -3,7 +3,7 @@
 
 #include "search/commands/commands.h"
 #include "search/commands/config_file.h"
-#include "search/interrupt.h"
+#include "search/run/interrupt.h"
 #include "tensor/error.h"
 
 namespace {

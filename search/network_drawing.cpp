@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "search/text.h"
+#include "search/run/text.h"
 
 namespace stagewise {
 

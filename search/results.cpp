@@ -1,9 +1,9 @@
 #include "search/results.h"
 
 #include "layers/cost.h"
-#include "search/model_file.h"
 #include "search/network_drawing.h"
-#include "search/text.h"
+#include "search/run/text.h"
+#include "search/training/model_file.h"
 #include "tensor/atomic_file.h"
 
 namespace stagewise {

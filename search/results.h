@@ -4,10 +4,10 @@
 #include <optional>
 #include <string>
 
-#include "search/run_data.h"
-#include "search/run_directory.h"
+#include "search/run/directory.h"
 #include "search/search_state.h"
-#include "search/trainer.h"
+#include "search/training/run_data.h"
+#include "search/training/trainer.h"
 
 namespace stagewise {
 

@@ -6,10 +6,10 @@
 
 #include "layers/cost.h"
 #include "search/importance.h"
-#include "search/interrupt.h"
 #include "search/network_drawing.h"
 #include "search/results.h"
-#include "search/text.h"
+#include "search/run/interrupt.h"
+#include "search/run/text.h"
 #include "tensor/atomic_file.h"
 #include "tensor/random.h"
 

@@ -14,10 +14,10 @@
 #include "search/criteria/criterion.h"
 #include "search/forecast.h"
 #include "search/growth.h"
-#include "search/journal.h"
-#include "search/run_data.h"
-#include "search/run_directory.h"
-#include "search/trainer.h"
+#include "search/run/directory.h"
+#include "search/run/journal.h"
+#include "search/training/run_data.h"
+#include "search/training/trainer.h"
 
 namespace stagewise {
 

@@ -13,7 +13,7 @@
 #include "cpu/cpu_backend.h"
 #include "datasets/dataset.h"
 #include "search/importance.h"
-#include "search/model_file.h"
+#include "search/training/model_file.h"
 #include "tests/temporary_folder.h"
 
 namespace stagewise {

@@ -7,8 +7,8 @@
 
 #include "cpu/cpu_backend.h"
 #include "layers/cost.h"
-#include "search/interrupt.h"
-#include "search/network_tensors.h"
+#include "search/run/interrupt.h"
+#include "search/training/network_tensors.h"
 #include "search/stagewise_search.h"
 #include "tensor/atomic_file.h"
 #include "tests/temporary_folder.h"
@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 /// A backend, sixty synthetic images and a folder of its own.
 class SearchTest : public testing::Test {
  protected:
-  SearchTest() : data_(open_run_data(*backend_, data_options(), Variant::standard, DType::float32, progress_)) {
+  SearchTest() : data_(open_run_data(*backend_, data_options(), Variant::standard, DType::float32)) {
     options_.start = {1, 1};
     options_.iterations = 2;
     options_.criterion = "uniform";

@@ -16,8 +16,8 @@
 
 #include "layers/inference.h"
 #include "layers/sgd.h"
-#include "search/device.h"
-#include "search/network_tensors.h"
+#include "search/run/device.h"
+#include "search/training/network_tensors.h"
 
 namespace stagewise {
 namespace {

@@ -2,10 +2,10 @@
 
 #include "layers/cost.h"
 #include "search/commands/commands.h"
-#include "search/device.h"
-#include "search/model_file.h"
 #include "search/network_drawing.h"
-#include "search/text.h"
+#include "search/run/device.h"
+#include "search/run/text.h"
+#include "search/training/model_file.h"
 
 namespace stagewise {
 

@@ -3,8 +3,8 @@
 #include "cpu/cpu_backend.h"
 #include "cuda/cuda_backend.h"
 #include "search/commands/commands.h"
-#include "search/device.h"
-#include "search/text.h"
+#include "search/run/device.h"
+#include "search/run/text.h"
 
 namespace stagewise {
 

@@ -3,11 +3,11 @@
 #include "search/commands/commands.h"
 #include "search/commands/config_file.h"
 #include "search/commands/options.h"
-#include "search/device.h"
-#include "search/model_file.h"
 #include "search/results.h"
-#include "search/run_directory.h"
-#include "search/text.h"
+#include "search/run/device.h"
+#include "search/run/directory.h"
+#include "search/run/text.h"
+#include "search/training/model_file.h"
 
 namespace stagewise {
 
@@ -33,7 +33,7 @@ Dataset open_data(const Model& model, const Settings& settings, Progress& progre
   DataOptions options = settings.data_options();
   options.image_size = model.network->architecture().height;
   options.read_train = !model.normalisation;
-  Dataset dataset = open_announced(options, progress);
+  Dataset dataset = open_announced(options, progress.listener());
   check_classes(model, dataset);
   return dataset;
 }

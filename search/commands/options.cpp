@@ -3,7 +3,7 @@
 #include <cmath>
 #include <filesystem>
 
-#include "search/text.h"
+#include "search/run/text.h"
 
 namespace stagewise {
 

@@ -4,9 +4,9 @@
 #include <CLI/CLI.hpp>
 #include <string>
 
-#include "search/device.h"
-#include "search/run_data.h"
+#include "search/run/device.h"
 #include "search/stagewise_search.h"
+#include "search/training/run_data.h"
 
 namespace stagewise {
 

@@ -6,9 +6,9 @@
 #include "layers/inference.h"
 #include "search/commands/commands.h"
 #include "search/commands/options.h"
-#include "search/device.h"
-#include "search/model_file.h"
-#include "search/text.h"
+#include "search/run/device.h"
+#include "search/run/text.h"
+#include "search/training/model_file.h"
 
 namespace stagewise {
 

@@ -3,10 +3,10 @@
 
 #include "search/commands/config_file.h"
 #include "search/commands/options.h"
-#include "search/device.h"
-#include "search/interrupt.h"
 #include "search/results.h"
-#include "search/text.h"
+#include "search/run/device.h"
+#include "search/run/interrupt.h"
+#include "search/run/text.h"
 #include "tensor/atomic_file.h"
 
 namespace stagewise {
@@ -47,7 +47,7 @@ void run_search(CLI::App& command, Settings& settings) {
   const std::unique_ptr<Backend> backend = open_backend(settings.device);
   progress.line("Device: " + backend->description());
   const RunData data = open_run_data(*backend, settings.data_options(), options.variant,
-                                     feature_map_type(settings.device, *backend), progress);
+                                     feature_map_type(settings.device, *backend), progress.listener());
   data.architecture(options.start, options.variant);  // says what is wrong with it before anything is written
   if (!run) run = RunDirectory::create(settings.out, command.get_name());
   const auto search = saved

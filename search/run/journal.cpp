@@ -1,4 +1,4 @@
-#include "search/journal.h"
+#include "search/run/journal.h"
 
 #include <fcntl.h>
 #include <sys/file.h>

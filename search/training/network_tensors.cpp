@@ -1,4 +1,4 @@
-#include "search/network_tensors.h"
+#include "search/training/network_tensors.h"
 
 #include "tensor/backend.h"
 

@@ -1,4 +1,4 @@
-#include "search/interrupt.h"
+#include "search/run/interrupt.h"
 
 #include <signal.h>
 #include <unistd.h>

@@ -8,7 +8,6 @@
 #include "datasets/loader.h"
 #include "layers/schedule.h"
 #include "layers/sgd.h"
-#include "search/progress.h"
 
 namespace stagewise {
 
@@ -28,6 +27,13 @@ struct PassResult {
   double loss = 0.0;  // mean over the images
   double seconds = 0.0;
   double accuracy() const { return images > 0 ? static_cast<double>(right) / static_cast<double>(images) : 0.0; }
+};
+
+/// How far one pass over images has come.
+struct PassProgress {
+  std::int64_t images_done = 0, images_total = 0;
+  double loss = 0.0, accuracy = 0.0;  // over the images read back so far; valid when `has_totals`
+  bool has_totals = false;
 };
 
 /// Called after every batch; may throw to stop the pass. Losses are read from the device every twenty batches only.

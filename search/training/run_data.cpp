@@ -1,13 +1,13 @@
-#include "search/run_data.h"
+#include "search/training/run_data.h"
 
 #include <algorithm>
 #include <map>
 #include <tuple>
 
 #include "datasets/split.h"
-#include "search/text.h"
-#include "search/trainer.h"
+#include "search/training/trainer.h"
 #include "tensor/random.h"
+#include "tensor/text.h"
 
 namespace stagewise {
 
@@ -67,7 +67,15 @@ Split split_of(const std::vector<std::int32_t>& chosen, const std::vector<std::i
 
 }  // namespace
 
-Dataset open_announced(const DataOptions& options, Progress& progress) {
+namespace {
+
+void tell(const DataListener& listener, const std::string& line) {
+  if (listener.line) listener.line(line);
+}
+
+}  // namespace
+
+Dataset open_announced(const DataOptions& options, const DataListener& listener) {
   Dataset dataset = open_dataset(options.data, {.image_size = options.image_size,
                                                 .seed = options.seed,
                                                 .synthetic_train = options.synthetic_train,
@@ -75,9 +83,9 @@ Dataset open_announced(const DataOptions& options, Progress& progress) {
                                                 .read_train = options.read_train,
                                                 .skip_unreadable = options.skip_unreadable,
                                                 .threads = options.threads,
-                                                .progress = progress.counts()});
-  progress.line(dataset.description);
-  for (const std::string& remark : dataset.remarks) progress.line("  " + remark);
+                                                .progress = listener.counts});
+  tell(listener, dataset.description);
+  for (const std::string& remark : dataset.remarks) tell(listener, "  " + remark);
   return dataset;
 }
 
@@ -86,15 +94,15 @@ Normalisation normalisation_of(Variant variant, const Images& train) {
 }
 
 RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, DType feature_maps,
-                      Progress& progress) {
-  const Dataset dataset = open_announced(options, progress);
+                      const DataListener& listener) {
+  const Dataset dataset = open_announced(options, listener);
 
   const Images& images = dataset.train;
   const auto classes = static_cast<std::int64_t>(dataset.classes.size());
   Split split = split_of(stratified_draw(images.labels, options.train_images, options.seed), images.labels, classes,
                          options.validation, options.seed);
-  progress.line("  " + with_thousands(static_cast<std::int64_t>(split.train.size())) + " images to train on, " +
-                with_thousands(static_cast<std::int64_t>(split.validation.size())) + " held out");
+  tell(listener, "  " + with_thousands(static_cast<std::int64_t>(split.train.size())) + " images to train on, " +
+                     with_thousands(static_cast<std::int64_t>(split.validation.size())) + " held out");
   require(split.train.size() >= 2, "[--data] `", options.data, "` leaves ", split.train.size(),
           " images to train on, at least 2 are needed");
   const Normalisation normalisation = normalisation_of(variant, images);

@@ -6,15 +6,10 @@
 #include <string>
 
 #include "datasets/dataset.h"
+#include "search/training/run_data.h"
+#include "search/training/trainer.h"
 
 namespace stagewise {
-
-/// How far one pass over images has come.
-struct PassProgress {
-  std::int64_t images_done = 0, images_total = 0;
-  double loss = 0.0, accuracy = 0.0;  // over the images read back so far; valid when `has_totals`
-  bool has_totals = false;
-};
 
 /// Writes to standard error. A quiet one writes nothing.
 class Progress {
@@ -33,6 +28,8 @@ class Progress {
   void pass(const std::string& what, const PassProgress& progress, const std::string& left = "");
   /// Counts that datasets report while they are read.
   ProgressCallback counts();
+  /// What is found while data is read goes to line() and counts().
+  DataListener listener();
 
  private:
   void clear();

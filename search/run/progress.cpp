@@ -1,11 +1,11 @@
-#include "search/progress.h"
+#include "search/run/progress.h"
 
 #include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cstdio>
 
-#include "search/text.h"
+#include "search/run/text.h"
 
 namespace stagewise {
 
@@ -75,6 +75,10 @@ ProgressCallback Progress::counts() {
   return [this](const std::string& what, std::int64_t done, std::int64_t total) {
     status(what + "  " + with_thousands(done) + " of " + with_thousands(total));
   };
+}
+
+DataListener Progress::listener() {
+  return {.line = [this](const std::string& text) { line(text); }, .counts = counts()};
 }
 
 }  // namespace stagewise

@@ -7,7 +7,6 @@
 
 #include "datasets/loader.h"
 #include "layers/resnet.h"
-#include "search/progress.h"
 
 namespace stagewise {
 
@@ -23,6 +22,12 @@ struct DataOptions {
   int threads = 0;
 };
 
+/// Who is told what is found while data is read; either may be empty.
+struct DataListener {
+  std::function<void(const std::string& line)> line;
+  ProgressCallback counts;
+};
+
 struct RunData {
   std::string description;
   std::vector<std::string> classes;
@@ -36,8 +41,8 @@ struct RunData {
   Architecture architecture(const std::vector<std::int64_t>& depths, Variant variant) const;
 };
 
-/// Opens the data, and says on `progress` what was found and what was passed over. Errors: as datasets/dataset.h's.
-Dataset open_announced(const DataOptions& options, Progress& progress);
+/// Opens the data, and tells what was found and what was passed over. Errors: as datasets/dataset.h's.
+Dataset open_announced(const DataOptions& options, const DataListener& listener);
 
 /// How networks of the variant see their images: standard ones by the channels' means and deviations over `train`,
 /// the paper's less its mean image.
@@ -46,7 +51,7 @@ Normalisation normalisation_of(Variant variant, const Images& train);
 /// Opens the data for a run, with the variant's normalisation, for networks with such feature maps. Errors: throws
 /// Error for anything wrong with the data.
 RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, DType feature_maps,
-                      Progress& progress);
+                      const DataListener& listener = {});
 
 /// `count` of the images, evenly from all classes, drawn from `seed`: ascending indices. A smaller draw is part of
 /// every larger one. All of them when `count` is 0. Errors: throws Error when there are fewer.

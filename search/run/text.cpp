@@ -1,4 +1,4 @@
-#include "search/text.h"
+#include "search/run/text.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,10 +1,10 @@
-#include "search/model_file.h"
+#include "search/training/model_file.h"
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "layers/cost.h"
-#include "search/network_tensors.h"
+#include "search/training/network_tensors.h"
 
 namespace stagewise {
 

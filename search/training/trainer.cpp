@@ -1,4 +1,4 @@
-#include "search/trainer.h"
+#include "search/training/trainer.h"
 
 #include <chrono>
 #include <cmath>

@@ -1,4 +1,4 @@
-#include "search/device.h"
+#include "search/run/device.h"
 
 #include <iostream>
 

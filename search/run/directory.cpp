@@ -1,4 +1,4 @@
-#include "search/run_directory.h"
+#include "search/run/directory.h"
 
 #include <ctime>
 #include <filesystem>
