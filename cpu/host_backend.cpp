@@ -69,7 +69,16 @@ void HostBackend::draw_numbers(const DrawNumbers& call) {
 }
 
 void HostBackend::draw_augmentation(const DrawAugmentation& call) {
-  const Random random(call.seed, call.stream);
+  const Random random(call.seed, call.stream), random_flip(call.seed, call.flip_stream);
+  const auto flip_of = [&](std::int32_t index, std::uint64_t number) -> std::uint64_t {
+    switch (call.flip) {
+      case Flip::none: return 0;
+      case Flip::random: return random.below(number, 2);
+      case Flip::alternating:
+        return random_flip.below(static_cast<std::uint64_t>(index), 2) ^ (call.odd_epoch ? 1U : 0U);
+    }
+    return 0;
+  };
   const auto shift = [&](std::uint64_t index, std::int64_t padding) {
     const auto drawn = random.below(index, static_cast<std::uint64_t>(2 * padding + 1));
     return static_cast<std::int32_t>(static_cast<std::int64_t>(drawn) - padding);
@@ -80,7 +89,7 @@ void HostBackend::draw_augmentation(const DrawAugmentation& call) {
     draw[0] = call.indices.data<std::int32_t>()[b];
     draw[1] = shift(number, call.row_padding);
     draw[2] = shift(number + 1, call.column_padding);
-    draw[3] = call.flip ? static_cast<std::int32_t>(random.below(number + 2, 2)) : 0;
+    draw[3] = static_cast<std::int32_t>(flip_of(draw[0], number + 2));
   }
 }
 

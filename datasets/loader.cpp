@@ -5,9 +5,22 @@
 #include <stdexcept>
 
 #include "datasets/shuffle.h"
-#include "tensor/error.h"
+#include "tensor/enum_names.h"
 
 namespace stagewise {
+
+std::string name_of(Flip flip) {
+  switch (flip) {
+    case Flip::none: return "none";
+    case Flip::random: return "random";
+    case Flip::alternating: return "alternating";
+  }
+  return "?";
+}
+
+Flip flip_from(const std::string& name) {
+  return enum_from_name("flip", name, {Flip::none, Flip::random, Flip::alternating});
+}
 
 ImageStore::ImageStore(Backend& backend, const Images& images, const Normalisation& normalisation, DType feature_maps)
     : backend_(&backend), feature_maps_(feature_maps), labels_(images.labels) {
@@ -69,7 +82,9 @@ TrainingEpoch::TrainingEpoch(const ImageStore& store, std::span<const std::int32
             .stream = stream_of("augment", number),
             .row_padding = std::min(augmentation.crop_padding, store.image_shape()[0] - 1),
             .column_padding = std::min(augmentation.crop_padding, store.image_shape()[1] - 1),
-            .flip = augmentation.flip};
+            .flip = augmentation.flip,
+            .flip_stream = stream_of("alternating flip"),
+            .odd_epoch = epoch % 2 != 0};
 }
 
 Batch TrainingEpoch::next() {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "datasets/dataset.h"
@@ -29,9 +30,13 @@ struct Batch {
   std::int64_t count() const { return labels.count(); }
 };
 
+/// `none`, `random` or `alternating` (tensor/backend.h). Errors: flip_from throws Error for any other name.
+std::string name_of(Flip flip);
+Flip flip_from(const std::string& name);
+
 struct Augmentation {
   std::int64_t crop_padding = 4;  // shifts of up to this many pixels each way, the edges reflected
-  bool flip = true;               // left-right, with probability 1/2
+  Flip flip = Flip::random;       // left-right
 };
 
 /// Images on a device, with their normalisation.
@@ -62,8 +67,9 @@ class ImageStore {
 };
 
 /// One epoch of training batches: every index once, in an order drawn from (seed, epoch), each image cropped and
-/// flipped by draws that depend only on (seed, epoch, its place in the order). The last batch may be short; one of a
-/// single image (which batch norm can't use) is left out unless it is the only one. The store must outlive it.
+/// flipped by draws that depend only on (seed, epoch, its place in the order); alternating flips on (seed, epoch, its
+/// index). The last batch may be short; one of a single image (which batch norm can't use) is left out unless it is the
+/// only one. The store must outlive it.
 class TrainingEpoch {
  public:
   /// Errors: throws Error for no indices, one that the store lacks, a batch size below 1 or a negative crop padding.

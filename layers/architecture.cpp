@@ -3,8 +3,8 @@
 #include <set>
 
 #include "layers/cost.h"
-#include "layers/enum_names.h"
 #include "layers/resnet.h"
+#include "tensor/enum_names.h"
 
 namespace stagewise {
 namespace {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <numbers>
 
-#include "layers/enum_names.h"
+#include "tensor/enum_names.h"
 
 namespace stagewise {
 

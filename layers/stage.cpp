@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "layers/enum_names.h"
 #include "layers/initialise.h"
+#include "tensor/enum_names.h"
 
 namespace stagewise {
 namespace {

@@ -203,16 +203,27 @@ struct DrawNumbers {
   std::uint64_t seed = 0, stream = 0;
 };
 
+/// Which images of an epoch are mirrored left-right:
+///  none         none
+///  random       each with probability 1/2, drawn anew in every epoch
+///  alternating  in the first epoch as if at random, in every later one the other way than in the one before, so that
+///  two
+///               epochs show an image both ways (Jordan 2024, arXiv 2404.00498, section 3.6)
+enum class Flip { none, random, alternating };
+
 /// How each image of a batch is cropped and flipped: draws[b] = (indices[b], row, column, flip) for `augment`. With
 /// below = Random(seed, stream).below (tensor/random.h) and place = first_place + b, row = below(3 place,
-/// 2 row_padding + 1) - row_padding, column likewise from 3 place + 1, and flip, if wanted, = below(3 place + 2, 2).
+/// 2 row_padding + 1) - row_padding, column likewise from 3 place + 1, and flip = 0, or below(3 place + 2, 2), or
+/// alternating Random(seed, flip_stream).below(indices[b], 2), the other one of 0 and 1 in an odd epoch.
 struct DrawAugmentation {
   Tensor indices;  // int32 [B]
   Tensor draws;    // int32 [B,4], out
   std::uint64_t seed = 0, stream = 0;
   std::int64_t first_place = 0;  // of indices[0] in the epoch
   std::int64_t row_padding = 0, column_padding = 0;
-  bool flip = false;
+  Flip flip = Flip::none;
+  std::uint64_t flip_stream = 0;  // alternating only: the same in all epochs
+  bool odd_epoch = false;         // alternating only: the first epoch is number 0
 };
 
 /// From images in bytes to a batch of floats, cropped and flipped:

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
 #include <vector>
 
 #include "tensor/backend.h"
@@ -40,10 +41,11 @@ void expect_numbers(Backend& backend) {
 
 inline void expect_augmentation(Backend& backend) {
   for (const auto& [seed, stream] : kSources) {
-    const Random random(seed, stream);
+    const Random random(seed, stream), flips(seed, stream + 1);
     for (const std::int64_t images : {1, 3, 4, 5, 127, 300}) {
       const std::uint64_t first_place = images == 5 ? 1ULL << 33 : static_cast<std::uint64_t>(images);
-      for (const bool flip : {false, true}) {
+      for (const auto& [flip, odd_epoch] : {std::pair(Flip::none, true), std::pair(Flip::random, true),
+                                            std::pair(Flip::alternating, false), std::pair(Flip::alternating, true)}) {
         std::vector<std::int32_t> indices, expected;
         for (std::uint64_t b = 0; b < static_cast<std::uint64_t>(images); ++b) {
           const std::uint64_t number = 3 * (first_place + b);
@@ -51,7 +53,10 @@ inline void expect_augmentation(Backend& backend) {
           expected.push_back(indices.back());
           expected.push_back(static_cast<std::int32_t>(random.below(number, 9)) - 4);
           expected.push_back(static_cast<std::int32_t>(random.below(number + 1, 2'000'001)) - 1'000'000);
-          expected.push_back(flip ? static_cast<std::int32_t>(random.below(number + 2, 2)) : 0);
+          const auto coin = static_cast<std::int32_t>(flip == Flip::alternating
+                                                          ? flips.below(static_cast<std::uint64_t>(indices.back()), 2)
+                                                          : random.below(number + 2, 2));
+          expected.push_back(flip == Flip::none ? 0 : flip == Flip::alternating && odd_epoch ? 1 - coin : coin);
         }
         const Tensor draws(backend, {images, 4}, DType::int32);
         backend.draw_augmentation({.indices = Tensor::from_host(backend, {images}, indices),
@@ -61,7 +66,9 @@ inline void expect_augmentation(Backend& backend) {
                                    .first_place = static_cast<std::int64_t>(first_place),
                                    .row_padding = 4,
                                    .column_padding = 1'000'000,
-                                   .flip = flip});
+                                   .flip = flip,
+                                   .flip_stream = stream + 1,
+                                   .odd_epoch = odd_epoch});
         ASSERT_EQ(draws.to_host<std::int32_t>(), expected)
             << backend.description() << ", seed " << seed << ", stream " << stream << ", " << images << " images";
       }

@@ -93,7 +93,7 @@ TEST(Loader, GivesEveryImageOnceInAnOrderOfItsOwn) {
       for (std::size_t i = 1; i < x.size(); i += 108) flipped += x[i] == 5;
     }
     EXPECT_NEAR(flipped, 115, 30);
-    const auto plain = epoch(1, 0, {.crop_padding = 0, .flip = false});
+    const auto plain = epoch(1, 0, {.crop_padding = 0, .flip = Flip::none});
     for (std::size_t i = 0; i < plain.size(); i += 3) ASSERT_EQ(plain[i], (i / 18) % 6);
 
     TrainingEpoch all(store, std::span(indices).first(2), 2, {}, 1, 0);
@@ -142,7 +142,7 @@ TEST(Loader, CropsAndFlipsByTheNumbersOfAnImagesPlace) {
   shuffle(order, Random(seed, stream_of("order", epoch)));
   const Random random(seed, stream_of("augment", epoch));
   for (const std::int64_t padding : {0, 1, 4, 100}) {
-    for (const bool flip : {false, true}) {
+    for (const Flip flip : {Flip::none, Flip::random}) {
       std::vector<Draw> draws;
       for (std::uint64_t place = 0; place < 11; ++place) {
         const std::int64_t most = std::min<std::int64_t>(padding, 5);
@@ -151,12 +151,52 @@ TEST(Loader, CropsAndFlipsByTheNumbersOfAnImagesPlace) {
                  static_cast<std::int32_t>(most);
         };
         draws.push_back({order[place], shift(3 * place), shift(3 * place + 1),
-                         flip ? static_cast<std::int32_t>(random.below(3 * place + 2, 2)) : 0});
+                         flip == Flip::random ? static_cast<std::int32_t>(random.below(3 * place + 2, 2)) : 0});
       }
-      SCOPED_TRACE(concat("padding ", padding, flip ? ", flipped" : ""));
+      SCOPED_TRACE(concat("padding ", padding, ", flip ", name_of(flip)));
       expect_draws(store, {.crop_padding = padding, .flip = flip}, seed, epoch, draws);
     }
   }
+}
+
+/// Which of `count` images an epoch without crops shows mirrored, by image. The pixel at the left has green 0, else 5.
+std::vector<bool> flipped_images(const ImageStore& store, std::int64_t batch_size, std::uint64_t seed,
+                                 std::int64_t epoch) {
+  std::vector<std::int32_t> indices(static_cast<std::size_t>(store.count()));
+  std::iota(indices.begin(), indices.end(), 0);
+  std::vector<bool> flipped(indices.size());
+  TrainingEpoch batches(store, indices, batch_size, {.crop_padding = 0, .flip = Flip::alternating}, seed, epoch);
+  for (std::int64_t b = 0; b < batches.batches(); ++b) {
+    const std::vector<double> x = batches.next().x.to_doubles();
+    for (std::size_t at = 0; at < x.size(); at += 108) flipped.at(static_cast<std::size_t>(x[at + 2])) = x[at + 1] == 5;
+  }
+  return flipped;
+}
+
+TEST(Loader, AlternatingFlipsShowEachImageTheOtherWayInEveryEpoch) {
+  const auto backend = make_reference_backend(true);
+  const ImageStore store(*backend, position_images(200), identity_normalisation());
+  const std::vector<bool> first = flipped_images(store, 16, 1, 0);
+  EXPECT_NEAR(static_cast<double>(std::count(first.begin(), first.end(), true)), 100.0, 30.0);
+  std::vector<bool> others = first;
+  others.flip();
+  for (std::int64_t epoch = 1; epoch < 6; ++epoch) {
+    // Neither the order nor the batches matter.
+    EXPECT_EQ(flipped_images(store, 10 + epoch, 1, epoch), epoch % 2 == 0 ? first : others) << epoch;
+  }
+  EXPECT_NE(flipped_images(store, 16, 2, 0), first) << "another seed";
+  // An image is drawn by its index: it doesn't matter which others there are.
+  const std::vector<std::int32_t> some = {7, 150, 3, 199};
+  TrainingEpoch few(store, some, 4, {.crop_padding = 0, .flip = Flip::alternating}, 1, 0);
+  const std::vector<double> x = few.next().x.to_doubles();
+  for (std::size_t at = 0; at < x.size(); at += 108) {
+    EXPECT_EQ(x[at + 1] == 5, first.at(static_cast<std::size_t>(x[at + 2])));
+  }
+}
+
+TEST(Loader, NamesTheFlips) {
+  for (const Flip flip : {Flip::none, Flip::random, Flip::alternating}) EXPECT_EQ(flip_from(name_of(flip)), flip);
+  EXPECT_THROW(flip_from("sometimes"), Error);
 }
 
 // Recorded: what a seed means must not change from one version to the next.
@@ -195,7 +235,7 @@ TEST(Loader, DrawsEveryShiftAlike) {
   std::array<std::array<int, 5>, 5> counts{};
   const std::int64_t epochs = 100;
   for (std::int64_t number = 0; number < epochs; ++number) {
-    TrainingEpoch batches(store, indices, 25, {.crop_padding = 2, .flip = false}, 1, number);
+    TrainingEpoch batches(store, indices, 25, {.crop_padding = 2, .flip = Flip::none}, 1, number);
     const std::vector<double> x = batches.next().x.to_doubles();
     // The pixel at (3,3) came from row 1 to 5 and column 1 to 5: no edge is in the way.
     for (std::size_t at = (3 * 6 + 3) * 3; at < x.size(); at += 108) {

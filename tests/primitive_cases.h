@@ -368,7 +368,7 @@ inline PrimitiveCase draw_augmentation_case(std::int64_t images) {
                                         .stream = stream_of("augment"),
                                         .row_padding = 4,
                                         .column_padding = 4,
-                                        .flip = true};
+                                        .flip = Flip::random};
             return {[=, &backend] { backend.draw_augmentation(pass); }, {pass.draws}};
           }};
 }

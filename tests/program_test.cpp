@@ -326,8 +326,10 @@ TEST_F(Program, SaysWhyThereIsNoCuda) {
 }
 
 TEST_F(Program, ARunsConfigRepeatsItBitForBit) {
-  ASSERT_EQ(run(small("search", "a", {"--criterion", "random", "--seed", "3", "--no-flip", "--iterations", "1"})).code,
-            0);
+  ASSERT_EQ(
+      run(small("search", "a", {"--criterion", "random", "--seed", "3", "--flip", "alternating", "--iterations", "1"}))
+          .code,
+      0);
   const Result again = run({"search", "--config", "a/config.toml", "--out", "b", "--quiet"});
   ASSERT_EQ(again.code, 0) << again.error;
   EXPECT_EQ(model("a"), model("b"));

@@ -53,7 +53,7 @@ SearchOptions Settings::search_options() const {
   options.initialiser = block_initialiser_from(initialiser);
   options.training.seed = seed;
   options.training.schedule.kind = schedule_kind_from(schedule);
-  options.training.augmentation.flip = !no_flip;
+  options.training.augmentation.flip = flip_from(flip);
   return options;
 }
 
@@ -160,7 +160,12 @@ void add_training_options(CLI::App& command, Settings& settings) {
   number("--label-smoothing", training.label_smoothing, "Share of the target spread over all classes", 0.0, 0.99);
   number("--crop-padding", training.augmentation.crop_padding, "Pixels an image is shifted by at most, edges reflected",
          std::int64_t{0}, std::int64_t{64});
-  command.add_flag("--no-flip", settings.no_flip, "Don't mirror images")->group(group);
+  command
+      .add_option(
+          "--flip", settings.flip,
+          "Which images are mirrored: none; random ones, drawn anew in every epoch; or alternating: at random at "
+          "first, then the other way in every epoch")
+      ->group(group);
 }
 
 void add_growth_options(CLI::App& command, Settings& settings) {

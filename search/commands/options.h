@@ -19,7 +19,7 @@ struct Settings {
   std::string blocks = "3,3,3", blocks_option;
   std::string variant = "standard", schedule = "one-cycle";
   std::string inherit = "identity", initialiser = "zero-gamma";
-  bool no_flip = false;
+  std::string flip = "random";
   std::uint64_t seed = 0;
   DataOptions data;
   SearchOptions search;
