@@ -1,5 +1,5 @@
-// Crop, flip and normalise: bytes are gathered row by row, then turned into floats by the vector. One work item is an
-// image.
+// Crop, flip, normalise and cut out: bytes are gathered row by row, then turned into floats by the vector. One work
+// item is an image.
 #include "cpu/cpu_backend_impl.h"
 
 namespace stagewise::cpu {
@@ -23,8 +23,10 @@ void CpuBackend::augment(const Augment& call) {
   }
   const FeatureMap x(call.x);
   pool_.run(call.x.shape()[0], [&](std::int64_t b) {
-    const std::int32_t* const draw = call.draws.data<std::int32_t>() + b * 4;
+    const std::int32_t* const draw = call.draws.data<std::int32_t>() + b * 6;
     const std::uint8_t* const image = call.images.data<std::uint8_t>() + draw[0] * image_bytes;
+    const std::int64_t top = draw[4], left = std::clamp<std::int64_t>(draw[5], 0, width),
+                       right = std::clamp<std::int64_t>(draw[5] + call.cutout, left, width);
     thread_local std::vector<std::uint8_t> row;
     row.resize(static_cast<std::size_t>(row_bytes));
     for (std::int64_t h = 0; h < height; ++h) {
@@ -37,6 +39,7 @@ void CpuBackend::augment(const Augment& call) {
       const std::int64_t at = b * image_bytes + h * row_bytes;
       float* const out = x.target(Scratch::result, at, row_bytes);
       kernels_.bytes_to_floats(row.data(), scale.data(), call.offset.data<float>() + h * row_bytes, out, row_bytes);
+      if (h >= top && h < top + call.cutout) std::fill(out + left * channels, out + right * channels, 0.0F);
       x.written(kernels_, out, at, row_bytes);
     }
   });

@@ -69,7 +69,8 @@ void HostBackend::draw_numbers(const DrawNumbers& call) {
 }
 
 void HostBackend::draw_augmentation(const DrawAugmentation& call) {
-  const Random random(call.seed, call.stream), random_flip(call.seed, call.flip_stream);
+  const Random random(call.seed, call.stream), random_flip(call.seed, call.flip_stream),
+      random_cutout(call.seed, call.cutout_stream);
   const auto flip_of = [&](std::int32_t index, std::uint64_t number) -> std::uint64_t {
     switch (call.flip) {
       case Flip::none: return 0;
@@ -83,13 +84,20 @@ void HostBackend::draw_augmentation(const DrawAugmentation& call) {
     const auto drawn = random.below(index, static_cast<std::uint64_t>(2 * padding + 1));
     return static_cast<std::int32_t>(static_cast<std::int64_t>(drawn) - padding);
   };
+  const auto cutout_start = [&](std::uint64_t index, std::int64_t size) -> std::int32_t {
+    if (call.cutout == 0) return 0;
+    const auto centre = static_cast<std::int64_t>(random_cutout.below(index, static_cast<std::uint64_t>(size)));
+    return static_cast<std::int32_t>(centre - call.cutout / 2);
+  };
   for (std::int64_t b = 0; b < call.indices.count(); ++b) {
-    const auto number = 3 * static_cast<std::uint64_t>(call.first_place + b);
-    std::int32_t* const draw = call.draws.data<std::int32_t>() + 4 * b;
+    const auto place = static_cast<std::uint64_t>(call.first_place + b), number = 3 * place;
+    std::int32_t* const draw = call.draws.data<std::int32_t>() + 6 * b;
     draw[0] = call.indices.data<std::int32_t>()[b];
     draw[1] = shift(number, call.row_padding);
     draw[2] = shift(number + 1, call.column_padding);
     draw[3] = static_cast<std::int32_t>(flip_of(draw[0], number + 2));
+    draw[4] = cutout_start(2 * place, call.height);
+    draw[5] = cutout_start(2 * place + 1, call.width);
   }
 }
 

@@ -94,18 +94,19 @@ void augment(const Augment& call) {
   with_element_type(call.x, [&]<class T>(T) {
     T* x = call.x.data<T>();
     for (std::int64_t b = 0; b < call.x.shape()[0]; ++b) {
-      const std::int32_t* draw = call.draws.data<std::int32_t>() + 4 * b;
-      const std::int64_t image = draw[0], row = draw[1], column = draw[2];
+      const std::int32_t* draw = call.draws.data<std::int32_t>() + 6 * b;
+      const std::int64_t image = draw[0], row = draw[1], column = draw[2], top = draw[4], left = draw[5];
       const bool flip = draw[3] != 0;
       for (std::int64_t h = 0; h < H; ++h) {
         for (std::int64_t w = 0; w < W; ++w) {
           const std::int64_t from_row = reflect(h + row, H);
           const std::int64_t from_column = reflect((flip ? W - 1 - w : w) + column, W);
+          const bool cut = h >= top && h < top + call.cutout && w >= left && w < left + call.cutout;
           const std::uint8_t* from = call.images.data<std::uint8_t>() + ((image * H + from_row) * W + from_column) * C;
           for (std::int64_t c = 0; c < C; ++c) {
             const double offset = call.offset.data<T>()[(h * W + w) * C + c];
-            x[((b * H + h) * W + w) * C + c] =
-                static_cast<T>(double(from[c]) * double(call.scale.data<T>()[c]) - offset);
+            const double colour = double(from[c]) * double(call.scale.data<T>()[c]) - offset;
+            x[((b * H + h) * W + w) * C + c] = cut ? T(0) : static_cast<T>(colour);
           }
         }
       }

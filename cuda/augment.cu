@@ -1,7 +1,8 @@
-// From the data set's bytes, which stay on the device, to a batch: crop, flip and normalise in one pass.
+// From the data set's bytes, which stay on the device, to a batch: crop, flip, normalise and cut out in one pass.
 //
 //   x[b,h,w,c] = images[i, reflect(h + row), reflect(w' + column), c] * scale[c] - offset[h,w,c],
-//   w' = w or W-1-w, and draws[b] = (i, row, column, flip); reflect(-1) = 1
+//   w' = w or W-1-w, and draws[b] = (i, row, column, flip, top, left); reflect(-1) = 1;
+//   and 0 in the square of `cutout` pixels a side that begins at (top, left)
 //
 // Bytes: one in and one element out, and the offsets from cache. FLOPs: 2 an element. A block takes one image, its
 // threads run over neighbouring elements, so writes are whole lines. An image of 3 channels gives 16-byte accesses
@@ -20,9 +21,9 @@ __device__ int reflected(int index, int size) {
 
 template <class T>
 __global__ void augment_kernel(const std::uint8_t* images, const std::int32_t* draws, const float* scale,
-                               const float* offset, T* x, int height, int width, int channels) {
-  const std::int32_t* const draw = draws + static_cast<std::int64_t>(blockIdx.x) * 4;
-  const int row = draw[1], column = draw[2];
+                               const float* offset, T* x, int height, int width, int channels, int cutout) {
+  const std::int32_t* const draw = draws + static_cast<std::int64_t>(blockIdx.x) * 6;
+  const int row = draw[1], column = draw[2], top = draw[4], left = draw[5];
   const bool flip = draw[3] != 0;
   const int size = height * width * channels;
   const std::uint8_t* const image = images + static_cast<std::int64_t>(draw[0]) * size;
@@ -32,7 +33,8 @@ __global__ void augment_kernel(const std::uint8_t* images, const std::int32_t* d
     const int from_row = reflected(h + row, height);
     const int from_column = reflected((flip ? width - 1 - w : w) + column, width);
     const float byte = image[(from_row * width + from_column) * channels + c];
-    out[i] = from_float<T>(byte * scale[c] - offset[i]);
+    const bool cut = h >= top && h < top + cutout && w >= left && w < left + cutout;
+    out[i] = from_float<T>(cut ? 0.0f : byte * scale[c] - offset[i]);
   }
 }
 
@@ -45,7 +47,7 @@ void augment(const Augment& call, cudaStream_t stream) {
     augment_kernel<<<blocks_for(shape[0], 1), kBlock, 0, stream>>>(
         call.images.data<std::uint8_t>(), call.draws.data<std::int32_t>(), call.scale.data<float>(),
         call.offset.data<float>(), elements<T>(call.x), static_cast<int>(shape[1]), static_cast<int>(shape[2]),
-        static_cast<int>(shape[3]));
+        static_cast<int>(shape[3]), static_cast<int>(call.cutout));
     STAGEWISE_CHECK_LAUNCH(augment_kernel);
   });
 }

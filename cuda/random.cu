@@ -1,14 +1,14 @@
-// What training draws, by cuRAND's Philox: weights as they start, and the crops and flips of a batch.
+// What training draws, by cuRAND's Philox: weights as they start, and the crops, flips and cutouts of a batch.
 //
 //   out[i] = scale * normal(i), or scale * (2 uniform(i) - 1)
-//   draws[b] = (indices[b], row, column, flip), from the numbers at 3 place, 3 place + 1 and 3 place + 2,
-//   or alternating flips from those at the images' indices, the other way in odd epochs
+//   draws[b] = (indices[b], row, column, flip, top, left), from the numbers at 3 place, 3 place + 1 and 3 place + 2 (or
+//   alternating flips from those at the images' indices, the other way in odd epochs), 2 place and 2 place + 1
 //
 // as tensor/backend.h says. cuRAND turns bits into numbers otherwise than the host does, so tensor/distributions.h does
 // it here too, in double: a weight has the same bits wherever it was drawn. That costs 69 FLOPs in double a normal
 // number, once, before training.
 //
-// Bytes: 4 a number; 20 an image. A thread takes four numbers, of one block of Philox's or two, and writes 16 bytes at
+// Bytes: 4 a number; 28 an image. A thread takes four numbers, of one block of Philox's or two, and writes 16 bytes at
 // once. Deterministic: a number depends on (seed, stream, i) alone.
 #include <curand_philox4x32_x.h>
 
@@ -74,15 +74,18 @@ struct Draws {
   Flip flip;
   std::uint64_t flip_stream;
   bool odd_epoch;
+  int cutout;
+  std::uint64_t cutout_stream;
+  int height, width;
 };
 
 /// A thread: one image.
 __global__ void draw_augmentation_kernel(const Draws call) {
   const std::int64_t b = global_thread();
   if (b >= call.images) return;
-  const std::uint64_t number = 3 * (call.first_place + static_cast<std::uint64_t>(b));
+  const std::uint64_t place = call.first_place + static_cast<std::uint64_t>(b), number = 3 * place;
   const std::int32_t index = call.indices[b];
-  std::int32_t* const draw = call.draws + 4 * b;
+  std::int32_t* const draw = call.draws + 6 * b;
   draw[0] = index;
   draw[1] = below(call.seed, call.stream, number, 2 * call.row_padding + 1) - call.row_padding;
   draw[2] = below(call.seed, call.stream, number + 1, 2 * call.column_padding + 1) - call.column_padding;
@@ -91,6 +94,11 @@ __global__ void draw_augmentation_kernel(const Draws call) {
                             : alternating ? below(call.seed, call.flip_stream, static_cast<std::uint64_t>(index), 2)
                                           : below(call.seed, call.stream, number + 2, 2);
   draw[3] = alternating && call.odd_epoch ? 1 - coin : coin;
+  const auto cutout_start = [&](std::uint64_t at, int size) {
+    return call.cutout == 0 ? 0 : below(call.seed, call.cutout_stream, at, size) - call.cutout / 2;
+  };
+  draw[4] = cutout_start(2 * place, call.height);
+  draw[5] = cutout_start(2 * place + 1, call.width);
 }
 
 }  // namespace
@@ -120,7 +128,11 @@ void draw_augmentation(const DrawAugmentation& call, cudaStream_t stream) {
             .column_padding = static_cast<int>(call.column_padding),
             .flip = call.flip,
             .flip_stream = call.flip_stream,
-            .odd_epoch = call.odd_epoch});
+            .odd_epoch = call.odd_epoch,
+            .cutout = static_cast<int>(call.cutout),
+            .cutout_stream = call.cutout_stream,
+            .height = static_cast<int>(call.height),
+            .width = static_cast<int>(call.width)});
   STAGEWISE_CHECK_LAUNCH(draw_augmentation_kernel);
 }
 

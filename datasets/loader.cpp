@@ -53,15 +53,25 @@ Batch ImageStore::batch(std::span<const std::int32_t> indices, DrawAugmentation 
               draws.column_padding < images[2],
           "[loader] expected a crop padding smaller than images ", images, ", got ", draws.row_padding, " rows and ",
           draws.column_padding, " columns");
+  require(draws.cutout >= 0, "[loader] expected a cutout of at least 0 pixels a side, got ", draws.cutout);
   std::vector<std::int32_t> labels;
   for (const std::int32_t index : indices) labels.push_back(labels_[static_cast<std::size_t>(index)]);
   const auto size = static_cast<std::int64_t>(indices.size());
   Batch batch{.x = Tensor(*backend_, {size, images[1], images[2], images[3]}, feature_maps_),
               .labels = Tensor::from_host(*backend_, {size}, labels)};
   draws.indices = Tensor::from_host(*backend_, {size}, indices);
-  draws.draws = Tensor(*backend_, {size, 4}, DType::int32);
+  draws.draws = Tensor(*backend_, {size, 6}, DType::int32);
+  draws.height = images[1];
+  draws.width = images[2];
+  // One of twice the image's side covers all of it, wherever its centre is.
+  draws.cutout = std::min(draws.cutout, 2 * std::max(images[1], images[2]));
   backend_->draw_augmentation(draws);
-  backend_->augment({.images = images_, .draws = draws.draws, .scale = scale_, .offset = offset_, .x = batch.x});
+  backend_->augment({.images = images_,
+                     .draws = draws.draws,
+                     .scale = scale_,
+                     .offset = offset_,
+                     .x = batch.x,
+                     .cutout = draws.cutout});
   return batch;
 }
 
@@ -71,6 +81,8 @@ TrainingEpoch::TrainingEpoch(const ImageStore& store, std::span<const std::int32
   require(batch_size >= 1, "[loader] expected a batch size of at least 1, got ", batch_size);
   require(augmentation.crop_padding >= 0, "[loader] expected a crop padding of at least 0, got ",
           augmentation.crop_padding);
+  require(augmentation.cutout >= 0, "[loader] expected a cutout of at least 0 pixels a side, got ",
+          augmentation.cutout);
   require(!indices.empty(), "[loader] there are no images to train on");
   store.check(indices);
   const auto count = static_cast<std::int64_t>(indices.size());
@@ -84,7 +96,9 @@ TrainingEpoch::TrainingEpoch(const ImageStore& store, std::span<const std::int32
             .column_padding = std::min(augmentation.crop_padding, store.image_shape()[1] - 1),
             .flip = augmentation.flip,
             .flip_stream = stream_of("alternating flip"),
-            .odd_epoch = epoch % 2 != 0};
+            .odd_epoch = epoch % 2 != 0,
+            .cutout = augmentation.cutout,
+            .cutout_stream = stream_of("cutout", number)};
 }
 
 Batch TrainingEpoch::next() {

@@ -1,5 +1,5 @@
-// From images in bytes to batches on a device. The images lie on the device, which draws each one's crop and flip and
-// applies them; the host says which images are next.
+// From images in bytes to batches on a device. The images lie on the device, which draws each one's crop, flip and
+// cutout and applies them; the host says which images are next.
 #pragma once
 
 #include <cstdint>
@@ -37,6 +37,7 @@ Flip flip_from(const std::string& name);
 struct Augmentation {
   std::int64_t crop_padding = 4;  // shifts of up to this many pixels each way, the edges reflected
   Flip flip = Flip::random;       // left-right
+  std::int64_t cutout = 0;        // side of a square that is set to the mean colour, somewhere in each image; 0: none
 };
 
 /// Images on a device, with their normalisation.
@@ -46,9 +47,9 @@ class ImageStore {
   ImageStore(Backend& backend, const Images& images, const Normalisation& normalisation,
              DType feature_maps = DType::float32);
 
-  /// The images at `indices`, cropped and flipped as `draws` says, whose tensors are filled in here: by default as they
-  /// are. Errors: throws Error for no indices, one that the store lacks, or a padding that isn't smaller than the
-  /// image.
+  /// The images at `indices`, cropped, flipped and cut out as `draws` says, whose tensors and sizes are filled in here:
+  /// by default as they are. Errors: throws Error for no indices, one that the store lacks, a padding that isn't
+  /// smaller than the image, or a negative cutout.
   Batch batch(std::span<const std::int32_t> indices, DrawAugmentation draws = {}) const;
   /// Errors: throws Error for an index that the store lacks.
   void check(std::span<const std::int32_t> indices) const;
@@ -66,13 +67,14 @@ class ImageStore {
   Tensor images_, scale_, offset_;
 };
 
-/// One epoch of training batches: every index once, in an order drawn from (seed, epoch), each image cropped and
-/// flipped by draws that depend only on (seed, epoch, its place in the order); alternating flips on (seed, epoch, its
-/// index). The last batch may be short; one of a single image (which batch norm can't use) is left out unless it is the
-/// only one. The store must outlive it.
+/// One epoch of training batches: every index once, in an order drawn from (seed, epoch), each image cropped,
+/// flipped and cut out by draws that depend only on (seed, epoch, its place in the order); alternating flips on (seed,
+/// epoch, its index). The last batch may be short; one of a single image (which batch norm can't use) is left out
+/// unless it is the only one. The store must outlive it.
 class TrainingEpoch {
  public:
-  /// Errors: throws Error for no indices, one that the store lacks, a batch size below 1 or a negative crop padding.
+  /// Errors: throws Error for no indices, one that the store lacks, a batch size below 1, a negative crop padding or a
+  /// negative cutout.
   TrainingEpoch(const ImageStore& store, std::span<const std::int32_t> indices, std::int64_t batch_size,
                 const Augmentation& augmentation, std::uint64_t seed, std::int64_t epoch);
 

@@ -211,31 +211,43 @@ struct DrawNumbers {
 ///               epochs show an image both ways (Jordan 2024, arXiv 2404.00498, section 3.6)
 enum class Flip { none, random, alternating };
 
-/// How each image of a batch is cropped and flipped: draws[b] = (indices[b], row, column, flip) for `augment`. With
-/// below = Random(seed, stream).below (tensor/random.h) and place = first_place + b, row = below(3 place,
-/// 2 row_padding + 1) - row_padding, column likewise from 3 place + 1, and flip = 0, or below(3 place + 2, 2), or
-/// alternating Random(seed, flip_stream).below(indices[b], 2), the other one of 0 and 1 in an odd epoch.
+/// How each image of a batch is cropped, flipped and cut out: draws[b] = (indices[b], row, column, flip, top, left) for
+/// `augment`. With below = Random(seed, stream).below (tensor/random.h) and place = first_place + b:
+///  row       below(3 place, 2 row_padding + 1) - row_padding, column likewise from 3 place + 1
+///  flip      0, or below(3 place + 2, 2), or alternating Random(seed, flip_stream).below(indices[b], 2), the other one
+///  of
+///            0 and 1 in an odd epoch
+///  top       the cutout's first row (DeVries and Taylor 2017, arXiv 1708.04552): its centre, which lies anywhere in
+///  the
+///            image, Random(seed, cutout_stream).below(2 place, height), minus cutout / 2, rounded down; left likewise
+///            from 2 place + 1 and width. An odd cutout has as many pixels on both sides of its centre, an even one one
+///            more above and to the left. Both 0 without a cutout.
 struct DrawAugmentation {
   Tensor indices;  // int32 [B]
-  Tensor draws;    // int32 [B,4], out
+  Tensor draws;    // int32 [B,6], out
   std::uint64_t seed = 0, stream = 0;
   std::int64_t first_place = 0;  // of indices[0] in the epoch
   std::int64_t row_padding = 0, column_padding = 0;
   Flip flip = Flip::none;
   std::uint64_t flip_stream = 0;  // alternating only: the same in all epochs
   bool odd_epoch = false;         // alternating only: the first epoch is number 0
+  std::int64_t cutout = 0;        // pixels a side; 0: none
+  std::uint64_t cutout_stream = 0;
+  std::int64_t height = 0, width = 0;  // of the images, with a cutout
 };
 
-/// From images in bytes to a batch of floats, cropped and flipped:
+/// From images in bytes to a batch of floats, cropped, flipped and cut out:
 /// x[b,h,w,c] = images[i, reflect(h + row), reflect(w' + column), c] * scale[c] - offset[h,w,c], w' = w or W-1-w, where
-/// draws[b] = (i, row, column, flip). reflect(-1) = 1, reflect(H) = H-2: the edge is not repeated (a side of one pixel
-/// stays where it is). Shifts are smaller than the image.
+/// draws[b] = (i, row, column, flip, top, left). reflect(-1) = 1, reflect(H) = H-2: the edge is not repeated (a side of
+/// one pixel stays where it is). Shifts are smaller than the image. Then x = 0, the mean colour, in rows top to
+/// top + cutout - 1 and columns left to left + cutout - 1, as far as they are in the image.
 struct Augment {
-  Tensor images;  // uint8 [M,H,W,C]
-  Tensor draws;   // int32 [B,4]
-  Tensor scale;   // [C]
-  Tensor offset;  // [H,W,C]
-  Tensor x;       // [B,H,W,C], out
+  Tensor images;            // uint8 [M,H,W,C]
+  Tensor draws;             // int32 [B,6]
+  Tensor scale;             // [C]
+  Tensor offset;            // [H,W,C]
+  Tensor x;                 // [B,H,W,C], out
+  std::int64_t cutout = 0;  // pixels a side; 0: none
 };
 
 /// Adds a batch of features and one-hot labels to the moments that the importance criteria need, in double.

@@ -3,7 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <utility>
 #include <vector>
 
 #include "tensor/backend.h"
@@ -41,11 +40,17 @@ void expect_numbers(Backend& backend) {
 
 inline void expect_augmentation(Backend& backend) {
   for (const auto& [seed, stream] : kSources) {
-    const Random random(seed, stream), flips(seed, stream + 1);
+    const Random random(seed, stream), flips(seed, stream + 1), cutouts(seed, stream + 2);
     for (const std::int64_t images : {1, 3, 4, 5, 127, 300}) {
       const std::uint64_t first_place = images == 5 ? 1ULL << 33 : static_cast<std::uint64_t>(images);
-      for (const auto& [flip, odd_epoch] : {std::pair(Flip::none, true), std::pair(Flip::random, true),
-                                            std::pair(Flip::alternating, false), std::pair(Flip::alternating, true)}) {
+      struct Kind {
+        Flip flip;
+        bool odd_epoch;
+        std::int64_t cutout;
+      };
+      for (const auto& [flip, odd_epoch, cutout] :
+           {Kind{Flip::none, true, 0}, Kind{Flip::random, true, 7}, Kind{Flip::alternating, false, 8},
+            Kind{Flip::alternating, true, 0}}) {
         std::vector<std::int32_t> indices, expected;
         for (std::uint64_t b = 0; b < static_cast<std::uint64_t>(images); ++b) {
           const std::uint64_t number = 3 * (first_place + b);
@@ -57,8 +62,14 @@ inline void expect_augmentation(Backend& backend) {
                                                           ? flips.below(static_cast<std::uint64_t>(indices.back()), 2)
                                                           : random.below(number + 2, 2));
           expected.push_back(flip == Flip::none ? 0 : flip == Flip::alternating && odd_epoch ? 1 - coin : coin);
+          // A square of 7 begins 3 before its centre, one of 8 begins 4 before.
+          const auto start = [&](std::uint64_t at, std::uint64_t size, std::int32_t before) {
+            return cutout == 0 ? 0 : static_cast<std::int32_t>(cutouts.below(at, size)) - before;
+          };
+          expected.push_back(start(2 * (first_place + b), 32, cutout == 7 ? 3 : 4));
+          expected.push_back(start(2 * (first_place + b) + 1, 1'000'000, cutout == 7 ? 3 : 4));
         }
-        const Tensor draws(backend, {images, 4}, DType::int32);
+        const Tensor draws(backend, {images, 6}, DType::int32);
         backend.draw_augmentation({.indices = Tensor::from_host(backend, {images}, indices),
                                    .draws = draws,
                                    .seed = seed,
@@ -68,7 +79,11 @@ inline void expect_augmentation(Backend& backend) {
                                    .column_padding = 1'000'000,
                                    .flip = flip,
                                    .flip_stream = stream + 1,
-                                   .odd_epoch = odd_epoch});
+                                   .odd_epoch = odd_epoch,
+                                   .cutout = cutout,
+                                   .cutout_stream = stream + 2,
+                                   .height = 32,
+                                   .width = 1'000'000});
         ASSERT_EQ(draws.to_host<std::int32_t>(), expected)
             << backend.description() << ", seed " << seed << ", stream " << stream << ", " << images << " images";
       }

@@ -199,6 +199,62 @@ TEST(Loader, NamesTheFlips) {
   EXPECT_THROW(flip_from("sometimes"), Error);
 }
 
+/// How often each pixel of a 6x6 image was cut out in `epochs` epochs over `count` images that are 200 everywhere.
+std::array<int, 36> cut_pixels(std::int64_t cutout, std::int64_t count, std::int64_t epochs) {
+  const auto backend = make_cpu_backend();
+  Images images = position_images(count);
+  std::fill(images.pixels.begin(), images.pixels.end(), std::uint8_t{200});
+  const ImageStore store(*backend, images, identity_normalisation());
+  std::vector<std::int32_t> indices(static_cast<std::size_t>(count));
+  std::iota(indices.begin(), indices.end(), 0);
+  std::array<int, 36> counts{};
+  for (std::int64_t epoch = 0; epoch < epochs; ++epoch) {
+    const std::vector<double> x =
+        TrainingEpoch(store, indices, count, {.cutout = cutout}, 1, epoch).next().x.to_doubles();
+    for (std::size_t at = 0; at < x.size(); at += 3) {
+      EXPECT_TRUE(x[at] == x[at + 1] && x[at] == x[at + 2] && (x[at] == 0 || x[at] == 200));
+      counts.at(at / 3 % 36) += x[at] == 0 ? 1 : 0;
+    }
+  }
+  return counts;
+}
+
+TEST(Loader, CutsOutASquareWhoseCentreLiesAnywhere) {
+  const std::int64_t count = 100, epochs = 36;
+  for (const int cutout : {0, 1, 2, 3, 4, 100}) {
+    const std::array<int, 36> counts = cut_pixels(cutout, count, epochs);
+    for (int pixel = 0; pixel < 36; ++pixel) {
+      // Of the 6x6 centres, those whose square reaches the pixel; an even square has one more above and to the left.
+      int reach = 0;
+      for (int centre = 0; centre < 36; ++centre) {
+        const auto reaches = [&](int at, int middle) {
+          return at >= middle - cutout / 2 && at <= middle + (cutout + 1) / 2 - 1;
+        };
+        reach += reaches(pixel / 6, centre / 6) && reaches(pixel % 6, centre % 6) ? 1 : 0;
+      }
+      const double share = reach / 36.0, draws = static_cast<double>(count * epochs);
+      EXPECT_NEAR(counts.at(static_cast<std::size_t>(pixel)), draws * share,
+                  5.0 * std::sqrt(draws * share * (1.0 - share)))
+          << "cutout " << cutout << ", pixel " << pixel;
+    }
+  }
+}
+
+TEST(Loader, ACutoutLeavesTheOtherDrawsAsTheyAre) {
+  const auto backend = make_reference_backend(true);
+  const ImageStore store(*backend, position_images(40), identity_normalisation());
+  std::vector<std::int32_t> indices(40);
+  std::iota(indices.begin(), indices.end(), 0);
+  const std::vector<double> whole = TrainingEpoch(store, indices, 40, {}, 4, 2).next().x.to_doubles(),
+                            cut = TrainingEpoch(store, indices, 40, {.cutout = 3}, 4, 2).next().x.to_doubles();
+  int changed = 0;
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    EXPECT_TRUE(cut[i] == whole[i] || cut[i] == 0);
+    changed += cut[i] == whole[i] ? 0 : 1;
+  }
+  EXPECT_GT(changed, 40);
+}
+
 // Recorded: what a seed means must not change from one version to the next.
 TEST(Loader, GivesTheBatchesThatItAlwaysGave) {
   const auto backend = make_reference_backend();
@@ -286,9 +342,11 @@ TEST(Loader, NormalisesAndRefusesWhatDoesNotFit) {
   EXPECT_THROW(store.batch(std::vector<std::int32_t>{}), Error);
   EXPECT_THROW(store.batch(index, {.row_padding = 6}), Error);
   EXPECT_THROW(store.batch(index, {.column_padding = -1}), Error);
+  EXPECT_THROW(store.batch(index, {.cutout = -1}), Error);
   EXPECT_THROW(TrainingEpoch(store, std::vector<std::int32_t>{0, 4}, 1, {}, 1, 0), Error);
   EXPECT_THROW(TrainingEpoch(store, index, 0, {}, 1, 0), Error);
   EXPECT_THROW(TrainingEpoch(store, index, 1, {.crop_padding = -1}, 1, 0), Error);
+  EXPECT_THROW(TrainingEpoch(store, index, 1, {.cutout = -1}, 1, 0), Error);
   EXPECT_THROW(ImageStore(*backend, position_images(0), normalisation), Error);
   normalisation.offset.pop_back();
   EXPECT_THROW(ImageStore(*backend, position_images(2), normalisation), Error);

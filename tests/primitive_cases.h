@@ -360,15 +360,19 @@ inline PrimitiveCase draw_numbers_case(std::int64_t count, DrawNumbers::Distribu
 inline PrimitiveCase draw_augmentation_case(std::int64_t images) {
   return {concat("draw_augmentation/", images),
           0,
-          {0, 20.0 * static_cast<double>(images)},
+          {0, 28.0 * static_cast<double>(images)},
           [=](Backend& backend, DType) -> Call {
             const DrawAugmentation pass{.indices = labels(backend, images, 10),
-                                        .draws = Tensor(backend, {images, 4}, DType::int32),
+                                        .draws = Tensor(backend, {images, 6}, DType::int32),
                                         .seed = 9,
                                         .stream = stream_of("augment"),
                                         .row_padding = 4,
                                         .column_padding = 4,
-                                        .flip = Flip::random};
+                                        .flip = Flip::random,
+                                        .cutout = 8,
+                                        .cutout_stream = stream_of("cutout"),
+                                        .height = 32,
+                                        .width = 32};
             return {[=, &backend] { backend.draw_augmentation(pass); }, {pass.draws}};
           }};
 }
@@ -388,11 +392,14 @@ inline PrimitiveCase augment_case(std::int64_t images, std::int64_t size) {
                 return static_cast<std::int32_t>(Random(2).below(static_cast<std::uint64_t>(at), 5)) - 2;
               };
               draws.insert(draws.end(), {static_cast<std::int32_t>(i), shift(2 * i), shift(2 * i + 1),
-                                         static_cast<std::int32_t>(i % 2)});
+                                         static_cast<std::int32_t>(i % 2), 5 * shift(3 * i), 9 * shift(3 * i + 1)});
             }
-            const Augment pass{Tensor::from_host(backend, batch, bytes), Tensor::from_host(backend, {images, 4}, draws),
-                               uniform(backend, {3}, 1), uniform(backend, {size, size, 3}, 2),
-                               Tensor(backend, batch, maps)};
+            const Augment pass{Tensor::from_host(backend, batch, bytes),
+                               Tensor::from_host(backend, {images, 6}, draws),
+                               uniform(backend, {3}, 1),
+                               uniform(backend, {size, size, 3}, 2),
+                               Tensor(backend, batch, maps),
+                               8};
             return {[=, &backend] { backend.augment(pass); }, {pass.x}};
           }};
 }

@@ -285,10 +285,11 @@ TEST(Augment, ShiftsFlipsReflectsAndNormalises) {
   for (const auto& backend : all_backends()) {
     // One 2x3 image of one channel: rows 1 2 3 and 4 5 6.
     const Tensor images = Tensor::from_host(*backend, {1, 2, 3, 1}, std::vector<std::uint8_t>{1, 2, 3, 4, 5, 6});
-    const std::vector<std::int32_t> draws = {0, 0, 0, 0, 0, 0, 0, 1, 0, 1, 1, 0, 0, -1, -2, 0, 0, 0, 1, 1};
+    const std::vector<std::int32_t> draws = {0, 0, 0, 0, 0,  0,  0, 0, 0, 1, 0, 0, 0, 1, 1,
+                                             0, 0, 0, 0, -1, -2, 0, 0, 0, 0, 0, 1, 1, 0, 0};
     const Tensor x(*backend, {5, 2, 3, 1});
     backend->augment({.images = images,
-                      .draws = Tensor::from_host(*backend, {5, 4}, draws),
+                      .draws = Tensor::from_host(*backend, {5, 6}, draws),
                       .scale = Tensor::full(*backend, {1}, 2.0),
                       .offset = Tensor::full(*backend, {2, 3, 1}, 1.0),
                       .x = x});
@@ -304,6 +305,37 @@ TEST(Augment, ShiftsFlipsReflectsAndNormalises) {
   }
 }
 
+TEST(Augment, CutsASquareOutOfTheImageAndClipsItAtTheEdges) {
+  for (const auto& backend : all_backends()) {
+    for (const DType maps : {DType::float32, DType::bfloat16}) {
+      if (!backend->supports(maps)) continue;
+      // 5x7 images whose pixels are all 3 - 1 = 2: what isn't cut out stays, whichever way the image lies.
+      const Tensor images = Tensor::full(*backend, {1, 5, 7, 3}, 3.0, DType::uint8);
+      const std::vector<std::pair<int, int>> starts = {{1, 2}, {-2, -1}, {3, 6}, {-3, 0}, {0, 7}};
+      for (const std::int64_t cutout : {0, 1, 3, 20}) {
+        std::vector<std::int32_t> draws;
+        for (const auto& [top, left] : starts) draws.insert(draws.end(), {0, 0, 0, top % 2 == 0 ? 0 : 1, top, left});
+        const Tensor x(*backend, {5, 5, 7, 3}, maps);
+        backend->augment({.images = images,
+                          .draws = Tensor::from_host(*backend, {5, 6}, draws),
+                          .scale = Tensor::full(*backend, {3}, 1.0),
+                          .offset = Tensor::full(*backend, {5, 7, 3}, 1.0),
+                          .x = x,
+                          .cutout = cutout});
+        std::vector<double> expected;
+        for (const auto& [top, left] : starts) {
+          for (int pixel = 0; pixel < 35; ++pixel) {
+            const int down = pixel / 7 - top, right = pixel % 7 - left;
+            const bool cut = down >= 0 && right >= 0 && std::max(down, right) < cutout;
+            expected.insert(expected.end(), 3, cut ? 0.0 : 2.0);
+          }
+        }
+        EXPECT_EQ(x.to_doubles(), expected) << backend->description() << ", " << name_of(maps) << ", " << cutout;
+      }
+    }
+  }
+}
+
 TEST(Augment, BackendsAgreeOnColourImages) {
   expect_all_backends_agree([](Backend& backend) -> std::vector<Tensor> {
     std::vector<std::uint8_t> pixels(4 * 11 * 13 * 3);
@@ -311,14 +343,16 @@ TEST(Augment, BackendsAgreeOnColourImages) {
     std::vector<std::int32_t> draws;
     for (std::uint64_t i = 0; i < 20; ++i) {
       const auto shift = [&](std::uint64_t at) { return static_cast<std::int32_t>(Random(2).below(at, 9)) - 4; };
-      draws.insert(draws.end(), {static_cast<std::int32_t>(i % 4), shift(2 * i), shift(2 * i + 1), i % 3 == 0 ? 1 : 0});
+      draws.insert(draws.end(), {static_cast<std::int32_t>(i % 4), shift(2 * i), shift(2 * i + 1), i % 3 == 0 ? 1 : 0,
+                                 3 * shift(3 * i), 3 * shift(3 * i + 1)});
     }
     const Tensor x(backend, {20, 11, 13, 3});
     backend.augment({.images = Tensor::from_host(backend, {4, 11, 13, 3}, pixels),
-                     .draws = Tensor::from_host(backend, {20, 4}, draws),
+                     .draws = Tensor::from_host(backend, {20, 6}, draws),
                      .scale = uniform(backend, {3}, 1),
                      .offset = uniform(backend, {11, 13, 3}, 2),
-                     .x = x});
+                     .x = x,
+                     .cutout = 5});
     return {x};
   });
 }

@@ -166,6 +166,9 @@ void add_training_options(CLI::App& command, Settings& settings) {
           "Which images are mirrored: none; random ones, drawn anew in every epoch; or alternating: at random at "
           "first, then the other way in every epoch")
       ->group(group);
+  number("--cutout", training.augmentation.cutout,
+         "Side in pixels of a square that is hidden somewhere in each image (clipped at the edges); 0: none",
+         std::int64_t{0}, std::int64_t{512});
 }
 
 void add_growth_options(CLI::App& command, Settings& settings) {
