@@ -58,6 +58,19 @@ void sgd(const SgdStep& call, const SgdStep::Parameter& parameter) {
   }
 }
 
+/// In float, each operation in double and then rounded gives what the operation in float does.
+template <class T>
+void average(const AverageStep::Parameter& parameter, double decay) {
+  T* average = parameter.average.data<T>();
+  const T* value = parameter.value.data<T>();
+  const T rate = static_cast<T>(1.0 - decay);
+  for (std::int64_t i = 0; i < parameter.value.count(); ++i) {
+    const T difference = static_cast<T>(double(value[i]) - double(average[i]));
+    const T product = static_cast<T>(double(rate) * double(difference));
+    average[i] = static_cast<T>(double(average[i]) + double(product));
+  }
+}
+
 std::int64_t reflect(std::int64_t i, std::int64_t size) {
   if (size == 1) return 0;
   if (i < 0) return -i;
@@ -86,6 +99,12 @@ void softmax_cross_entropy(const SoftmaxCrossEntropy& call) {
 void sgd_step(const SgdStep& call) {
   for (const SgdStep::Parameter& parameter : call.parameters) {
     with_element_type(parameter.value, [&]<class T>(T) { sgd<T>(call, parameter); });
+  }
+}
+
+void average_step(const AverageStep& call) {
+  for (const AverageStep::Parameter& parameter : call.parameters) {
+    with_element_type(parameter.value, [&]<class T>(T) { average<T>(parameter, call.decay); });
   }
 }
 

@@ -66,6 +66,9 @@ void softmax_cross_entropy(const SoftmaxCrossEntropy& call, cudaStream_t stream)
 // sgd.cu
 void sgd_step(const SgdStep& call, cudaStream_t stream);
 
+// weight_average.cu
+void average_step(const AverageStep& call, cudaStream_t stream);
+
 // random.cu: computed in double, so that the numbers are the host's to the bit.
 void draw_numbers(const DrawNumbers& call, cudaStream_t stream);
 void draw_augmentation(const DrawAugmentation& call, cudaStream_t stream);

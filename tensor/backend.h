@@ -192,6 +192,18 @@ struct SgdStep {
   bool nesterov = true;
 };
 
+/// Exponential moving averages of parameters, all in one call: average += rate * (value - average), with rate =
+/// 1 - decay computed in double. The rate, the difference, the product and the sum are each rounded to the parameters'
+/// type, nothing is fused: the same bits on every device.
+struct AverageStep {
+  struct Parameter {
+    Tensor average;  // in and out
+    Tensor value;    // of the same shape and type
+  };
+  std::span<const Parameter> parameters;
+  double decay = 0.999;
+};
+
 /// Random numbers, the same to the bit on every device: out[i] = scale * normal(i), or scale * (2 uniform(i) - 1),
 /// which is uniform in [-scale, scale). Both of Random(seed, stream) (tensor/random.h), in double, then rounded to
 /// out's type.
@@ -327,6 +339,7 @@ class Backend {
   virtual void softmax(const Tensor& logits, const Tensor& probabilities) = 0;
   virtual void softmax_cross_entropy(const SoftmaxCrossEntropy&) = 0;
   virtual void sgd_step(const SgdStep&) = 0;
+  virtual void average_step(const AverageStep&) = 0;
 
   virtual void draw_numbers(const DrawNumbers&) = 0;
   virtual void draw_augmentation(const DrawAugmentation&) = 0;

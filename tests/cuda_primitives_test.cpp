@@ -9,6 +9,7 @@
 
 #include "cpu/reference_backend.h"
 #include "cuda/cuda_backend.h"
+#include "tests/average_checks.h"
 #include "tests/draw_checks.h"
 #include "tests/primitive_cases.h"
 
@@ -100,6 +101,25 @@ TEST(Draws, AreTheHostsToTheBit) {
   const auto cuda = exact_backend();
   expect_numbers<float>(*cuda);
   expect_augmentation(*cuda);
+}
+
+TEST(Average, IsTheHostsToTheBit) { expect_averages<float>(*exact_backend()); }
+
+TEST(Average, CanBeRecorded) {
+  const auto cuda = make_cuda_backend();
+  const AverageStep::Parameter parameter{Tensor::full(*cuda, {19}, 0.0), Tensor::full(*cuda, {19}, 8.0)};
+  // The span is gone when the recording is replayed, the tensors are not.
+  const auto work = [&] {
+    const std::vector<AverageStep::Parameter> parameters = {parameter};
+    cuda->average_step({.parameters = parameters, .decay = 0.5});
+  };
+  work();
+  const auto recording = cuda->record(work);
+  EXPECT_EQ(parameter.average.to_host<float>(), std::vector<float>(19, 6.0F));
+  cuda->fill(parameter.value, 16.0);
+  recording->replay();
+  recording->replay();
+  EXPECT_EQ(parameter.average.to_host<float>(), std::vector<float>(19, 13.5F));  // 6, 11, 13.5
 }
 
 TEST(GuardBytes, StandRoundEveryTensorOnTheDevice) {

@@ -345,6 +345,25 @@ inline PrimitiveCase sgd_case(const std::vector<std::int64_t>& sizes) {
           }};
 }
 
+/// One step of the averages of parameters of these sizes.
+inline PrimitiveCase average_case(const std::vector<std::int64_t>& sizes) {
+  double count = 0;
+  for (const std::int64_t size : sizes) count += static_cast<double>(size);
+  return {concat("average_step/", sizes.size(), "_tensors_of_", static_cast<std::int64_t>(count)),
+          3 * count,
+          {0, 12 * count},
+          [=](Backend& backend, DType) -> Call {
+            const auto parameters = std::make_shared<std::vector<AverageStep::Parameter>>();
+            Call call;
+            for (const std::int64_t size : sizes) {
+              parameters->push_back({uniform(backend, {size}, 1), uniform(backend, {size}, 2)});
+              call.outputs.push_back(parameters->back().average);
+            }
+            call.run = [=, &backend] { backend.average_step({.parameters = *parameters}); };
+            return call;
+          }};
+}
+
 /// FLOPs: of what is done in floating point to the bits; the generator's integers don't count.
 inline PrimitiveCase draw_numbers_case(std::int64_t count, DrawNumbers::Distribution distribution) {
   const bool normal = distribution == DrawNumbers::Distribution::normal;
@@ -446,7 +465,9 @@ inline std::vector<PrimitiveCase> other_cases(std::int64_t batch) {
   }
   take(element_cases({batch, 32, 32, 16}));
   take(head_cases({batch, 8, 8, 64}, 10));
-  cases.push_back(sgd_case({432, 2304, 2304, 4608, 9216, 9216, 18432, 36864, 36864, 640, 10}));
+  const std::vector<std::int64_t> parameters = {432, 2304, 2304, 4608, 9216, 9216, 18432, 36864, 36864, 640, 10};
+  cases.push_back(sgd_case(parameters));
+  cases.push_back(average_case(parameters));
   for (const auto distribution : {DrawNumbers::Distribution::normal, DrawNumbers::Distribution::uniform}) {
     cases.push_back(draw_numbers_case(36864, distribution));
   }

@@ -11,6 +11,7 @@
 #include "cpu/cpu_backend.h"
 #include "cpu/reference_backend.h"
 #include "tensor/random.h"
+#include "tests/average_checks.h"
 #include "tests/draw_checks.h"
 #include "tests/primitive_cases.h"
 
@@ -278,6 +279,23 @@ TEST(Sgd, TakesTwoStepsAsTheFormulaSays) {
       expect_near(parameter.value.to_doubles(), std::vector<double>(19, weight), 1e-6, backend->description());
       expect_near(parameter.velocity.to_doubles(), std::vector<double>(19, velocity), 1e-6, backend->description());
     }
+  }
+}
+
+TEST(Average, IsItsFormulaToTheBitOnEveryBackend) {
+  for (const auto& backend : all_backends()) {
+    expect_averages<float>(*backend);
+    if (backend->supports(DType::float64)) expect_averages<double>(*backend);
+    EXPECT_EQ(backend->allocator().statistics().guard_violations, 0) << backend->description();
+  }
+}
+
+TEST(Average, TendsToAConstantAsTheGeometricSeriesSays) {
+  for (const auto& backend : all_backends()) {
+    const AverageStep::Parameter parameter{Tensor::full(*backend, {35}, 1.0), Tensor::full(*backend, {35}, 3.0)};
+    for (int step = 0; step < 10; ++step) backend->average_step({.parameters = {&parameter, 1}, .decay = 0.8});
+    expect_near(parameter.average.to_doubles(), std::vector<double>(35, 3.0 - 2.0 * std::pow(0.8, 10)), 1e-6,
+                backend->description());
   }
 }
 

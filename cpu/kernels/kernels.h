@@ -248,6 +248,8 @@ struct Kernels {
   void (*scale)(float a, float* x, std::int64_t count);
   void (*sgd)(float* value, const float* gradient, float* velocity, std::int64_t count, float learning_rate,
               float momentum, float weight_decay, bool nesterov);
+  /// average += rate * (value - average), each operation rounded: the same bits with every instruction set.
+  void (*average)(float* average, const float* value, std::int64_t count, float rate);
   /// y = bytes * scale - offset.
   void (*bytes_to_floats)(const std::uint8_t* bytes, const float* scale, const float* offset, float* y,
                           std::int64_t count);
