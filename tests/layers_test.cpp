@@ -9,6 +9,7 @@
 #include "layers/cost.h"
 #include "layers/schedule.h"
 #include "layers/sgd.h"
+#include "layers/weight_average.h"
 #include "tensor/random.h"
 
 namespace stagewise {
@@ -226,6 +227,117 @@ TEST(Training, LearnsAToyProblemAndASteadyStepAllocatesNothing) {
     EXPECT_EQ(backend->allocator().statistics().system_allocations, before.system_allocations);
     EXPECT_EQ(backend->allocator().statistics().bytes_in_use, before.bytes_in_use);
   }
+}
+
+/// Every parameter's value, by name.
+std::map<std::string, std::vector<double>> parameter_values(const ResNet& network) {
+  std::map<std::string, std::vector<double>> values;
+  network.visit({.parameter = [&](const std::string& name, const Variable& parameter,
+                                  bool) { values[name] = parameter.value().to_doubles(); },
+                 .buffer = [](const std::string&, const Tensor&) {}});
+  return values;
+}
+
+std::map<std::string, std::vector<double>> average_values(const WeightAverage& average) {
+  std::map<std::string, std::vector<double>> values;
+  for (const auto& [name, tensor] : average.averages()) values[name] = tensor.to_doubles();
+  return values;
+}
+
+TEST(WeightAverage, IsTheWeightedSumOfWhatTheWeightsWere) {
+  for (const DType dtype : {DType::float32, DType::float64}) {
+    const auto backend = make_reference_backend(true);
+    {
+      const ResNet network(*backend, small_architecture({1, 1}, Variant::paper), 1, dtype);
+      const auto start = parameter_values(network);
+      WeightAverage average(0.75);
+      average.step(network);
+      EXPECT_EQ(average_values(average), start) << "starts at the value";
+      // Steps n = 1..4 at the value n: average = 0.75^4 start + 0.25 sum of 0.75^(4-n) n.
+      for (int n = 1; n <= 4; ++n) {
+        network.visit({.parameter = [&](const std::string&, const Variable& parameter,
+                                        bool) { backend->fill(parameter.value(), n); },
+                       .buffer = [](const std::string&, const Tensor&) {}});
+        average.step(network);
+      }
+      const double rest = 0.25 * (4 + 3 * 0.75 + 2 * 0.5625 + 0.421875);
+      for (const auto& [name, values] : average_values(average)) {
+        for (std::size_t i = 0; i < values.size(); ++i) {
+          ASSERT_NEAR(values[i], std::pow(0.75, 4) * start.at(name)[i] + rest, dtype == DType::float64 ? 1e-14 : 1e-6);
+        }
+      }
+    }
+    EXPECT_EQ(backend->allocator().statistics().guard_violations, 0);
+  }
+}
+
+TEST(WeightAverage, FollowsGrowthAndRemoval) {
+  const auto backend = make_cpu_backend();
+  const ResNet small(*backend, small_architecture({1, 1}), 1), other(*backend, small_architecture({1}), 2);
+  ResNet network(*backend, small_architecture({1, 1}), 1);
+  WeightAverage average(0.5);
+  average.step(network);
+  std::map<std::string, void*> addresses;
+  for (const auto& [name, tensor] : average.averages()) addresses[name] = tensor.address();
+  network.stages()[0].insert(1, BlockInitialiser::he);
+  EXPECT_THROW(average.exchange(network), Error) << "the new block has no average yet";
+  EXPECT_EQ(average_values(average), parameter_values(small)) << "and nothing was swapped";
+  average.step(network);
+  EXPECT_EQ(average_values(average), parameter_values(network))
+      << "the weights didn't move, the new ones start at them";
+  for (const auto& [name, address] : addresses) EXPECT_EQ(average.averages().at(name).address(), address) << name;
+  EXPECT_EQ(average.averages().count("stages.0.blocks.1.conv1.weight"), 1U);
+  // The network without the block, then one without a stage, whose classifier has another shape.
+  average.step(small);
+  EXPECT_EQ(average_values(average), parameter_values(small));
+  EXPECT_THROW(average.step(other), Error);
+}
+
+TEST(WeightAverage, ExchangesExactlyAndBack) {
+  for (const bool fast : {false, true}) {
+    const auto backend = fast ? make_cpu_backend() : make_reference_backend();
+    const Architecture architecture = small_architecture({1, 2});
+    const Tensor images = random_images(*backend, architecture, 6);
+    const ResNet network(*backend, architecture, 1);
+    Sgd optimiser;
+    WeightAverage average(0.9);
+    for (int step = 0; step < 3; ++step) {
+      train_step(network, optimiser, images, 0.1);
+      average.step(network);
+    }
+    const auto weights = parameter_values(network), averages = average_values(average);
+    const auto trained = logits(network, images, false);
+    std::map<std::string, void*> addresses;
+    for (const auto& [name, tensor] : network.tensors()) addresses[name] = tensor.address();
+    const auto before = backend->allocator().statistics();
+    average.exchange(network);
+    EXPECT_EQ(parameter_values(network), averages);
+    EXPECT_EQ(average_values(average), weights);
+    EXPECT_NE(logits(network, images, false), trained);
+    average.exchange(network);
+    EXPECT_EQ(parameter_values(network), weights);
+    EXPECT_EQ(average_values(average), averages);
+    EXPECT_EQ(logits(network, images, false), trained);
+    for (const auto& [name, tensor] : network.tensors()) EXPECT_EQ(tensor.address(), addresses.at(name)) << name;
+    for (int step = 0; step < 5; ++step) average.step(network);
+    EXPECT_EQ(backend->allocator().statistics().bytes_in_use, before.bytes_in_use);
+  }
+}
+
+TEST(WeightAverage, GoesOnFromWhatItIsGiven) {
+  const auto backend = make_reference_backend();
+  const ResNet network(*backend, small_architecture({1}), 1);
+  const std::string name = "classifier.bias";
+  WeightAverage average(0.75);
+  average.set_average(name, Tensor::full(*backend, {3}, 4.0));
+  backend->fill(network.classifier_bias().value(), 8.0);
+  average.step(network);
+  EXPECT_EQ(average.averages().at(name).to_doubles(), std::vector<double>(3, 5.0));
+  EXPECT_EQ(average.averages().size(), parameter_values(network).size());
+  average.set_average(name, Tensor::full(*backend, {4}, 4.0));
+  EXPECT_THROW(average.step(network), Error);
+  EXPECT_THROW(average.exchange(network), Error);
+  for (const double decay : {-0.1, 1.0, std::nan("")}) EXPECT_THROW(WeightAverage{decay}, Error);
 }
 
 TEST(Schedule, FollowsItsClosedForm) {
