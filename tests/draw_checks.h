@@ -48,9 +48,13 @@ inline void expect_augmentation(Backend& backend) {
         bool odd_epoch;
         std::int64_t cutout;
       };
-      for (const auto& [flip, odd_epoch, cutout] :
-           {Kind{Flip::none, true, 0}, Kind{Flip::random, true, 7}, Kind{Flip::alternating, false, 8},
-            Kind{Flip::alternating, true, 0}}) {
+      for (const Kind& kind : {Kind{Flip::none, true, 0}, Kind{Flip::random, true, 7},
+                               Kind{Flip::alternating, false, 8}, Kind{Flip::alternating, true, 0}}) {
+        const bool alternating = kind.flip == Flip::alternating;
+        const std::int32_t before = kind.cutout == 7 ? 3 : 4;  // a square of 8 begins 4 before its centre
+        const auto start = [&](std::uint64_t at, std::uint64_t size) {
+          return kind.cutout == 0 ? 0 : static_cast<std::int32_t>(cutouts.below(at, size)) - before;
+        };
         std::vector<std::int32_t> indices, expected;
         for (std::uint64_t b = 0; b < static_cast<std::uint64_t>(images); ++b) {
           const std::uint64_t number = 3 * (first_place + b);
@@ -58,16 +62,11 @@ inline void expect_augmentation(Backend& backend) {
           expected.push_back(indices.back());
           expected.push_back(static_cast<std::int32_t>(random.below(number, 9)) - 4);
           expected.push_back(static_cast<std::int32_t>(random.below(number + 1, 2'000'001)) - 1'000'000);
-          const auto coin = static_cast<std::int32_t>(flip == Flip::alternating
-                                                          ? flips.below(static_cast<std::uint64_t>(indices.back()), 2)
-                                                          : random.below(number + 2, 2));
-          expected.push_back(flip == Flip::none ? 0 : flip == Flip::alternating && odd_epoch ? 1 - coin : coin);
-          // A square of 7 begins 3 before its centre, one of 8 begins 4 before.
-          const auto start = [&](std::uint64_t at, std::uint64_t size, std::int32_t before) {
-            return cutout == 0 ? 0 : static_cast<std::int32_t>(cutouts.below(at, size)) - before;
-          };
-          expected.push_back(start(2 * (first_place + b), 32, cutout == 7 ? 3 : 4));
-          expected.push_back(start(2 * (first_place + b) + 1, 1'000'000, cutout == 7 ? 3 : 4));
+          const auto coin = static_cast<std::int32_t>(
+              alternating ? flips.below(static_cast<std::uint64_t>(indices.back()), 2) : random.below(number + 2, 2));
+          expected.push_back(kind.flip == Flip::none ? 0 : alternating && kind.odd_epoch ? 1 - coin : coin);
+          expected.push_back(start(2 * (first_place + b), 32));
+          expected.push_back(start(2 * (first_place + b) + 1, 1'000'000));
         }
         const Tensor draws(backend, {images, 6}, DType::int32);
         backend.draw_augmentation({.indices = Tensor::from_host(backend, {images}, indices),
@@ -77,10 +76,10 @@ inline void expect_augmentation(Backend& backend) {
                                    .first_place = static_cast<std::int64_t>(first_place),
                                    .row_padding = 4,
                                    .column_padding = 1'000'000,
-                                   .flip = flip,
+                                   .flip = kind.flip,
                                    .flip_stream = stream + 1,
-                                   .odd_epoch = odd_epoch,
-                                   .cutout = cutout,
+                                   .odd_epoch = kind.odd_epoch,
+                                   .cutout = kind.cutout,
                                    .cutout_stream = stream + 2,
                                    .height = 32,
                                    .width = 1'000'000});
