@@ -8,6 +8,7 @@
 #include "search/run/directory.h"
 #include "search/run/text.h"
 #include "search/training/model_file.h"
+#include "search/training/predictions.h"
 
 namespace stagewise {
 
@@ -16,7 +17,8 @@ namespace {
 struct EvaluateOptions {
   Settings settings;
   std::string model;
-  std::string variant;  // empty: what the file holds
+  std::string variant;      // empty: what the file holds
+  std::string predictions;  // where to write what is said of each image; empty: nowhere
 };
 
 void check_classes(const Model& model, const Dataset& dataset) {
@@ -56,8 +58,16 @@ void run_evaluate(CLI::App& command, EvaluateOptions& options) {
   const ImageStore images(*backend, test,
                           model.normalisation ? *model.normalisation : normalisation_of(variant, dataset.train),
                           feature_map_type(settings.device, *backend));
-  const PassResult result = evaluate(*model.network, images, all_indices(images.count()),
-                                     [&](const PassProgress& pass) { progress.pass("test set", pass); });
+  const PassCallback callback = [&](const PassProgress& pass) { progress.pass("test set", pass); };
+  PassResult result;
+  if (options.predictions.empty()) {
+    result = evaluate(*model.network, images, all_indices(images.count()), callback);
+  } else {
+    const Predictions predictions =
+        predict_all(InferenceNetwork(*model.network), images, all_indices(images.count()), callback);
+    write_predictions(options.predictions, predictions);
+    result = predictions.result();
+  }
   std::cout << "loss " << fixed(result.loss, 4) << '\n' << right_of(result) << '\n';
 }
 
@@ -70,6 +80,11 @@ Command add_evaluate(CLI::App& program) {
       ->required()
       ->configurable(false);
   command->add_option("--variant", options->variant, "standard or paper: refuse a file of the other one")
+      ->configurable(false);
+  command
+      ->add_option(
+          "--predictions", options->predictions,
+          "Write what the network says of each test image to this file: image,label,predicted,probability,loss")
       ->configurable(false);
   add_data_options(*command, options->settings);
   add_device_options(*command, options->settings);
