@@ -30,15 +30,6 @@ __global__ void batch_norm_prepare_kernel(PrepareArguments call) {
   call.running_variance[c] += call.momentum * (call.variance[c] * call.unbias - call.running_variance[c]);
 }
 
-__global__ void moments_from_sums_kernel(const float* sums, const float* sums_of_squares, float pixels, float* mean,
-                                         float* variance, int channels) {
-  const std::int64_t c = global_thread();
-  if (c >= channels) return;
-  const float of_channel = sums[c] / pixels;
-  mean[c] = of_channel;
-  variance[c] = fmaxf(sums_of_squares[c] / pixels - of_channel * of_channel, 0.0f);
-}
-
 /// scale and shift of a thread's channels, and the mean taken out first: exact where it is large.
 template <int kLanes>
 struct Affine {
@@ -120,15 +111,6 @@ void batch_norm_prepare(const BatchNormPrepare& call, cudaStream_t stream) {
                                    static_cast<int>(call.mean.count())};
   batch_norm_prepare_kernel<<<blocks_for(arguments.channels), kBlock, 0, stream>>>(arguments);
   STAGEWISE_CHECK_LAUNCH(batch_norm_prepare_kernel);
-}
-
-void moments_from_sums(const Tensor& sums, const Tensor& sums_of_squares, std::int64_t pixels, const Tensor& mean,
-                       const Tensor& variance, cudaStream_t stream) {
-  const auto channels = static_cast<int>(mean.count());
-  moments_from_sums_kernel<<<blocks_for(channels), kBlock, 0, stream>>>(
-      sums.data<float>(), sums_of_squares.data<float>(), static_cast<float>(pixels), mean.data<float>(),
-      variance.data<float>(), channels);
-  STAGEWISE_CHECK_LAUNCH(moments_from_sums_kernel);
 }
 
 void batch_norm_forward(const BatchNormForward& call, cudaStream_t stream) {

@@ -7,7 +7,8 @@
 //   channel_sums     sum of x
 //
 // The moments are sound where |mean| is much larger than the deviation: a run sums the distances from its own first
-// pixel, and runs are joined by the rule of Chan, Golub and LeVeque (1983), which subtracts no large numbers.
+// pixel, and runs are joined as Chan, Golub and LeVeque (1983) do, which subtracts no large numbers: first the mean of
+// all, then each run's squared distances and its mean's from that one.
 //
 // Bytes: every map read or written once, 16 at a time where C allows (backward_reduce in float32: 16 an element).
 // FLOPs: 3 to 5 an element, so memory binds.
@@ -44,18 +45,6 @@ struct Partial {
   int channels;
   __device__ float& operator()(int part, unsigned run, int channel) const {
     return at[(static_cast<std::int64_t>(part) * gridDim.x + run) * channels + channel];
-  }
-};
-
-/// A set of pixels: how many, their mean's distance from a common pivot, and their squared distances from the mean.
-struct Moments {
-  float count, mean, squares;
-  __device__ void join(const Moments& other) {
-    if (other.count == 0.0f) return;
-    const float total = count + other.count, distance = other.mean - mean, share = other.count / total;
-    squares += other.squares + distance * distance * count * share;
-    mean += distance * share;
-    count = total;
   }
 };
 
@@ -161,48 +150,74 @@ __global__ void channel_sums_kernel(const T* x, Partial partial, std::int64_t pi
   for (int lane = 0; lane < kLanes; ++lane) partial(0, blockIdx.x, channel + lane) = sums.at[lane];
 }
 
-// The second stage: a warp's lanes are neighbouring channels, the block's rows share the runs out between them.
-constexpr int kRows = 8;
+// The second stage: a warp's lanes are neighbouring channels, the block's rows share the runs out between them. Few blocks
+// have anything to do, so what counts is how many loads are under way at once.
+constexpr int kRows = 32;
+
+/// The sum over the block's rows of each lane's value, for all of them.
+__device__ float sum_over_rows(float value, float (*scratch)[kWarp]) {
+  scratch[threadIdx.y][threadIdx.x] = value;
+  __syncthreads();
+  for (unsigned half = kRows / 2; half > 0; half /= 2) {
+    if (threadIdx.y < half) scratch[threadIdx.y][threadIdx.x] += scratch[threadIdx.y + half][threadIdx.x];
+    __syncthreads();
+  }
+  const float sum = scratch[0][threadIdx.x];
+  __syncthreads();
+  return sum;
+}
 
 __global__ void join_moments_kernel(const float* partial, int runs, std::int64_t pixels, int run, int channels,
                                     float* mean, float* variance) {
-  __shared__ Moments of_row[kRows][kWarp];
+  __shared__ float scratch[kRows][kWarp];
   const int channel = static_cast<int>(blockIdx.x * kWarp + threadIdx.x);
+  const bool active = channel < channels;
   const std::int64_t part = static_cast<std::int64_t>(runs) * channels;
-  float pivot = 0.0f;
-  Moments joined{};
-  if (channel < channels) {
-    pivot = partial[channel];
-    for (int i = static_cast<int>(threadIdx.y); i < runs; i += kRows) {
-      const float* const from = partial + static_cast<std::int64_t>(i) * channels + channel;
-      const auto count =
-          static_cast<float>(min(static_cast<std::int64_t>(run), pixels - static_cast<std::int64_t>(i) * run));
-      joined.join({count, (from[0] - pivot) + from[part], from[2 * part]});
-    }
+  const float* const from = partial + (active ? channel : 0);
+  const float pivot = *from, in_all = static_cast<float>(pixels);
+  const auto row = static_cast<int>(threadIdx.y);
+  const auto count_of = [&](int i) {
+    return static_cast<float>(min(static_cast<std::int64_t>(run), pixels - static_cast<std::int64_t>(i) * run));
+  };
+  float sum = 0.0f, squares = 0.0f;
+#pragma unroll 4
+  for (int i = row; i < runs; i += kRows) {
+    const float* const of_run = from + static_cast<std::int64_t>(i) * channels;
+    sum += count_of(i) * ((of_run[0] - pivot) + of_run[part]);
   }
-  of_row[threadIdx.y][threadIdx.x] = joined;
-  __syncthreads();
-  if (threadIdx.y != 0 || channel >= channels) return;
-  for (int row = 1; row < kRows; ++row) joined.join(of_row[row][threadIdx.x]);
-  mean[channel] = pivot + joined.mean;
-  variance[channel] = joined.squares / joined.count;
+  const float distance = sum_over_rows(sum, scratch) / in_all;  // of the mean of all from the pivot
+#pragma unroll 4
+  for (int i = row; i < runs; i += kRows) {
+    const float* const of_run = from + static_cast<std::int64_t>(i) * channels;
+    const float off = (of_run[0] - pivot) + of_run[part] - distance;
+    squares += of_run[2 * part] + count_of(i) * off * off;
+  }
+  squares = sum_over_rows(squares, scratch);
+  if (row != 0 || !active) return;
+  mean[channel] = pivot + distance;
+  variance[channel] = squares / in_all;
 }
 
-/// sums[c] = factors[c] * the runs' sums; no factors, no multiplication.
-__global__ void add_runs_kernel(const float* partial, int runs, int channels, const float* factors, float* sums) {
-  __shared__ float of_row[kRows][kWarp];
+/// The runs' sums of one part after the other (blockIdx.y): first[c] = factors[c] * sum (no factors, no multiplication),
+/// second[c] = sum.
+__global__ void add_runs_kernel(const float* partial, int runs, int channels, const float* factors, float* first,
+                                float* second) {
+  __shared__ float scratch[kRows][kWarp];
   const int channel = static_cast<int>(blockIdx.x * kWarp + threadIdx.x);
+  const bool active = channel < channels;
+  const float* const from = partial + static_cast<std::int64_t>(blockIdx.y) * runs * channels + (active ? channel : 0);
   float sum = 0.0f;
-  if (channel < channels) {
-    for (int i = static_cast<int>(threadIdx.y); i < runs; i += kRows) {
-      sum += partial[static_cast<std::int64_t>(i) * channels + channel];
-    }
+#pragma unroll 4
+  for (int i = static_cast<int>(threadIdx.y); i < runs; i += kRows) {
+    sum += from[static_cast<std::int64_t>(i) * channels];
   }
-  of_row[threadIdx.y][threadIdx.x] = sum;
-  __syncthreads();
-  if (threadIdx.y != 0 || channel >= channels) return;
-  for (int row = 1; row < kRows; ++row) sum += of_row[row][threadIdx.x];
-  sums[channel] = factors != nullptr ? sum * factors[channel] : sum;
+  sum = sum_over_rows(sum, scratch);
+  if (threadIdx.y != 0 || !active) return;
+  if (blockIdx.y == 1) {
+    second[channel] = sum;
+  } else {
+    first[channel] = factors != nullptr ? sum * factors[channel] : sum;
+  }
 }
 
 /// Room for `parts` numbers a run and channel.
@@ -210,9 +225,11 @@ Tensor partial_sums(const Tensor& map, const ChannelRuns& cut, int parts) {
   return Tensor(map.backend(), {parts, cut.grid.x, cut.channels});
 }
 
-void add_runs(const float* partial, const ChannelRuns& cut, const float* factors, float* sums, cudaStream_t stream) {
-  add_runs_kernel<<<blocks_for(cut.channels, kWarp), dim3(kWarp, kRows), 0, stream>>>(
-      partial, static_cast<int>(cut.grid.x), cut.channels, factors, sums);
+void add_runs(const float* partial, const ChannelRuns& cut, const float* factors, float* first, float* second,
+              cudaStream_t stream) {
+  const dim3 grid(static_cast<unsigned>(blocks_for(cut.channels, kWarp)), second != nullptr ? 2 : 1);
+  add_runs_kernel<<<grid, dim3(kWarp, kRows), 0, stream>>>(partial, static_cast<int>(cut.grid.x), cut.channels, factors,
+                                                          first, second);
   STAGEWISE_CHECK_LAUNCH(add_runs_kernel);
 }
 
@@ -233,8 +250,8 @@ void backward_reduce(const BatchNormBackwardReduce& call, cudaStream_t stream) {
                                                                 cut.channels,
                                                                 cut.run});
     STAGEWISE_CHECK_LAUNCH(batch_norm_backward_reduce_kernel);
-    add_runs(sums, cut, call.coefficients.inverse_deviation.data<float>(), call.gradients.weight.data<float>(), stream);
-    add_runs(sums + partial.count() / 2, cut, nullptr, call.gradients.bias.data<float>(), stream);
+    add_runs(sums, cut, call.coefficients.inverse_deviation.data<float>(), call.gradients.weight.data<float>(),
+             call.gradients.bias.data<float>(), stream);
   });
 }
 
@@ -270,7 +287,7 @@ void channel_sums(const Tensor& x, const Tensor& sums, cudaStream_t stream) {
     channel_sums_kernel<T, kLanes><<<cut.grid, cut.block, 0, stream>>>(
         elements<T>(x), {partial.data<float>(), cut.channels}, cut.pixels, cut.channels, cut.run);
     STAGEWISE_CHECK_LAUNCH(channel_sums_kernel);
-    add_runs(partial.data<float>(), cut, nullptr, sums.data<float>(), stream);
+    add_runs(partial.data<float>(), cut, nullptr, sums.data<float>(), nullptr, stream);
   });
 }
 

@@ -52,14 +52,9 @@ bool Convolutions::run_whole(const ConvolutionForward& call) {
   if (!cudnn_) return false;
   ConvolutionForward pass = call;
   pass.weight = filters_for(call.x, call.weight);
-  Tensor sums, sums_of_squares;
-  if (call.mean.defined()) {
-    sums = Tensor(call.mean.backend(), call.mean.shape());
-    sums_of_squares = Tensor(call.mean.backend(), call.mean.shape());
-  }
-  if (!cudnn_->run(pass, sums, sums_of_squares)) return false;
-  if (!call.mean.defined()) return true;
-  moments_from_sums(sums, sums_of_squares, call.y.count() / call.mean.count(), call.mean, call.variance, stream_);
+  pass.mean = pass.variance = Tensor();
+  if (!cudnn_->run(pass)) return false;
+  if (call.mean.defined()) batch_norm_moments(call.y, call.mean, call.variance, stream_);
   return true;
 }
 
@@ -112,8 +107,9 @@ void Convolutions::backward_data(const ConvolutionBackwardData& call) {
                              : batch_norm_backward_reduce_normalised(reduce, stream_);
 }
 
-/// The gradient is in float32 whatever the maps are. From maps in bfloat16 cuDNN sums into float32 only where the
-/// numbers of channels are even; elsewhere, as in the stem, the maps are widened, so that nothing is rounded.
+/// The gradient is in float32 whatever the maps are. From maps in bfloat16 cuDNN sums into float32, and rightly, only
+/// where the numbers of channels are multiples of 8; elsewhere, as in the stem, the maps are widened, so that nothing is
+/// rounded.
 bool Convolutions::run_with_cudnn(const ConvolutionBackwardWeights& call) {
   if (!cudnn_) return false;
   if (cudnn_->run(call)) return true;

@@ -36,13 +36,12 @@ struct ConvolutionGraph {
   Conv2dOptions options;
   DType maps = DType::float32, filters = DType::float32;
   bool normalise = false;   // x is normalised and ReLUed on read
-  bool statistics = false;  // y's sums and sums of squares on write
   bool bias = false, addend = false, relu = false;
   bool add_to_output = false;  // the addend is what y, or by data dx, holds before
 
-  bool bare() const { return !(normalise || statistics || bias || addend || relu || add_to_output); }
+  bool bare() const { return !(normalise || bias || addend || relu || add_to_output); }
   bool operator==(const ConvolutionGraph&) const = default;
-  /// What is fused, each with a sign before it: ` + batch norm and ReLU on read + statistics`
+  /// What is fused, each with a sign before it: ` + batch norm and ReLU on read`
   std::string fused() const;
   /// `convolution by data, [128,32,32,16] with [16,3,3,16], stride 1, bfloat16`
   std::string description() const;
@@ -59,10 +58,9 @@ class CudnnConvolutions {
   /// with feature maps in bfloat16; bias and coefficients are float32. An addend must be another tensor than the
   /// output, or the output itself.
   ///
-  /// In place of mean and variance, which need another kernel, the sums over y's pixels and the sums of its squares are
-  /// gathered. That is for bfloat16: where the mean is so much larger than the deviation that the two sums cancel in
-  /// float32, y itself has no bits left for the deviation.
-  bool run(const ConvolutionForward& call, const Tensor& sums = {}, const Tensor& sums_of_squares = {});
+  /// Mean and variance are not for cuDNN: its kernels that gather statistics end in atomic sums, so that no two runs give
+  /// the same bits (seen on an H200, though their plans carry no note of it).
+  bool run(const ConvolutionForward& call);
   /// Without normalised_input: cuDNN has no plan for that in bfloat16 or float32.
   bool run(const ConvolutionBackwardData& call);
   /// Without d_bias and batch_norm, and without normalise.

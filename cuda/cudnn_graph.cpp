@@ -189,16 +189,4 @@ void Graph::pointwise(cudnnPointwiseMode_t mode, TensorId x, TensorId y) {
   finish(std::move(operation), concat("an operation on ", shape_of(x), " to ", shape_of(y)));
 }
 
-void Graph::statistics(TensorId x, TensorId sum, TensorId sum_of_squares) {
-  require_channels("sums", sum, x);
-  require_channels("sums of squares", sum_of_squares, x);
-  Descriptor operation(CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR);
-  operation.set(CUDNN_ATTR_OPERATION_GENSTATS_MODE, CUDNN_GENSTATS_SUM_SQSUM);
-  operation.set(CUDNN_ATTR_OPERATION_GENSTATS_MATH_PREC, CUDNN_DATA_FLOAT);
-  operation.set(CUDNN_ATTR_OPERATION_GENSTATS_XDESC, at(x));
-  operation.set(CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC, at(sum));
-  operation.set(CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC, at(sum_of_squares));
-  finish(std::move(operation), concat("statistics of ", shape_of(x)));
-}
-
 }  // namespace stagewise::cudnn

@@ -102,8 +102,6 @@ class Graph {
   void pointwise(cudnnPointwiseMode_t operation, TensorId x, TensorId b, TensorId y);
   /// y = operation(x); CUDNN_POINTWISE_IDENTITY converts to y's type.
   void pointwise(cudnnPointwiseMode_t operation, TensorId x, TensorId y);
-  /// sum and sum_of_squares, per channel, of x.
-  void statistics(TensorId x, TensorId sum, TensorId sum_of_squares);
 
   const std::vector<Descriptor>& operations() const { return operations_; }
 

@@ -26,9 +26,6 @@ void add_bias(const Tensor& x, const Tensor& bias, const Tensor& addend, bool re
 
 // batch_norm.cu
 void batch_norm_prepare(const BatchNormPrepare& call, cudaStream_t stream);
-/// From the sums over a channel's pixels and of their squares, each [C], to moments.
-void moments_from_sums(const Tensor& sums, const Tensor& sums_of_squares, std::int64_t pixels, const Tensor& mean,
-                       const Tensor& variance, cudaStream_t stream);
 void batch_norm_forward(const BatchNormForward& call, cudaStream_t stream);
 void batch_norm_backward_data(const BatchNormBackwardData& call, cudaStream_t stream);
 

@@ -63,6 +63,9 @@ const ConvolutionSize kSizes[] = {{2, 8, 8, 16, 16, 3, 3, {1, 1, 1}}, {3, 9, 8, 
                                   {1, 5, 7, 4, 2, 5, 3, {3, 2, 0}}};
 const ConvolutionSize kOddChannels[] = {{2, 8, 8, 3, 16, 3, 3, {1, 1, 1}}, {1, 6, 5, 17, 5, 3, 3, {2, 1, 1}}};
 
+/// Padding that differs before and after: by weights cuDNN gets it wrong, so our own kernel has it.
+bool is_lopsided(const ConvolutionSize& size) { return size.options.padding_before != size.options.padding_after; }
+
 std::vector<ConvolutionSize> all_sizes() {
   std::vector<ConvolutionSize> sizes(std::begin(kSizes), std::end(kSizes));
   sizes.insert(sizes.end(), std::begin(kOddChannels), std::end(kOddChannels));
@@ -131,6 +134,10 @@ TEST_P(Cudnn, ConvolvesAsTheReferenceDoesInEveryDirection) {
               .options = size.options};
     };
     const auto got_weights = by_weights(device.backend(), GetParam());
+    if (is_lopsided(size)) {
+      EXPECT_FALSE(device.run(got_weights)) << size.name() << ": its sums would be wrong";
+      continue;
+    }
     const auto expected_weights = by_weights(*reference, DType::float32);
     ASSERT_TRUE(device.run(got_weights)) << size.name();
     reference->convolution_backward_weights(expected_weights);
@@ -190,7 +197,8 @@ class CudnnBFloat16 : public testing::Test {
   std::unique_ptr<Backend> reference = make_reference_backend();
 };
 
-TEST_F(CudnnBFloat16, NormalisesOnReadAndGathersSumsOnWrite) {
+TEST_F(CudnnBFloat16, NormalisesOnRead) {
+  int taken = 0;
   for (const ConvolutionSize& size : kSizes) {
     const auto call = [&](Backend& on, DType maps) -> ConvolutionForward {
       return {.x = map(on, size.input(), 1, maps),
@@ -200,21 +208,24 @@ TEST_F(CudnnBFloat16, NormalisesOnReadAndGathersSumsOnWrite) {
               .normalise = coefficients(on, size.channels, 4)};
     };
     const ConvolutionForward got = call(device.backend(), DType::bfloat16);
-    const Tensor sums(device.backend(), {size.filters}), squares(device.backend(), {size.filters});
-    ASSERT_TRUE(device.run(got, sums, squares)) << size.name();
+    if (!device.run(got)) continue;  // versions of cuDNN differ in which of the odd sizes they compile an engine for
+    ++taken;
     const ConvolutionForward expected = call(*reference, DType::float32);
     reference->convolution_forward(expected);
     // The normalised input is rounded to bfloat16 before it is multiplied.
     expect_near(got.y, expected.y, size.name(), 1.0 / 256);
-    const std::vector<double> y = got.y.to_doubles(), sum = sums.to_doubles(), square = squares.to_doubles();
-    for (std::size_t k = 0; k < sum.size(); ++k) {
-      double expected_sum = 0, expected_square = 0;
-      for (std::size_t i = k; i < y.size(); i += sum.size()) expected_sum += y[i], expected_square += y[i] * y[i];
-      // Whether an engine sums before or after it rounds to bfloat16 is its own affair.
-      EXPECT_NEAR(sum[k], expected_sum, std::sqrt(expected_square) / 64) << size.name();
-      EXPECT_NEAR(square[k], expected_square, expected_square / 64) << size.name();
-    }
   }
+  EXPECT_GE(taken, 3);
+}
+
+TEST_F(CudnnBFloat16, LeavesStatisticsToOurOwnKernel) {
+  const ConvolutionSize& size = kSizes[0];
+  ConvolutionForward call{.x = map(device.backend(), size.input(), 1, DType::bfloat16),
+                          .weight = uniform(device.backend(), size.filter(), 2, -1, 1, DType::bfloat16),
+                          .y = Tensor(device.backend(), size.output(), DType::bfloat16),
+                          .options = size.options};
+  call.mean = call.variance = Tensor(device.backend(), {size.filters});
+  EXPECT_FALSE(device.run(call));
 }
 
 TEST_F(CudnnBFloat16, GradientsOfFiltersAreNotRoundedWhenTheyAreFloat32) {
@@ -226,7 +237,9 @@ TEST_F(CudnnBFloat16, GradientsOfFiltersAreNotRoundedWhenTheyAreFloat32) {
               .options = size.options};
     };
     const auto got = call(device.backend(), DType::bfloat16), expected = call(*reference, DType::float32);
-    ASSERT_TRUE(device.run(got)) << size.name();
+    const bool sound = !is_lopsided(size) && size.channels % 8 == 0 && size.filters % 8 == 0;
+    ASSERT_EQ(device.run(got), sound) << size.name();
+    if (!sound) continue;
     reference->convolution_backward_weights(expected);
     expect_near(got.d_weight, expected.d_weight, size.name());
   }
@@ -252,7 +265,7 @@ TEST(CudnnDescribe, TellsWhatIsFusedAndWhereMapsAreWidened) {
   const auto mentions = [](const ConvolutionPlanText& plan, const char* words) {
     return plan.algorithm == "cuDNN" && plan.reason.find(words) != std::string::npos;
   };
-  const char* const fused = " + batch norm and ReLU on read + statistics";
+  const char* const fused = " + batch norm and ReLU on read";
   const char* const widened = "from maps widened to float32";
   const auto narrow = described(kSizes[0], DType::bfloat16), stem = described(kOddChannels[0], DType::bfloat16);
   EXPECT_TRUE(mentions(narrow[0], fused)) << narrow[0].reason;
