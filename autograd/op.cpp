@@ -110,7 +110,7 @@ BatchNormCoefficients batch_norm_coefficients(const Context& context, const Batc
   if (context.training) {
     prepare.running_mean = parameters.running_mean;
     prepare.running_variance = parameters.running_variance;
-    prepare.momentum = parameters.momentum;
+    prepare.momentum = context.statistics_momentum.value_or(parameters.momentum);
     prepare.pixels = pixels;
   }
   prepare.weight.backend().batch_norm_prepare(prepare);

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -76,10 +77,11 @@ class Tape {
 };
 
 /// How a forward pass is run. With a tape, ops record themselves; `training` makes batch norms use the batch's own
-/// statistics and update the running ones.
+/// statistics and update the running ones, by `statistics_momentum` where it is given in place of the layers' own.
 struct Context {
   Tape* tape = nullptr;
   bool training = false;
+  std::optional<double> statistics_momentum = {};
 };
 
 }  // namespace stagewise

@@ -101,12 +101,21 @@ TrainingEpoch::TrainingEpoch(const ImageStore& store, std::span<const std::int32
             .cutout_stream = stream_of("cutout", number)};
 }
 
+void TrainingEpoch::skip_to(std::int64_t batch) {
+  require(batch >= 0 && batch <= batches_, "[loader] expected a batch from 0 to ", batches_, ", got ", batch);
+  taken_ = batch;
+}
+
+std::int64_t TrainingEpoch::next_size() const {
+  if (taken_ == batches_) return 0;
+  return std::min(batch_size_, static_cast<std::int64_t>(order_.size()) - batch_size_ * taken_);
+}
+
 Batch TrainingEpoch::next() {
   if (taken_ == batches_) throw std::logic_error("[loader] the epoch has no more batches");
+  const auto size = static_cast<std::size_t>(next_size());
   draws_.first_place = batch_size_ * taken_++;
-  const auto first = static_cast<std::size_t>(draws_.first_place);
-  const std::size_t size = std::min(static_cast<std::size_t>(batch_size_), order_.size() - first);
-  return store_->batch(std::span(order_).subspan(first, size), draws_);
+  return store_->batch(std::span(order_).subspan(static_cast<std::size_t>(draws_.first_place), size), draws_);
 }
 
 }  // namespace stagewise

@@ -79,6 +79,10 @@ class TrainingEpoch {
                 const Augmentation& augmentation, std::uint64_t seed, std::int64_t epoch);
 
   std::int64_t batches() const { return batches_; }
+  /// Goes on from batch `batch`, as if those before it had been taken. Errors: throws Error beyond the last batch.
+  void skip_to(std::int64_t batch);
+  /// How many images the next batch has; 0 past the last one.
+  std::int64_t next_size() const;
   /// Errors: throws std::logic_error past the last batch.
   Batch next();
 

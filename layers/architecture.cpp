@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -26,6 +27,7 @@ void check_blocks(const Architecture::StageBlocks& stage, std::size_t number) {
     require(seen.insert(block).second, "[architecture] expected distinct block numbers in stage ", number, ", got ",
             block, " twice");
   }
+  check_range(stage.next_number(), 1, kMaxBlockNumber + 1, "a next block number in stage ", number);
 }
 
 using Json = nlohmann::ordered_json;
@@ -53,10 +55,18 @@ Architecture::StageBlocks stage_from(const Json& json) {
   const Json& blocks = member(json, "blocks");
   require(blocks.is_array(), "[architecture] expected a list of numbers for \"blocks\", got ", shown(blocks));
   for (const Json& block : blocks) stage.blocks.push_back(whole_number(block, "blocks"));
+  // Files of networks that nothing was removed from may lack it.
+  if (json.contains("next")) stage.given_away = whole_number(json["next"], "next");
   return stage;
 }
 
 }  // namespace
+
+std::int64_t Architecture::StageBlocks::next_number() const {
+  std::int64_t next = given_away;
+  for (const std::int64_t block : blocks) next = std::max(next, block + 1);
+  return next;
+}
 
 std::string name_of(Variant variant) { return variant == Variant::standard ? "standard" : "paper"; }
 
@@ -109,7 +119,9 @@ std::vector<std::int64_t> Architecture::depths() const {
 std::string Architecture::to_json() const {
   Json json{{"variant", name_of(variant)}, {"height", height},   {"width", width},
             {"channels", channels},        {"classes", classes}, {"stages", Json::array()}};
-  for (const StageBlocks& stage : stages) json["stages"].push_back({{"width", stage.width}, {"blocks", stage.blocks}});
+  for (const StageBlocks& stage : stages) {
+    json["stages"].push_back({{"width", stage.width}, {"blocks", stage.blocks}, {"next", stage.next_number()}});
+  }
   return json.dump();
 }
 

@@ -48,6 +48,7 @@ InferenceNetwork::InferenceNetwork(const ResNet& network)
   Shape image = output_of(image_, network.stem());
   for (const Stage& stage : network.stages()) {
     for (const ResidualBlock& block : stage.blocks()) {
+      if (block.skipped) continue;
       const ResidualBlockParameters& parameters = block.parameters;
       const Shape middle = output_of(image, parameters.conv1);
       Block folded{fold(parameters.conv1, image), fold(parameters.conv2, middle), std::nullopt};

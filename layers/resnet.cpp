@@ -22,7 +22,7 @@ ResNet::ResNet(Backend& backend, const Architecture& architecture, std::uint64_t
   for (const Architecture::StageBlocks& stage : architecture.stages) {
     const StageOptions options{"stages." + std::to_string(stages_.size()), width, stage.width, stages_.empty() ? 1 : 2,
                                paper};
-    stages_.emplace_back(backend, options, stage.blocks, seed, dtype);
+    stages_.emplace_back(backend, options, stage.blocks, stage.next_number(), seed, dtype);
     width = stage.width;
   }
   const double bound = 1.0 / std::sqrt(static_cast<double>(width));
@@ -45,15 +45,24 @@ Variable ResNet::forward(const Context& context, const Variable& x, std::vector<
   return linear(context, global_average_pool(context, activation), classifier_weight_, classifier_bias_);
 }
 
-Architecture ResNet::architecture() const {
+Architecture ResNet::architecture_of(const std::function<bool(const ResidualBlock&)>& wanted) const {
   Architecture architecture = frame_;
   for (std::size_t stage = 0; stage < stages_.size(); ++stage) {
     architecture.stages[stage].blocks.clear();
+    architecture.stages[stage].given_away = stages_[stage].next_number();
     for (const ResidualBlock& block : stages_[stage].blocks()) {
-      architecture.stages[stage].blocks.push_back(block.number);
+      if (wanted(block)) architecture.stages[stage].blocks.push_back(block.number);
     }
   }
   return architecture;
+}
+
+Architecture ResNet::architecture() const {
+  return architecture_of([](const ResidualBlock&) { return true; });
+}
+
+Architecture ResNet::active_architecture() const {
+  return architecture_of([](const ResidualBlock& block) { return !block.skipped; });
 }
 
 void ResNet::visit(const Visitor& visitor) const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -21,12 +22,17 @@ std::string name_of(Variant variant);
 Variant variant_from(const std::string& name);
 
 /// Everything that fixes a network's shape. The numbers in `blocks` are the blocks' names, in the order in which they
-/// run: a block inserted later has a higher number than all that came before it.
+/// run: a block inserted later has a higher number than all that came before it, those that were removed included.
 struct Architecture {
   struct StageBlocks {
     std::int64_t width = 16;
     std::vector<std::int64_t> blocks;
-    bool operator==(const StageBlocks&) const = default;
+    std::int64_t given_away = 0;  // numbers below this one were given to a block once, even if none has them now
+    /// The number that the next block gets.
+    std::int64_t next_number() const;
+    bool operator==(const StageBlocks& other) const {
+      return width == other.width && blocks == other.blocks && next_number() == other.next_number();
+    }
   };
   std::vector<StageBlocks> stages;
   std::int64_t classes = 10;
@@ -60,6 +66,8 @@ class ResNet {
   Variable forward(const Context& context, const Variable& x, std::vector<Tensor>* stage_sums = nullptr) const;
 
   Architecture architecture() const;
+  /// Without the blocks that are skipped for now.
+  Architecture active_architecture() const;
   std::vector<Stage>& stages() { return stages_; }
   const std::vector<Stage>& stages() const { return stages_; }
   const ConvolutionParameters& stem() const { return stem_; }
@@ -75,6 +83,8 @@ class ResNet {
   void copy_from(const ResNet& other) const;
 
  private:
+  Architecture architecture_of(const std::function<bool(const ResidualBlock&)>& wanted) const;
+
   Backend* backend_;
   Architecture frame_;  // without the blocks, which the stages know
   std::uint64_t seed_;

@@ -1,5 +1,6 @@
 #include "layers/schedule.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
@@ -22,16 +23,18 @@ ScheduleKind schedule_kind_from(const std::string& name) {
                         {ScheduleKind::one_cycle, ScheduleKind::cosine, ScheduleKind::step, ScheduleKind::constant});
 }
 
-double Schedule::at(std::int64_t step, std::int64_t steps) const {
-  require(step >= 0 && step < steps, "[schedule] expected a step from 0 to ", steps - 1, ", got ", step);
+double Schedule::at(double now) const {
+  require(now >= 0.0 && now <= 1.0, "[schedule] expected a share of the training from 0 to 1, got ", now);
   require(warm_up >= 0.0 && warm_up <= 1.0, "[schedule] expected a warm-up share from 0 to 1, got ", warm_up);
-  const double now = static_cast<double>(step) / static_cast<double>(steps);
+  require(decay >= 0.0 && decay <= 1.0, "[schedule] expected a decay share from 0 to 1, got ", decay);
   if (kind == ScheduleKind::constant) return peak;
   if (kind == ScheduleKind::step) return now < 0.5 ? peak : now < 0.75 ? peak * 0.1 : peak * 0.01;
   if (now < warm_up) return peak * (0.1 + 0.9 * now / warm_up);
-  const double fall = (now - warm_up) / (1.0 - warm_up);
-  if (kind == ScheduleKind::cosine) return peak * 0.5 * (1.0 + std::cos(std::numbers::pi * fall));
-  return peak * (1.0 - fall);
+  if (kind == ScheduleKind::cosine) {
+    return peak * 0.5 * (1.0 + std::cos(std::numbers::pi * (now - warm_up) / (1.0 - warm_up)));
+  }
+  const double falling = std::min(decay, 1.0 - warm_up);
+  return falling == 0.0 ? peak : peak * std::min(1.0, (1.0 - now) / falling);
 }
 
 }  // namespace stagewise

@@ -1,15 +1,16 @@
 // The learning rate over a training: a pure function of how far it has come.
 #pragma once
 
-#include <cstdint>
 #include <string>
 
 namespace stagewise {
 
-///  one_cycle  linear from a tenth of the peak to the peak over `warm_up` of the steps, then linear to zero
-///             (after Smith and Topin 2018)
+///  one_cycle  linear from a tenth of the peak to the peak over the first `warm_up` of the training, the peak, then
+///  linear
+///             to zero over the last `decay` of it (after Smith and Topin 2018; with a plateau between the two, the
+///             trapezoid of Zhai et al. 2022)
 ///  cosine     linear warm-up likewise, then half a cosine to zero (Loshchilov and Hutter 2017)
-///  step       the peak, a tenth of it from half of the steps, a hundredth from three quarters (He et al. 2016)
+///  step       the peak, a tenth of it from half of the training, a hundredth from three quarters (He et al. 2016)
 ///  constant   the peak
 enum class ScheduleKind { one_cycle, cosine, step, constant };
 
@@ -20,10 +21,12 @@ ScheduleKind schedule_kind_from(const std::string& name);
 struct Schedule {
   ScheduleKind kind = ScheduleKind::one_cycle;
   double peak = 0.4;
-  double warm_up = 0.25;  // share of the steps, one_cycle and cosine
+  double warm_up = 0.25;  // share of the training, one_cycle and cosine
+  double decay = 0.75;    // share of the training, one_cycle; no more than the warm-up leaves
 
-  /// The learning rate of step `step` of `steps` (0-based).
-  double at(std::int64_t step, std::int64_t steps) const;
+  /// The learning rate when the share `now`, from 0 to 1, of the training is done. Errors: throws Error for a share out
+  /// of bounds.
+  double at(double now) const;
 };
 
 }  // namespace stagewise

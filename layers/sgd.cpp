@@ -32,10 +32,9 @@ void Sgd::step(const ResNet& network, SgdStep step) {
   for (const Variable& variable : variables) variable.clear_grad();
 }
 
-Sgd Sgd::clone() const {
-  Sgd copy(options_);
-  for (const auto& [name, velocity] : velocities_) copy.velocities_[name] = velocity.clone();
-  return copy;
+void Sgd::keep_only(const ResNet& network) {
+  const std::map<std::string, Tensor> kept = network.tensors();
+  std::erase_if(velocities_, [&](const auto& velocity) { return !kept.contains(velocity.first); });
 }
 
 }  // namespace stagewise

@@ -27,8 +27,8 @@ class Sgd {
 
   const std::map<std::string, Tensor>& velocities() const { return velocities_; }
   void set_velocity(const std::string& name, Tensor velocity) { velocities_[name] = std::move(velocity); }
-  /// An optimiser of its own with the same state.
-  Sgd clone() const;
+  /// Forgets the velocities of parameters that `network` no longer has.
+  void keep_only(const ResNet& network);
 
  private:
   void step(const ResNet& network, SgdStep step);

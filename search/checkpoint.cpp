@@ -1,17 +1,18 @@
 #include "search/checkpoint.h"
 
+#include <nlohmann/json.hpp>
+
 #include "search/training/network_tensors.h"
 
 namespace stagewise {
 
 namespace {
 
-constexpr const char* kProbe = "probe.";
+constexpr const char *kBest = "best.", *kAverageDecay = "average_decay";
 
-void store(const Learner& learner, const std::string& prefix, Safetensors& file) {
-  file.metadata[prefix + "architecture"] = learner.network->architecture().to_json();
-  store_network(*learner.network, prefix, file);
-  store_velocities(learner.optimiser, prefix, file);
+void store(const ResNet& network, const std::string& prefix, Safetensors& file) {
+  file.metadata[prefix + "architecture"] = network.architecture().to_json();
+  store_network(network, prefix, file);
 }
 
 const std::string& metadata(const Safetensors& file, const std::string& key, const std::string& path) {
@@ -20,23 +21,25 @@ const std::string& metadata(const Safetensors& file, const std::string& key, con
   return found->second;
 }
 
-Learner load(const Safetensors& file, const std::string& prefix, const std::string& path, Backend& backend,
-             std::uint64_t seed, const SgdOptions& sgd) {
-  const Architecture architecture = Architecture::from_json(metadata(file, prefix + "architecture", path));
-  Learner learner;
-  learner.network = std::make_unique<ResNet>(backend, architecture, seed);
-  learner.optimiser = Sgd(sgd);
-  load_network(file, prefix, path, *learner.network);
-  load_velocities(file, prefix, backend, learner.optimiser);
-  return learner;
+std::unique_ptr<ResNet> load(const CheckpointFile& file, const std::string& prefix, Backend& backend) {
+  const Architecture architecture =
+      Architecture::from_json(metadata(file.contents, prefix + "architecture", file.path));
+  auto network = std::make_unique<ResNet>(backend, architecture, file.state.network_seed);
+  load_network(file.contents, prefix, file.path, *network);
+  return network;
 }
 
 }  // namespace
 
-void save_checkpoint(const std::string& path, const SearchState& state, const Learner& main, const Learner& probe) {
+void save_checkpoint(const std::string& path, const SearchState& state, const Learner& learner, const ResNet* best) {
   Safetensors file;
-  store(main, "", file);
-  if (probe.network) store(probe, kProbe, file);
+  store(*learner.network, "", file);
+  store_velocities(learner.optimiser, "", file);
+  if (learner.average) {
+    file.metadata[kAverageDecay] = nlohmann::json(learner.average->decay()).dump();
+    store_averages(*learner.average, file);
+  }
+  if (best != nullptr) store(*best, kBest, file);
   file.metadata["state"] = state.to_json();
   write_safetensors(path, file);
 }
@@ -48,12 +51,15 @@ CheckpointFile read_checkpoint(const std::string& path) {
 }
 
 Checkpoint load_checkpoint(const CheckpointFile& file, Backend& backend, const SgdOptions& sgd) {
-  const SearchState& state = file.state;
-  Checkpoint checkpoint{.state = state, .main = {}, .probe = {}};
-  checkpoint.main = load(file.contents, "", file.path, backend, state.network_seed, sgd);
-  if (state.phase == Phase::probe) {
-    checkpoint.probe = load(file.contents, kProbe, file.path, backend, state.probe_seed, sgd);
+  Checkpoint checkpoint{.state = file.state, .learner = {}, .best = nullptr};
+  checkpoint.learner.network = load(file, "", backend);
+  checkpoint.learner.optimiser = Sgd(sgd);
+  load_velocities(file.contents, "", backend, checkpoint.learner.optimiser);
+  if (file.contents.metadata.contains(kAverageDecay)) {
+    checkpoint.learner.average.emplace(std::stod(file.contents.metadata.at(kAverageDecay)));
+    load_averages(file.contents, backend, *checkpoint.learner.average);
   }
+  if (file.state.best_validation >= 0.0) checkpoint.best = load(file, kBest, backend);
   return checkpoint;
 }
 

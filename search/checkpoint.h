@@ -10,10 +10,10 @@
 
 namespace stagewise {
 
-/// Writes the state, the network and, where there is one (`probe.network` not null), the probe.
-void save_checkpoint(const std::string& path, const SearchState& state, const Learner& main, const Learner& probe);
+/// Writes the state, the learner and, where there is one, the best network so far.
+void save_checkpoint(const std::string& path, const SearchState& state, const Learner& learner, const ResNet* best);
 
-/// A checkpoint as it was read: it says where the search stands before there is a device for its networks.
+/// A checkpoint as it was read: it says where the run stands before there is a device for its networks.
 struct CheckpointFile {
   std::string path;
   SearchState state;
@@ -22,10 +22,11 @@ struct CheckpointFile {
 
 struct Checkpoint {
   SearchState state;
-  Learner main, probe;
+  Learner learner;
+  std::unique_ptr<ResNet> best;  // or none
 };
 
-/// Errors: both throw Error, naming the file, when it can't be read or something is missing.
+/// Errors: both throw Error, naming the file, when it can't be read, something is missing, or a weight is no number.
 CheckpointFile read_checkpoint(const std::string& path);
 Checkpoint load_checkpoint(const CheckpointFile& file, Backend& backend, const SgdOptions& sgd);
 

@@ -1,6 +1,8 @@
 #include "search/importance.h"
 
 #include <algorithm>
+#include <cmath>
+#include <numeric>
 
 namespace stagewise {
 
@@ -8,6 +10,7 @@ namespace {
 
 constexpr std::int64_t kWindow = 8;
 constexpr std::int64_t kMostWindows = 4;
+constexpr std::size_t kParts = 8;
 
 std::int64_t window_side(std::int64_t side) {
   return side < kWindow ? side : std::max(kWindow, (side + kMostWindows - 1) / kMostWindows);
@@ -102,6 +105,32 @@ class LinearJudge {
   std::vector<HostBatch> batches_;
 };
 
+void add(const Moments& part, Moments& sum) {
+  if (sum.images == 0) {
+    sum = part;
+    return;
+  }
+  sum.images += part.images;
+  sum.sum += part.sum;
+  sum.products += part.products;
+  sum.class_sums += part.class_sums;
+  sum.class_counts += part.class_counts;
+}
+
+/// The stages' moments over each of the parts that the images at `indices` are dealt into.
+std::vector<std::vector<Moments>> moments_of_parts(const ResNet& network, const ImageStore& images,
+                                                   std::span<const std::int32_t> indices,
+                                                   const PassCallback& callback) {
+  const std::size_t count = std::min(kParts, indices.size());
+  std::vector<std::vector<Moments>> parts;
+  for (std::size_t part = 0; part < count; ++part) {
+    std::vector<std::int32_t> dealt;
+    for (std::size_t i = part; i < indices.size(); i += count) dealt.push_back(indices[i]);
+    parts.push_back(stage_moments(network, images, dealt, callback));
+  }
+  return parts;
+}
+
 }  // namespace
 
 PoolingWindow pooling_window(std::int64_t height, std::int64_t width) {
@@ -132,25 +161,51 @@ std::vector<Moments> stage_moments(const ResNet& network, const ImageStore& imag
   return moments;
 }
 
-std::vector<double> score_stages(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> train,
-                                 std::span<const std::int32_t> validation, const Criterion& criterion,
-                                 std::uint64_t seed, std::int64_t round, const PassCallback& callback) {
+double jackknife_error(const std::vector<double>& without_part) {
+  const auto parts = static_cast<double>(without_part.size());
+  if (without_part.size() < 2) return 0.0;
+  const double mean = std::accumulate(without_part.begin(), without_part.end(), 0.0) / parts;
+  double squares = 0.0;
+  for (const double value : without_part) squares += (value - mean) * (value - mean);
+  return std::sqrt((parts - 1.0) / parts * squares);
+}
+
+std::vector<ReplicatedScore> score_stages(const ResNet& network, const ImageStore& images,
+                                          std::span<const std::int32_t> train, std::span<const std::int32_t> validation,
+                                          const Criterion& criterion, std::uint64_t seed, std::int64_t round,
+                                          const PassCallback& callback) {
+  require(!criterion.needs_validation() || !validation.empty(), "[--criterion] ", criterion.name(),
+          " judges on held-out images, and there are none: give --validation a share");
   const std::size_t stages = network.stages().size();
-  std::vector<Moments> moments(stages);
-  if (criterion.needs_moments()) moments = stage_moments(network, images, train, callback);
+  const std::vector<std::vector<Moments>> parts = criterion.needs_moments()
+                                                      ? moments_of_parts(network, images, train, callback)
+                                                      : std::vector<std::vector<Moments>>();
   LinearJudge judge(network, images, validation);
-  std::vector<double> scores;
+  std::vector<ReplicatedScore> scores;
   for (std::size_t stage = 0; stage < stages; ++stage) {
     StageEvidence evidence;
     evidence.stage = static_cast<std::int64_t>(stage);
-    evidence.depth = network.stages()[stage].depth();
+    evidence.depth = network.active_architecture().depths()[stage];
     evidence.round = round;
-    evidence.train = std::move(moments[stage]);
     evidence.validation_accuracy = [&judge, stage](const Eigen::MatrixXd& weights, const Eigen::VectorXd& bias) {
       return judge.accuracy(stage, weights, bias);
     };
     evidence.seed = seed;
-    scores.push_back(criterion.score(evidence));
+    const auto score_without = [&](std::size_t left_out) {
+      evidence.train = {};
+      for (std::size_t part = 0; part < parts.size(); ++part) {
+        if (part != left_out) add(parts[part][stage], evidence.train);
+      }
+      const double score = criterion.score(evidence);
+      require(std::isfinite(score), "[--criterion] the ", criterion.name(), " score of stage ", stage + 1, " is ",
+              score);
+      return score;
+    };
+    ReplicatedScore score{.value = score_without(parts.size()), .without_part = {}};
+    for (std::size_t part = 0; parts.size() > 1 && part < parts.size(); ++part) {
+      score.without_part.push_back(score_without(part));
+    }
+    scores.push_back(std::move(score));
   }
   return scores;
 }

@@ -22,10 +22,22 @@ PoolingWindow pooling_window(std::int64_t height, std::int64_t width);
 std::vector<Moments> stage_moments(const ResNet& network, const ImageStore& images,
                                    std::span<const std::int32_t> indices, const PassCallback& callback = {});
 
+/// A score of a stage, and what it would have been without each of eight equal parts of the training images: its
+/// jackknife replicates (Efron 1982), none for criteria that don't look at images.
+struct ReplicatedScore {
+  double value = 0.0;
+  std::vector<double> without_part;
+};
+
+/// The standard error of `score`, or of a difference of two scores over the same parts.
+double jackknife_error(const std::vector<double>& without_part);
+
 /// Each stage's score. `train` gives the moments, `validation` judges what a criterion fits; `seed` is for criteria
-/// that draw.
-std::vector<double> score_stages(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> train,
-                                 std::span<const std::int32_t> validation, const Criterion& criterion,
-                                 std::uint64_t seed, std::int64_t round = 0, const PassCallback& callback = {});
+/// that draw. Errors: throws Error for a criterion that judges on held-out images where there are none, and for a score
+/// that isn't finite.
+std::vector<ReplicatedScore> score_stages(const ResNet& network, const ImageStore& images,
+                                          std::span<const std::int32_t> train, std::span<const std::int32_t> validation,
+                                          const Criterion& criterion, std::uint64_t seed, std::int64_t round = 0,
+                                          const PassCallback& callback = {});
 
 }  // namespace stagewise

@@ -4,6 +4,7 @@
 #include "search/network_drawing.h"
 #include "search/run/text.h"
 #include "search/training/model_file.h"
+#include "search/work.h"
 #include "tensor/atomic_file.h"
 
 namespace stagewise {
@@ -14,26 +15,35 @@ std::string right_of(const PassResult& result) {
 }
 
 std::string summarise(const SearchState& state, const ResNet& network, const RunData& data,
-                      const std::vector<std::int64_t>& start, const std::optional<PassResult>& test) {
+                      const SearchOptions& options, const std::optional<PassResult>& test) {
   const Architecture architecture = network.architecture();
   const Cost cost = cost_of(architecture).total();
   const auto row = [](const std::string& name, const std::string& value) { return left(name, 22) + value + "\n"; };
-  std::string text = row("network", join(architecture.depths()) +
-                                        (architecture.depths() != start ? ", grown from " + join(start) : "") + " (" +
-                                        name_of(architecture.variant) + ")");
-  text += draw_network(architecture, score_notes(state.scores)) + "\n";
+  const std::int64_t held_out = std::ssize(data.validation);
+  const auto validation = [&] {
+    if (held_out == 0) return std::string("none held out");
+    if (state.held_out_joined) return with_thousands(held_out) + " held-out images joined the training at the end";
+    if (!state.validated) return std::string("not measured");
+    return percent(state.validation_accuracy) + " of " + with_thousands(held_out) + " images held out";
+  };
+  std::string text =
+      row("network", join(architecture.depths()) +
+                         (architecture.depths() != options.start ? ", grown from " + join(options.start) : "") + " (" +
+                         name_of(architecture.variant) + ")");
+  text += draw_network(architecture) + "\n";
   text += row("parameters", with_thousands(cost.parameters()) + " (" + with_thousands(cost.trainable) + " trainable)");
   text += row("MACs", in_millions(cost.macs));
   text += row("data", data.description);
   text += row("training accuracy", percent(state.train_accuracy) + " on augmented images, during the last epoch");
-  text += row("validation accuracy", data.validation.empty()
-                                         ? "none held out"
-                                         : percent(state.validation_accuracy) + " of " +
-                                               with_thousands(static_cast<std::int64_t>(data.validation.size())) +
-                                               " images held out");
-  text += row("test accuracy", test ? percent(test->accuracy()) + ", " + right_of(*test) : "the data has no test set");
-  text += row("models evaluated", std::to_string(state.models));
-  text += row("images seen", with_thousands(state.images_seen) + " in " + std::to_string(state.epoch) + " epochs");
+  text += row("validation accuracy", validation());
+  text += row("test accuracy", test             ? percent(test->accuracy()) + ", " + right_of(*test)
+                               : data.load_test ? "not measured yet"
+                                                : "the data has no test set");
+  text += row("networks trained", std::to_string(state.models));
+  text += row("work", work_text(static_cast<double>(state.work)) + ", " +
+                          percent(static_cast<double>(state.looking) / static_cast<double>(state.work)) +
+                          " of it measuring");
+  text += row("images seen", with_thousands(state.images_seen) + " in " + std::to_string(state.passes) + " epochs");
   text += row("hours", fixed(state.seconds / 3600.0, 2) + " (" + duration(state.seconds) + ")");
   text += row("ended because", state.stop_reason);
   return text;

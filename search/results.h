@@ -5,15 +5,15 @@
 #include <string>
 
 #include "search/run/directory.h"
-#include "search/search_state.h"
+#include "search/search_run.h"
 #include "search/training/run_data.h"
 #include "search/training/trainer.h"
 
 namespace stagewise {
 
-/// The lines of summary.txt. `start` is what the network grew from; `test` is empty where the data has no test set.
+/// The lines of summary.txt. `test` is empty where the data has no test set, or it has not been opened yet.
 std::string summarise(const SearchState& state, const ResNet& network, const RunData& data,
-                      const std::vector<std::int64_t>& start, const std::optional<PassResult>& test);
+                      const SearchOptions& options, const std::optional<PassResult>& test);
 
 /// Writes model.safetensors, architecture.json and summary.txt.
 void write_results(const RunDirectory& run, const ResNet& network, const RunData& data, const std::string& summary);

@@ -6,14 +6,15 @@
 
 namespace stagewise {
 
-NLOHMANN_JSON_SERIALIZE_ENUM(Phase, {{Phase::train, "train"},
-                                     {Phase::probe, "probe"},
-                                     {Phase::searched, "searched"},
-                                     {Phase::finished, "finished"}})
+NLOHMANN_JSON_SERIALIZE_ENUM(Phase,
+                             {{Phase::train, "train"}, {Phase::searched, "searched"}, {Phase::finished, "finished"}})
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SearchState, phase, iteration, epoch, first_epoch, models, images_seen, seconds,
-                                   network_seed, probe_seed, scores, train_accuracy, validation_accuracy, stop_reason,
-                                   journal_bytes)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PassPosition, pass, batch, images, loss_sum, right)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ScheduleSpan, begin, end)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SearchState, phase, work, looking, stretch_end, schedule, position, steps,
+                                   images_seen, passes, held_out_joined, round, models, network_seed, on_trial, scores,
+                                   train_accuracy, validation_accuracy, validation_loss, validated, best_validation,
+                                   rate_factor, seconds, strategy_memory, stop_reason, journal_bytes)
 
 std::string SearchState::to_json() const { return nlohmann::json(*this).dump(); }
 

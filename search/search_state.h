@@ -1,31 +1,46 @@
-// Where a search stands: all that must be kept, beside the networks, to go on as if nothing had happened.
+// Where a run stands: all that must be kept, beside the networks, to go on as if nothing had happened.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "search/training/trainer.h"
+
 namespace stagewise {
 
-/// What the search is in the middle of.
-///  train     training the network
-///  probe     training a copy that is deeper in every stage
-///  searched  nothing is left to train: the test set comes next
+///  train     training a stretch, or between two
+///  searched  nothing is left to train: the model is written, and the test set comes next
 ///  finished  the results are written
-enum class Phase { train, probe, searched, finished };
+enum class Phase { train, searched, finished };
+
+/// What one schedule of the learning rate spans, in work.
+struct ScheduleSpan {
+  std::int64_t begin = 0, end = 0;
+};
 
 struct SearchState {
   Phase phase = Phase::train;
-  std::int64_t iteration = 0;      // 0: the network that the search started from
-  std::int64_t epoch = 0;          // epochs trained so far, by all models: it numbers the draws
-  std::int64_t first_epoch = 0;    // of the model in training
-  std::int64_t models = 0;         // trained to the end and scored so far
-  std::int64_t images_seen = 0;    // by all trainings, counted each time
-  double seconds = 0.0;            // over all processes that worked on the run
-  std::uint64_t network_seed = 0;  // that the network was built from
-  std::uint64_t probe_seed = 0;
-  std::vector<double> scores;                              // of the network's stages, when it was last scored
-  double train_accuracy = 0.0, validation_accuracy = 0.0;  // of the network, after its last epoch
+  std::int64_t work = 0;         // spent so far, in multiply-accumulates (search/work.h), looking included
+  std::int64_t looking = 0;      // of it on evaluations, scores and running statistics
+  std::int64_t stretch_end = 0;  // the work at which the strategy is asked what comes next
+  ScheduleSpan schedule;
+  PassPosition position;
+  std::int64_t steps = 0;        // batches trained on: numbers the draws of which blocks are skipped
+  std::int64_t images_seen = 0;  // by all trainings, counted each time
+  std::int64_t passes = 0;       // over the images, whole ones
+  bool held_out_joined = false;  // the held-out images are trained on from here on
+  std::int64_t round = 0;        // of growing; 0: the network that the run started from
+  std::int64_t models = 0;       // networks drawn so far
+  std::uint64_t network_seed = 0;
+  std::vector<std::vector<std::int64_t>> on_trial;  // the numbers of the blocks on trial, stage by stage; none: empty
+  std::vector<double> scores;                       // of the network's stages, when they were last scored
+  double train_accuracy = 0.0, validation_accuracy = 0.0, validation_loss = 0.0;
+  bool validated = false;
+  double best_validation = -1.0;  // of a whole network before this one, which is kept; less than 0: none is
+  double rate_factor = 1.0;       // of the learning rate, lowered by a resume
+  double seconds = 0.0;           // over all processes that worked on the run
+  std::string strategy_memory;    // what the strategy keeps, JSON
   std::string stop_reason;
   std::int64_t journal_bytes = 0;
 

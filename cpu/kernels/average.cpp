@@ -1,6 +1,6 @@
-// average += rate * (value - average), element by element: a difference, a product and a sum, each rounded. CMakeLists.txt
-// compiles this file without fused multiply-adds, which not every instruction set has and which round once instead of
-// twice. Bytes: 12 an element, so memory binds. FLOPs: 3 an element. Deterministic.
+// average += rate * (value - average), element by element: a difference, a product and a sum, each rounded.
+// CMakeLists.txt compiles this file without fused multiply-adds, which not every instruction set has and which round
+// once instead of twice. Bytes: 12 an element, so memory binds. FLOPs: 3 an element. Deterministic.
 #include "cpu/kernels/all_kernels.h"
 
 STAGEWISE_KERNELS_BEGIN

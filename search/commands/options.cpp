@@ -3,6 +3,7 @@
 #include <cmath>
 #include <filesystem>
 
+#include "search/criteria/criterion.h"
 #include "search/run/text.h"
 
 namespace stagewise {
@@ -32,8 +33,9 @@ std::string amount(const std::string& text) {
   if (unit == "k") number *= 1e3;
   if (unit == "M") number *= 1e6;
   if (unit == "G") number *= 1e9;
-  const bool sound = end != text.c_str() && (unit.empty() || unit == "k" || unit == "M" || unit == "G");
-  require(sound && number >= 0 && number <= 1e15, "expected an amount such as 850000, 850k or 0.85M, got `", text, "`");
+  if (unit == "T") number *= 1e12;
+  const bool sound = end != text.c_str() && (unit.empty() || unit == "k" || unit == "M" || unit == "G" || unit == "T");
+  require(sound && number >= 0 && number <= 1e18, "expected an amount such as 850000, 850k or 0.85M, got `", text, "`");
   return std::to_string(std::llround(number));
 }
 
@@ -49,8 +51,10 @@ SearchOptions Settings::search_options() const {
   options.seed = seed;
   options.start = parse_depths(blocks, blocks_option);
   options.variant = variant_from(variant);
-  options.inherit = inherit_from(inherit);
+  if (!grow_to.empty()) options.grow_to = parse_depths(grow_to, "--grow-to");
+  if (!margin.empty()) options.margin = std::stod(margin);
   options.initialiser = block_initialiser_from(initialiser);
+  options.join_held_out = !keep_held_out;
   options.training.seed = seed;
   options.training.schedule.kind = schedule_kind_from(schedule);
   options.training.augmentation.flip = flip_from(flip);
@@ -145,17 +149,27 @@ void add_training_options(CLI::App& command, Settings& settings) {
   const auto number = [&](const std::string& name, auto& value, const std::string& text, auto lo, auto hi) {
     command.add_option(name, value, text)->check(between(lo, hi))->group(group);
   };
-  number("--epochs", training.epochs, "Epochs of each training, each with the whole schedule", std::int64_t{1},
-         std::int64_t{100000});
-  number("--batch-size", training.batch_size, "Images a step", std::int64_t{1}, std::int64_t{65536});
-  number("--learning-rate", training.schedule.peak, "Peak learning rate", 1e-9, 100.0);
+  number("--epochs", training.epochs, "Passes over the training images in all, where --work is not given",
+         std::int64_t{1}, std::int64_t{100000});
+  training.batch_size = 0;
+  training.schedule.peak = 0.0;
+  training.sgd.weight_decay = -1.0;
+  number("--batch-size", training.batch_size, "Images a step; 0: 128, of small data sets less", std::int64_t{0},
+         std::int64_t{65536});
+  number("--learning-rate", training.schedule.peak, "Peak learning rate; 0: 0.4 for batches of 128, in proportion", 0.0,
+         100.0);
   command
       .add_option("--schedule", settings.schedule,
-                  "one-cycle (linear up, linear down to zero), cosine, step (a tenth at half, again at three quarters) "
+                  "one-cycle (linear up, the peak, linear down to zero), cosine, step (a tenth at half, again at three "
+                  "quarters) "
                   "or constant")
       ->group(group);
-  number("--warm-up", training.schedule.warm_up, "Share of the steps until the peak (one-cycle and cosine)", 0.0, 1.0);
-  number("--weight-decay", training.sgd.weight_decay, "On filters and linear weights only", 0.0, 1.0);
+  number("--warm-up", training.schedule.warm_up, "Share of the work until the peak (one-cycle and cosine)", 0.0, 1.0);
+  number("--decay", training.schedule.decay, "Share of the work over which the rate falls to zero (one-cycle)", 0.0,
+         1.0);
+  number("--weight-decay", training.sgd.weight_decay,
+         "On filters and linear weights only; -1: 5e-4 up to 8 passes over the images, then as 1/sqrt(passes)", -1.0,
+         1.0);
   number("--momentum", training.sgd.momentum, "Nesterov's", 0.0, 0.9999);
   number("--label-smoothing", training.label_smoothing, "Share of the target spread over all classes", 0.0, 0.99);
   number("--crop-padding", training.augmentation.crop_padding, "Pixels an image is shifted by at most, edges reflected",
@@ -169,40 +183,77 @@ void add_training_options(CLI::App& command, Settings& settings) {
   number("--cutout", training.augmentation.cutout,
          "Side in pixels of a square that is hidden somewhere in each image (clipped at the edges); 0: none",
          std::int64_t{0}, std::int64_t{512});
+  number("--average-decay", settings.search.average_decay,
+         "Keep an average of the weights that forgets at this rate a step, e.g. 0.998, and use it; 0: none", 0.0,
+         0.99999);
+  number("--twin", settings.search.twin,
+         "Turn the last bit of this weight of the stem at the start: another training by chance alone; 0: none",
+         std::int64_t{0}, std::int64_t{1000000});
+}
+
+void add_budget_options(CLI::App& command, Settings& settings) {
+  const std::string group = "Budget";
+  SearchOptions& search = settings.search;
+  command
+      .add_option(
+          "--work", search.work,
+          "Multiply-accumulates of forward passes over training images, e.g. 3.07e13 or 30.7T (a third for images "
+          "that are only looked at); 0: as many as --epochs takes")
+      ->transform(amount)
+      ->group(group);
+  command.add_option("--save-minutes", search.save_minutes, "A checkpoint at least this often")
+      ->check(between(0.0, 1e6))
+      ->group(group);
 }
 
 void add_growth_options(CLI::App& command, Settings& settings) {
   const std::string group = "Growth";
   SearchOptions& search = settings.search;
-  command.add_option("--iterations", search.iterations, "How often the network may grow")
-      ->check(between<std::int64_t>(1, 1000))
+  command
+      .add_option("--strategy", search.strategy,
+                  "What the work is spent on:"
+                  "\n  stagewise: one network grows by the plan, and blocks that don't pay are taken out"
+                  "\n  jump: the plan's depths at once, nothing is measured"
+                  "\n  paper: every network from scratch, as in the paper's code"
+                  "\n  evolution: of the stages' depths, every network from scratch")
       ->group(group);
-  command.add_option("--step", search.growth.step, "Blocks that a stage grows by")
-      ->check(between<std::int64_t>(1, 1000))
+  command
+      .add_option("--grow-to", settings.grow_to, "Depths to grow to in one round, e.g. 4,4,4, in place of the plan's")
       ->group(group);
-  std::string criteria;
+  std::string criteria = "\n  ablation: the held-out loss that a stage's new blocks save";
   for (const std::string& name : criterion_names()) {
     criteria += "\n  " + name + ": " + make_criterion(name)->description();
   }
   command.add_option("--criterion", search.criterion, "What scores a stage:" + criteria)->group(group);
-  command.add_option("--margin", search.growth.margin, "A stage grows when its score rose by more than this")
-      ->check(between(-1e9, 1e9))
-      ->group(group);
   command
-      .add_option("--inherit", settings.inherit,
-                  "identity: grow in place, weights and momentum stay; none: train every network from scratch")
+      .add_option("--margin", settings.margin,
+                  "Blocks stay that save more than this (default: 0.005 for ablation, 0 for the others)")
+      ->check(CLI::Number)
+      ->group(group);
+  command.add_option("--skip", search.skip, "Probability with which a stage's blocks on trial are skipped")
+      ->check(between(0.0, 0.9))
       ->group(group);
   command
       .add_option("--initialiser", settings.initialiser,
-                  "How an inserted block starts: zero-gamma (as the identity), he, copy or gaussian-bn")
+                  "How an inserted block starts: zero-gamma or copy-zero (as the identity), he, copy or gaussian-bn")
       ->group(group);
+  command.add_flag("--keep-held-out", settings.keep_held_out, "Never train on the held-out images")->group(group);
   command
-      .add_option("--max-params", search.growth.max_parameters, "Budget, e.g. 0.85M; running statistics count; 0: none")
+      .add_option("--max-params", search.limits.max_parameters, "Limit, e.g. 0.85M; running statistics count; 0: none")
       ->transform(amount)
       ->group(group);
   command
-      .add_option("--max-macs", search.growth.max_macs, "Budget of multiply-accumulates an image, e.g. 150M; 0: none")
+      .add_option("--max-macs", search.limits.max_macs, "Limit of multiply-accumulates an image, e.g. 150M; 0: none")
       ->transform(amount)
+      ->group(group);
+  command.add_option("--iterations", search.iterations, "paper: how often the network may grow")
+      ->check(between<std::int64_t>(1, 1000))
+      ->group(group);
+  command.add_option("--step", search.step, "paper: blocks that a stage grows by")
+      ->check(between<std::int64_t>(1, 1000))
+      ->group(group);
+  command.add_option("--models", search.models, "evolution: networks that half of the work goes to")
+      ->check(between<std::int64_t>(2, 1000))
       ->group(group);
 }
 

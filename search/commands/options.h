@@ -5,7 +5,7 @@
 #include <string>
 
 #include "search/run/device.h"
-#include "search/stagewise_search.h"
+#include "search/search_run.h"
 #include "search/training/run_data.h"
 
 namespace stagewise {
@@ -18,8 +18,9 @@ struct Settings {
 
   std::string blocks = "3,3,3", blocks_option;
   std::string variant = "standard", schedule = "one-cycle";
-  std::string inherit = "identity", initialiser = "zero-gamma";
-  std::string flip = "random";
+  std::string initialiser = "zero-gamma", grow_to, margin;
+  std::string flip = "alternating";
+  bool keep_held_out = false;
   std::uint64_t seed = 0;
   DataOptions data;
   SearchOptions search;
@@ -36,6 +37,7 @@ void add_split_options(CLI::App& command, Settings& settings);
 /// `blocks` is the name of the option that takes the network's depths.
 void add_network_options(CLI::App& command, Settings& settings, const std::string& blocks);
 void add_training_options(CLI::App& command, Settings& settings);
+void add_budget_options(CLI::App& command, Settings& settings);
 void add_growth_options(CLI::App& command, Settings& settings);
 /// --out, --resume, --config.
 void add_run_options(CLI::App& command, Settings& settings);

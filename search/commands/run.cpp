@@ -14,15 +14,26 @@ namespace stagewise {
 namespace {
 
 /// Puts everything into the new run's folder that it takes to go on. What can't begin leaves nothing behind.
-std::unique_ptr<StagewiseSearch> begin(CLI::App& command, const Settings& settings, Backend& backend,
-                                       const RunData& data, RunDirectory& run, Progress& progress) {
+std::unique_ptr<SearchRun> begin(CLI::App& command, const Settings& settings, Backend& backend, const RunData& data,
+                                 RunDirectory& run, Progress& progress) {
   try {
     write_file_atomically(run.config(), config_text(command));
-    return std::make_unique<StagewiseSearch>(backend, data, settings.search_options(), run, progress);
+    return std::make_unique<SearchRun>(backend, data, settings.search_options(), run, progress);
   } catch (...) {
     run.discard();
     throw;
   }
+}
+
+/// The run's images. Where nothing would be decided on held-out images, none are held out.
+RunData open_data(const Settings& settings, const SearchOptions& options, Backend& backend, Progress& progress) {
+  const DType maps = feature_map_type(settings.device, backend);
+  DataOptions wanted = settings.data_options();
+  RunData data = open_run_data(backend, wanted, options.variant, maps, progress.listener());
+  if (data.validation.empty() || !options.join_held_out || needs_held_out(options, data)) return data;
+  progress.line("  nothing is decided on held-out images, so all are trained on");
+  wanted.validation = 0.0;
+  return open_run_data(backend, wanted, options.variant, maps);
 }
 
 void show_results(const RunDirectory& run) {
@@ -46,21 +57,20 @@ void run_search(CLI::App& command, Settings& settings) {
   Progress progress(settings.quiet);
   const std::unique_ptr<Backend> backend = open_backend(settings.device);
   progress.line("Device: " + backend->description());
-  const RunData data = open_run_data(*backend, settings.data_options(), options.variant,
-                                     feature_map_type(settings.device, *backend), progress.listener());
+  const RunData data = open_data(settings, options, *backend, progress);
   data.architecture(options.start, options.variant);  // says what is wrong with it before anything is written
   if (!run) run = RunDirectory::create(settings.out, command.get_name());
-  const auto search = saved
-                          ? std::make_unique<StagewiseSearch>(*backend, data, options, *run, progress, std::move(saved))
-                          : begin(command, settings, *backend, data, *run, progress);
-  progress.line("Run: " + run->path() + ", " + std::to_string(search->state().epoch) + " epochs done");
+  const auto search = saved ? std::make_unique<SearchRun>(*backend, data, options, *run, progress, std::move(saved))
+                            : begin(command, settings, *backend, data, *run, progress);
+  progress.line("Run: " + run->path() + ", " + std::to_string(search->state().passes) + " epochs done");
   catch_interrupts();
   try {
     while (search->step()) {
     }
   } catch (const Interrupted&) {
     progress.line("");
-    std::cerr << "Stopped after " << search->state().epoch << " epochs, which are saved. Go on with:\n  "
+    std::cerr << "Stopped in epoch " << search->state().passes + 1
+              << "; everything up to here is saved. Go on with:\n  "
               << "stagewise " << command.get_name() << " --resume " << run->path() << '\n';
     throw;
   }

@@ -1,7 +1,8 @@
 // The importance of a stage. One criterion is one small file; a new one is added to the table in criterion.cpp.
 //
-// A criterion judges one stage of one network by a number. The search compares the numbers before and after a stage is
-// made deeper (the probe) and grows the stages whose number rose (search/growth.h).
+// A criterion judges one stage of one network by a number. The search compares the numbers with and without a stage's
+// new blocks (search/trial.h); the paper's strategy those before and after every stage is made deeper
+// (search/growth.h).
 #pragma once
 
 #include <Eigen/Dense>
@@ -38,7 +39,7 @@ struct StageEvidence {
   std::int64_t stage = 0;  // counts from 0
   /// Blocks of the stage in the network that is judged.
   std::int64_t depth = 0;
-  /// Which decision of the search the score is for. Both scores of a decision, before and probe, have the same round.
+  /// Which decision of the search the score is for. All scores of a decision have the same round.
   std::int64_t round = 0;
   /// Moments over the training images, not augmented. Empty for criteria that don't ask for them.
   Moments train;
@@ -56,6 +57,8 @@ class Criterion {
   virtual std::string description() const = 0;
   /// Whether `StageEvidence::train` must be gathered.
   virtual bool needs_moments() const = 0;
+  /// Whether it judges what it fits on held-out images.
+  virtual bool needs_validation() const { return false; }
   /// The higher, the more the stage matters. Never NaN.
   virtual double score(const StageEvidence& evidence) const = 0;
 };

@@ -17,6 +17,7 @@ class Probe final : public Criterion {
     return "validation accuracy of a linear classifier fitted to the features by ridge regression";
   }
   bool needs_moments() const override { return true; }
+  bool needs_validation() const override { return true; }
 
   /// In 0..1. Without images 0; with features that are all constant, the classifier only knows how common a class is.
   double score(const StageEvidence& evidence) const override {

@@ -27,8 +27,10 @@ void catch_interrupts() {
 
 void request_interrupt(bool requested) { interrupt_requested = requested ? 1 : 0; }
 
+bool is_interrupted() { return interrupt_requested != 0; }
+
 void stop_if_interrupted() {
-  if (interrupt_requested != 0) throw Interrupted();
+  if (is_interrupted()) throw Interrupted();
 }
 
 }  // namespace stagewise

@@ -15,6 +15,7 @@ class Interrupted : public std::runtime_error {
 void catch_interrupts();
 /// Sets and clears the flag by hand.
 void request_interrupt(bool requested = true);
+bool is_interrupted();
 /// Throws Interrupted when the flag is set.
 void stop_if_interrupted();
 

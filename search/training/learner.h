@@ -1,18 +1,18 @@
-// A network and the optimiser that trains it.
+// A network and what trains it.
 #pragma once
 
 #include <memory>
+#include <optional>
 
 #include "layers/sgd.h"
+#include "layers/weight_average.h"
 
 namespace stagewise {
 
-/// A network in training.
 struct Learner {
   std::unique_ptr<ResNet> network;
   Sgd optimiser = Sgd();
-  /// A learner of its own, momentum included.
-  Learner clone() const { return {.network = network->clone(), .optimiser = optimiser.clone()}; }
+  std::optional<WeightAverage> average = {};  // of the weights, where one is kept
 };
 
 }  // namespace stagewise

@@ -38,11 +38,30 @@ void store_velocities(const Sgd& optimiser, const std::string& prefix, Safetenso
   for (const auto& [name, velocity] : optimiser.velocities()) file.tensors[start + name] = to_entry(velocity);
 }
 
-void load_velocities(const Safetensors& file, const std::string& prefix, Backend& backend, Sgd& optimiser) {
-  const std::string start = prefix + "velocity.";
+namespace {
+
+/// Calls take(NAME, tensor) for each START NAME of the file.
+template <class Take>
+void for_each_behind(const std::string& start, const Safetensors& file, Backend& backend, const Take& take) {
   for (auto at = file.tensors.lower_bound(start); at != file.tensors.end() && at->first.starts_with(start); ++at) {
-    optimiser.set_velocity(at->first.substr(start.size()), to_tensor(backend, at->second));
+    take(at->first.substr(start.size()), to_tensor(backend, at->second));
   }
+}
+
+}  // namespace
+
+void load_velocities(const Safetensors& file, const std::string& prefix, Backend& backend, Sgd& optimiser) {
+  for_each_behind(prefix + "velocity.", file, backend,
+                  [&](const std::string& name, const Tensor& velocity) { optimiser.set_velocity(name, velocity); });
+}
+
+void store_averages(const WeightAverage& average, Safetensors& file) {
+  for (const auto& [name, tensor] : average.averages()) file.tensors["average." + name] = to_entry(tensor);
+}
+
+void load_averages(const Safetensors& file, Backend& backend, WeightAverage& average) {
+  for_each_behind("average.", file, backend,
+                  [&](const std::string& name, const Tensor& tensor) { average.set_average(name, tensor); });
 }
 
 }  // namespace stagewise

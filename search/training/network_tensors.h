@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "layers/sgd.h"
+#include "search/training/learner.h"
 #include "tensor/safetensors.h"
 
 namespace stagewise {
@@ -22,5 +22,9 @@ void load_network(const Safetensors& file, const std::string& prefix, const std:
 /// The same for the optimiser's velocities, each as PREFIXvelocity.NAME; those that are not in the file stay undefined.
 void store_velocities(const Sgd& optimiser, const std::string& prefix, Safetensors& file);
 void load_velocities(const Safetensors& file, const std::string& prefix, Backend& backend, Sgd& optimiser);
+
+/// The same for the weights' averages, each as average.NAME.
+void store_averages(const WeightAverage& average, Safetensors& file);
+void load_averages(const Safetensors& file, Backend& backend, WeightAverage& average);
 
 }  // namespace stagewise

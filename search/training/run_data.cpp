@@ -21,6 +21,14 @@ Architecture RunData::architecture(const std::vector<std::int64_t>& depths, Vari
   return architecture;
 }
 
+std::vector<std::int32_t> evenly(const std::vector<std::int32_t>& indices, std::int64_t count) {
+  const auto total = static_cast<std::int64_t>(indices.size());
+  if (total <= count) return indices;
+  std::vector<std::int32_t> chosen;
+  for (std::int64_t i = 0; i < count; ++i) chosen.push_back(indices[static_cast<std::size_t>(i * total / count)]);
+  return chosen;
+}
+
 std::vector<std::int32_t> stratified_draw(const std::vector<std::int32_t>& labels, std::int64_t count,
                                           std::uint64_t seed) {
   const auto total = static_cast<std::int64_t>(labels.size());

@@ -53,6 +53,9 @@ Normalisation normalisation_of(Variant variant, const Images& train);
 RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, DType feature_maps,
                       const DataListener& listener = {});
 
+/// Every n-th of `indices`, so that about `count` come out; all of them where there are no more.
+std::vector<std::int32_t> evenly(const std::vector<std::int32_t>& indices, std::int64_t count);
+
 /// `count` of the images, evenly from all classes, drawn from `seed`: ascending indices. A smaller draw is part of
 /// every larger one. All of them when `count` is 0. Errors: throws Error when there are fewer.
 std::vector<std::int32_t> stratified_draw(const std::vector<std::int32_t>& labels, std::int64_t count,

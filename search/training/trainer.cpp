@@ -6,19 +6,25 @@
 #include <numeric>
 
 #include "layers/inference.h"
+
 namespace stagewise {
 
 namespace {
 
-constexpr std::int64_t kEvaluationBatch = 256;
+constexpr std::int64_t kLargestEvaluationBatch = 256;
+constexpr std::int64_t kEvaluatedPixels = kLargestEvaluationBatch * 32 * 32;  // a batch's, of larger images fewer
 constexpr std::int64_t kBatchesBetweenReads = 20;
+// Of a mean loss over the pass. Sound ones are near log(classes); what is a thousand times that will not come back.
+constexpr double kDiverged = 1e4;
 
 /// Loss and right answers, summed on the device and read back late: reading waits for the device.
 class Tally {
  public:
-  Tally(Backend& backend, std::int64_t images_total, const PassCallback& callback)
-      : totals_(Tensor::zeros(backend, {2}, DType::float64)), callback_(callback) {
+  Tally(Backend& backend, std::int64_t images_total, const PassCallback& callback, const PassPosition& from = {})
+      : totals_(Tensor::from_host(backend, {2}, std::vector<double>{from.loss_sum, static_cast<double>(from.right)})),
+        callback_(callback) {
     progress_.images_total = images_total;
+    progress_.images_done = images_before_ = from.images;
   }
 
   const Tensor& totals() const { return totals_; }
@@ -29,15 +35,22 @@ class Tally {
     if (callback_) callback_(progress_);
   }
 
+  /// Of the whole pass so far; its seconds are those since here.
   PassResult result() {
-    if (progress_.images_done > 0) read();
-    return {.images = progress_.images_done,
-            .right = right_,
-            .loss = progress_.loss,
-            .seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count()};
+    if (progress_.images_done > images_before_) read();
+    return {.images = progress_.images_done, .right = right_, .loss = progress_.loss, .seconds = seconds()};
+  }
+
+  void store(PassPosition& position) {
+    const std::vector<double> sums = totals_.to_host<double>();
+    position.images = progress_.images_done;
+    position.loss_sum = sums[0];
+    position.right = std::llround(sums[1]);
   }
 
  private:
+  double seconds() const { return std::chrono::duration<double>(std::chrono::steady_clock::now() - began_).count(); }
+
   void read() {
     const std::vector<double> sums = totals_.to_host<double>();
     const auto images = static_cast<double>(progress_.images_done);
@@ -50,22 +63,23 @@ class Tally {
   Tensor totals_;
   const PassCallback& callback_;
   PassProgress progress_;
-  std::int64_t batches_ = 0, right_ = 0;
+  std::int64_t images_before_ = 0, batches_ = 0, right_ = 0;
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };
 
 /// One step of training again and again. Where the device can, a step of a full batch is recorded once it is steady and
-/// replayed from then on, with the batch and the learning rate handed over in tensors that stay. A recording lasts an
-/// epoch, so a network that has grown gets its own.
+/// replayed from then on, with the batch and the learning rate handed over in tensors that stay: a recording for each
+/// form of the network. They last until the pass ends, so a network that has grown gets its own.
 class TrainingStep {
  public:
-  TrainingStep(const ResNet& network, Sgd& optimiser, const TrainingOptions& options, const Tensor& totals)
-      : network_(network), optimiser_(optimiser), options_(options), totals_(totals) {}
+  TrainingStep(Learner& learner, const TrainingOptions& options, const Tensor& totals)
+      : learner_(learner), options_(options), totals_(totals) {}
 
-  void run(const Batch& batch, double learning_rate) {
-    Backend& backend = network_.backend();
+  void run(const Batch& batch, const StepChoice& choice) {
+    Backend& backend = learner_.network->backend();
     const bool full = batch.count() == options_.batch_size;
-    if (!full || !backend.can_record() || full_batches_++ < kUntilSteady) return step(batch, learning_rate);
+    Form& form = forms_[choice.network_form];
+    if (!full || !backend.can_record() || form.eager_steps++ < kUntilSteady) return step(batch, choice.rate);
     if (!kept_.x.defined()) {
       kept_ = {.x = Tensor(backend, batch.x.shape(), batch.x.dtype()),
                .labels = Tensor(backend, batch.labels.shape(), batch.labels.dtype())};
@@ -73,58 +87,104 @@ class TrainingStep {
     }
     backend.copy(batch.x, kept_.x);
     backend.copy(batch.labels, kept_.labels);
-    const auto rate = static_cast<float>(learning_rate);
+    const auto rate = static_cast<float>(choice.rate);
     backend.copy_from_host(&rate, rate_);
-    if (recording_) return recording_->replay();
-    recording_ = backend.record([this] { step(kept_, rate_); });
+    if (form.recording) return form.recording->replay();
+    form.recording = backend.record([this] { step(kept_, rate_); });
   }
 
  private:
   static constexpr int kUntilSteady = 2;  // steps: velocities are there, plans are made, buffers are cached
 
+  struct Form {
+    int eager_steps = 0;
+    std::unique_ptr<Recording> recording;
+  };
+
   template <class Rate>
   void step(const Batch& batch, const Rate& rate) {
+    const ResNet& network = *learner_.network;
     Tape tape;
     const Context context{.tape = &tape, .training = true};
-    const Variable logits = network_.forward(context, Variable(batch.x));
+    const Variable logits = network.forward(context, Variable(batch.x));
     tape.backward(softmax_cross_entropy(context, logits, batch.labels, options_.label_smoothing, totals_));
-    optimiser_.step(network_, rate);
+    learner_.optimiser.step(network, rate);
+    if (learner_.average) learner_.average->step(network);
   }
 
-  const ResNet& network_;
-  Sgd& optimiser_;
+  Learner& learner_;
   const TrainingOptions& options_;
   const Tensor totals_;
-  int full_batches_ = 0;
   Batch kept_;
   Tensor rate_;
-  std::unique_ptr<Recording> recording_;  // goes before what it works on
+  std::map<std::uint64_t, Form> forms_;  // they go before what they work on
 };
+
+void check_sound(double loss, const PassPosition& position, const TrainingOptions& options) {
+  require(std::isfinite(loss) && loss < kDiverged, "the training diverged: the loss of epoch ", position.pass + 1,
+          " is ", loss, ". Try a lower --learning-rate than ", options.schedule.peak);
+}
+
+/// The pass of an epoch as if it were alone: no smaller a part than a batch, and at most what evaluation can hold.
+std::int64_t evaluation_batch(const ImageStore& images) {
+  const Shape shape = images.image_shape();
+  return std::clamp<std::int64_t>(kEvaluatedPixels / (shape[0] * shape[1]), 1, kLargestEvaluationBatch);
+}
 
 }  // namespace
 
-PassResult train_epoch(const ResNet& network, Sgd& optimiser, const ImageStore& images,
-                       std::span<const std::int32_t> indices, const TrainingOptions& options, std::int64_t epoch,
-                       std::int64_t first_epoch, const PassCallback& callback) {
-  TrainingEpoch batches(images, indices, options.batch_size, options.augmentation, options.seed, epoch);
-  Tally tally(network.backend(), static_cast<std::int64_t>(indices.size()), callback);
-  TrainingStep step(network, optimiser, options, tally.totals());
-  const std::int64_t first_step = (epoch - first_epoch) * batches.batches();
-  for (std::int64_t b = 0; b < batches.batches(); ++b) {
+bool train_pass(Learner& learner, const ImageStore& images, std::span<const std::int32_t> indices,
+                const TrainingOptions& options, PassPosition& position, PassResult& result, const StepChooser& choose,
+                const PassCallback& callback) {
+  TrainingEpoch batches(images, indices, options.batch_size, options.augmentation, options.seed, position.pass);
+  batches.skip_to(position.batch);
+  Tally tally(learner.network->backend(), static_cast<std::int64_t>(indices.size()), callback, position);
+  TrainingStep step(learner, options, tally.totals());
+  for (; position.batch < batches.batches(); ++position.batch) {
+    const std::optional<StepChoice> choice = choose(batches.next_size());
+    if (!choice) {
+      tally.store(position);
+      if (position.images > 0) check_sound(position.loss_sum / static_cast<double>(position.images), position, options);
+      return false;
+    }
     const Batch batch = batches.next();
-    step.run(batch, options.schedule.at(first_step + b, options.epochs * batches.batches()));
+    step.run(batch, *choice);
     tally.add_batch(batch.count());
   }
-  const PassResult result = tally.result();
-  require(std::isfinite(result.loss), "the training diverged: the loss of epoch ", epoch + 1, " is ", result.loss,
-          ". Try a lower --learning-rate than ", options.schedule.peak);
+  result = tally.result();
+  check_sound(result.loss, position, options);
+  position = {.pass = position.pass + 1};
+  return true;
+}
+
+std::int64_t images_in_pass(std::int64_t count, std::int64_t batch_size) {
+  return count > 1 && batch_size > 1 && count % batch_size == 1 ? count - 1 : count;
+}
+
+PassResult train_epoch(Learner& learner, const ImageStore& images, std::span<const std::int32_t> indices,
+                       const TrainingOptions& options, std::int64_t epoch, std::int64_t first_epoch,
+                       const PassCallback& callback) {
+  PassPosition position{.pass = epoch};
+  PassResult result;
+  const auto count = static_cast<std::int64_t>(indices.size());
+  const double steps_a_pass = std::ceil(static_cast<double>(images_in_pass(count, options.batch_size)) /
+                                        static_cast<double>(options.batch_size));
+  train_pass(
+      learner, images, indices, options, position, result,
+      [&](std::int64_t) {
+        const double passes =
+            static_cast<double>(epoch - first_epoch) + static_cast<double>(position.batch) / steps_a_pass;
+        return StepChoice{.rate = options.schedule.at(passes / static_cast<double>(options.epochs))};
+      },
+      callback);
   return result;
 }
 
 void for_each_batch(const ImageStore& images, std::span<const std::int32_t> indices,
                     const std::function<void(const Batch&)>& visit) {
+  const auto most = static_cast<std::size_t>(evaluation_batch(images));
   while (!indices.empty()) {
-    const auto count = std::min<std::size_t>(indices.size(), kEvaluationBatch);
+    const auto count = std::min(indices.size(), most);
     visit(images.batch(indices.first(count)));
     indices = indices.subspan(count);
   }
@@ -139,6 +199,15 @@ PassResult evaluate(const ResNet& network, const ImageStore& images, std::span<c
     tally.add_batch(batch.count());
   });
   return tally.result();
+}
+
+void estimate_running_statistics(const ResNet& network, const ImageStore& images,
+                                 std::span<const std::int32_t> indices) {
+  double batches = 0.0;
+  for_each_batch(images, indices, [&](const Batch& batch) {
+    batches += 1.0;
+    network.forward(Context{.training = true, .statistics_momentum = 1.0 / batches}, Variable(batch.x));
+  });
 }
 
 std::vector<std::int32_t> all_indices(std::int64_t count) {

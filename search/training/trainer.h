@@ -1,13 +1,15 @@
-// One epoch of training and one pass of evaluation: what everything above is made of.
+// Training over a part of a pass, and passes of evaluation: what everything above is made of.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <map>
+#include <optional>
 #include <span>
 
 #include "datasets/loader.h"
 #include "layers/schedule.h"
-#include "layers/sgd.h"
+#include "search/training/learner.h"
 
 namespace stagewise {
 
@@ -39,16 +41,47 @@ struct PassProgress {
 /// Called after every batch; may throw to stop the pass. Losses are read from the device every twenty batches only.
 using PassCallback = std::function<void(const PassProgress&)>;
 
-/// One epoch on the images at `indices`. The schedule runs over options.epochs epochs, of which `first_epoch` is the
-/// first; `epoch` itself numbers the draws (order, crops, flips), so that no two epochs of a run see the same ones.
-/// Errors: throws Error when the loss is no longer a number.
-PassResult train_epoch(const ResNet& network, Sgd& optimiser, const ImageStore& images,
-                       std::span<const std::int32_t> indices, const TrainingOptions& options, std::int64_t epoch,
-                       std::int64_t first_epoch = 0, const PassCallback& callback = {});
+/// A place between two batches of a training: all that it takes, beside the learner, to go on with the same bits.
+struct PassPosition {
+  std::int64_t pass = 0;    // numbers the draws (order, crops, flips): no two passes of a run see the same ones
+  std::int64_t batch = 0;   // of the pass, comes next
+  std::int64_t images = 0;  // of the pass so far, and what came out on them
+  double loss_sum = 0.0;
+  std::int64_t right = 0;
+};
+
+/// How the next batch is trained with.
+struct StepChoice {
+  double rate = 0.0;
+  std::uint64_t network_form = 0;  // which blocks are skipped: a device keeps a recording of the step for each form
+};
+
+/// Asked before each batch, with its number of images; may skip blocks of the network. Nothing: stop here.
+using StepChooser = std::function<std::optional<StepChoice>(std::int64_t images)>;
+
+/// Trains on from `position`, over the images at `indices`, until the pass ends (true; `position` is then the next
+/// pass's beginning, and `result` the pass's) or `choose` stops it (false). Errors: throws Error when the loss is no
+/// longer a number, or so large that the training has diverged.
+bool train_pass(Learner& learner, const ImageStore& images, std::span<const std::int32_t> indices,
+                const TrainingOptions& options, PassPosition& position, PassResult& result, const StepChooser& choose,
+                const PassCallback& callback = {});
+
+/// The images that a pass over `count` of them trains on: all but a last one that would be a batch of its own.
+std::int64_t images_in_pass(std::int64_t count, std::int64_t batch_size);
+
+/// One whole pass as `options` has it: the schedule runs over options.epochs passes from `first_epoch` on.
+PassResult train_epoch(Learner& learner, const ImageStore& images, std::span<const std::int32_t> indices,
+                       const TrainingOptions& options, std::int64_t epoch, std::int64_t first_epoch = 0,
+                       const PassCallback& callback = {});
 
 /// Loss (without smoothing) and right answers on the images at `indices`, as they are.
 PassResult evaluate(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> indices,
                     const PassCallback& callback = {});
+
+/// The running statistics become the plain mean of the batches' over the images at `indices`, as they are: what belongs
+/// to a network that has changed, or to averaged weights. Skipped blocks keep theirs.
+void estimate_running_statistics(const ResNet& network, const ImageStore& images,
+                                 std::span<const std::int32_t> indices);
 
 /// 0, 1, ..., count-1: all images of a store.
 std::vector<std::int32_t> all_indices(std::int64_t count);

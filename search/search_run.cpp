@@ -1,0 +1,327 @@
+#include "search/search_run.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <ctime>
+
+#include "layers/cost.h"
+#include "search/network_drawing.h"
+#include "search/results.h"
+#include "search/run/interrupt.h"
+#include "search/run/text.h"
+#include "search/trial.h"
+#include "search/work.h"
+#include "tensor/atomic_file.h"
+#include "tensor/random.h"
+
+namespace stagewise {
+
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+constexpr std::int64_t kStatisticsImages = 2048;
+
+std::string utc_now() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc = {};
+  gmtime_r(&now, &utc);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return text;
+}
+
+/// Another training by chance alone: the last bit of one initial weight is turned.
+void turn_last_bit(const Tensor& weight, std::int64_t place) {
+  std::vector<float> values = weight.to_host<float>();
+  require(place >= 0 && place < weight.count(), "[--twin] expected a weight of the stem from 1 to ", weight.count(),
+          ", got ", place + 1);
+  float& value = values[static_cast<std::size_t>(place)];
+  value = std::bit_cast<float>(std::bit_cast<std::uint32_t>(value) ^ 1U);
+  weight.backend().copy_from_host(values.data(), weight);
+}
+
+bool any_on_trial(const SearchState& state) {
+  return std::any_of(state.on_trial.begin(), state.on_trial.end(), [](const auto& blocks) { return !blocks.empty(); });
+}
+
+}  // namespace
+
+SearchRun::SearchRun(Backend& backend, const RunData& data, const SearchOptions& options, const RunDirectory& directory,
+                     Progress& progress, std::optional<CheckpointFile> saved)
+    : backend_(backend),
+      data_(data),
+      options_(settled(options, data)),
+      directory_(directory),
+      progress_(progress),
+      total_work_(work_of(options_, data)),
+      statistics_images_(evenly(data.train, kStatisticsImages)),
+      all_images_(data.train),
+      strategy_(make_strategy(options_, data, total_work_)) {
+  all_images_.insert(all_images_.end(), data.validation.begin(), data.validation.end());
+  std::sort(all_images_.begin(), all_images_.end());
+  if (!saved && directory.has_checkpoint()) saved = read_checkpoint(directory.checkpoint());
+  if (saved) {
+    Checkpoint checkpoint = load_checkpoint(*saved, backend, options_.training.sgd);
+    state_ = checkpoint.state;
+    learner_ = std::move(checkpoint.learner);
+    best_ = std::move(checkpoint.best);
+    journal_ = std::make_unique<Journal>(directory.journal(), state_.journal_bytes);
+  } else {
+    begin();
+  }
+}
+
+SearchRun::~SearchRun() = default;
+
+void SearchRun::begin() {
+  journal_ = std::make_unique<Journal>(directory_.journal());
+  start_network(data_.architecture(options_.start, options_.variant), total_work_);
+  if (options_.twin > 0) turn_last_bit(learner_.network->stem().weight.value(), options_.twin - 1);
+  record({{"event", "start"},
+          {"device", backend_.description()},
+          {"data", data_.description},
+          {"training_images", data_.train.size()},
+          {"validation_images", data_.validation.size()},
+          {"blocks", options_.start},
+          {"variant", name_of(options_.variant)},
+          {"strategy", options_.strategy},
+          {"seed", options_.seed},
+          {"batch_size", options_.training.batch_size},
+          {"learning_rate", options_.training.schedule.peak},
+          {"weight_decay", options_.training.sgd.weight_decay},
+          {"work", total_work_},
+          {"plan", strategy_->plan()},
+          {"config", RunDirectory::holds_file(directory_.config()) ? read_file(directory_.config()) : ""},
+          {"utc", utc_now()}});
+  progress_.line("Work: " + work_text(static_cast<double>(total_work_)) + ". Plan: " + strategy_->plan());
+  progress_.line(concat("Batches of ", options_.training.batch_size, ", learning rate up to ",
+                        options_.training.schedule.peak, ", weight decay ", options_.training.sgd.weight_decay));
+  save();
+}
+
+void SearchRun::start_network(const Architecture& architecture, std::int64_t work) {
+  state_.network_seed = stream_of("network", options_.seed, static_cast<std::uint64_t>(state_.models));
+  state_.models += 1;
+  learner_ = {};
+  learner_.network = std::make_unique<ResNet>(backend_, architecture, state_.network_seed);
+  learner_.optimiser = Sgd(options_.training.sgd);
+  if (options_.average_decay > 0.0) learner_.average.emplace(options_.average_decay);
+  state_.schedule = {.begin = state_.work, .end = work};
+  state_.validated = false;
+}
+
+const std::vector<std::int32_t>& SearchRun::training_images() const {
+  return state_.held_out_joined ? all_images_ : data_.train;
+}
+
+void SearchRun::join_held_out() {
+  if (state_.held_out_joined || data_.validation.empty()) return;
+  state_.held_out_joined = true;
+  if (state_.position.batch > 0) state_.position = {.pass = state_.position.pass + 1};
+  record({{"event", "held-out images join the training"}, {"images", data_.validation.size()}});
+}
+
+bool SearchRun::step() {
+  if (state_.phase == Phase::finished) return false;
+  if (state_.phase == Phase::searched) {
+    conclude();
+  } else if (state_.work >= state_.stretch_end) {
+    strategy_->next(*this);
+  } else {
+    train_on();
+  }
+  save();
+  return true;
+}
+
+double SearchRun::rate() const {
+  const ScheduleSpan& span = state_.schedule;
+  const auto done = static_cast<double>(state_.work - span.begin), whole = static_cast<double>(span.end - span.begin);
+  return state_.rate_factor * options_.training.schedule.at(std::clamp(done / whole, 0.0, 1.0));
+}
+
+void SearchRun::train_on() {
+  const bool trial = any_on_trial(state_);
+  const auto save_after = std::chrono::duration<double, std::ratio<60>>(options_.save_minutes);
+  std::map<NetworkForm, std::int64_t> macs;
+  bool interrupted = false;
+  const auto choose = [&](std::int64_t images) -> std::optional<StepChoice> {
+    interrupted = is_interrupted();
+    if (interrupted || state_.work >= state_.stretch_end || Clock::now() - last_save_ >= save_after) return {};
+    NetworkForm form = 0;
+    if (trial) {
+      form = drawn_form(state_.on_trial, options_.skip, options_.seed, state_.steps);
+      take_form(*learner_.network, state_.on_trial, form);
+    }
+    const auto [known, fresh] = macs.try_emplace(form);
+    if (fresh) known->second = cost_of(learner_.network->active_architecture()).total().macs;
+    const StepChoice choice{.rate = rate(), .network_form = form};
+    state_.work += known->second * images;
+    state_.steps += 1;
+    state_.images_seen += images;
+    return choice;
+  };
+
+  const std::string what = label();
+  const auto show = [&](const PassProgress& progress) { progress_.pass(what, progress, time_left()); };
+  const Clock::time_point began = Clock::now();
+  const std::int64_t work_before = state_.work;
+  PassResult result;
+  const bool whole =
+      train_pass(learner_, data_.images, training_images(), options_.training, state_.position, result, choose, show);
+  if (trial) take_form(*learner_.network, state_.on_trial, 0);
+  forecast_.add(state_.work - work_before, std::chrono::duration<double>(Clock::now() - began).count());
+  if (whole) end_pass(result, what);
+  if (!interrupted) return;
+  save();
+  throw Interrupted();
+}
+
+void SearchRun::end_pass(const PassResult& result, const std::string& what) {
+  state_.passes += 1;
+  state_.train_accuracy = result.accuracy();
+  const bool watched = options_.strategy == "train" && !data_.validation.empty();
+  if (watched) validate();
+  const double images_per_second = static_cast<double>(result.images) / result.seconds;
+  Json event = {{"event", "epoch"},      {"epoch", state_.passes},
+                {"round", state_.round}, {"blocks", learner_.network->architecture().depths()},
+                {"work", state_.work},   {"rate", rate()},
+                {"loss", result.loss},   {"accuracy", result.accuracy()}};
+  if (watched) event["validation_loss"] = state_.validation_loss;
+  if (watched) event["validation_accuracy"] = state_.validation_accuracy;
+  event["images_per_second"] = std::round(images_per_second);
+  record(event);
+  const std::string left = time_left();
+  progress_.line(what + "  loss " + fixed(result.loss, 4) + "  accuracy " + percent(result.accuracy()) +
+                 (watched ? "  validation " + percent(state_.validation_accuracy) : "") + "  " +
+                 with_thousands(std::llround(images_per_second)) + " images/s" + (left.empty() ? "" : "  " + left));
+}
+
+void SearchRun::with_averages(const std::function<void()>& look) {
+  if (learner_.average) learner_.average->exchange(*learner_.network);
+  look();
+  if (learner_.average) learner_.average->exchange(*learner_.network);
+}
+
+void SearchRun::count_looking(std::int64_t work) {
+  state_.work += work;
+  state_.looking += work;
+}
+
+void SearchRun::validate() {
+  if (data_.validation.empty() || state_.held_out_joined) return;
+  const ResNet& network = *learner_.network;
+  std::int64_t images = std::ssize(data_.validation);
+  with_averages([&] {
+    if (learner_.average) {
+      estimate_running_statistics(network, data_.images, statistics_images_);
+      images += std::ssize(statistics_images_);
+    }
+    const PassResult result = evaluate(network, data_.images, data_.validation, watch(label() + ", validation"));
+    state_.validation_accuracy = result.accuracy();
+    state_.validation_loss = result.loss;
+    state_.validated = true;
+  });
+  count_looking(evaluation_work(network.architecture(), images));
+}
+
+void SearchRun::keep_if_best() {
+  if (!state_.validated || state_.validation_accuracy <= state_.best_validation) return;
+  state_.best_validation = state_.validation_accuracy;
+  with_averages([&] { best_ = learner_.network->clone(); });
+}
+
+PassCallback SearchRun::watch(const std::string& what) {
+  return [=, this](const PassProgress& progress) {
+    stop_if_interrupted();
+    progress_.pass(what, progress, time_left());
+  };
+}
+
+void SearchRun::stop(const std::string& reason) {
+  const PassPosition& unfinished = state_.position;
+  if (unfinished.images > 0) {
+    state_.train_accuracy = static_cast<double>(unfinished.right) / static_cast<double>(unfinished.images);
+  }
+  state_.phase = Phase::searched;
+  state_.stop_reason = reason;
+  record({{"event", "stop"}, {"reason", reason}, {"work", state_.work}});
+  progress_.line("Stopped: " + reason + ".");
+}
+
+/// The averages take the weights' place for good, and a better network from before the last one's.
+void SearchRun::settle_best() {
+  if (learner_.average) {
+    learner_.average->exchange(*learner_.network);
+    learner_.average.reset();
+    estimate_running_statistics(*learner_.network, data_.images, statistics_images_);
+  }
+  if (best_ && state_.validated && state_.best_validation > state_.validation_accuracy) {
+    learner_.network = std::move(best_);
+    state_.validation_accuracy = state_.best_validation;
+  }
+  best_.reset();
+}
+
+std::optional<PassResult> SearchRun::test() {
+  const Images images = data_.load_test ? data_.load_test() : Images{};
+  if (images.count() == 0) return {};
+  record({{"event", "test set opened"}, {"images", images.count()}, {"utc", utc_now()}});
+  const ImageStore store(backend_, images, data_.normalisation, data_.images.feature_maps());
+  const Predictions predictions =
+      predict_all(InferenceNetwork(*learner_.network), store, all_indices(store.count()), watch("test set"));
+  write_predictions(directory_.test_predictions(), predictions);
+  return predictions.result();
+}
+
+void SearchRun::conclude() {
+  settle_best();
+  // What can still go wrong with the test set must not cost the network.
+  write_results(directory_, *learner_.network, data_, summarise(state_, *learner_.network, data_, options_, {}));
+  const std::optional<PassResult> tested = test();
+  const Cost cost = cost_of(learner_.network->architecture()).total();
+  Json event = {{"event", "finished"},
+                {"blocks", learner_.network->architecture().depths()},
+                {"parameters", cost.parameters()},
+                {"macs", cost.macs},
+                {"work", state_.work},
+                {"looking", state_.looking},
+                {"device", backend_.description()},
+                {"models", state_.models},
+                {"images_seen", state_.images_seen}};
+  if (state_.validated) event["validation_accuracy"] = state_.validation_accuracy;
+  if (tested) event["test_right"] = tested->right;
+  if (tested) event["test_accuracy"] = tested->accuracy();
+  record(event);
+  write_file_atomically(directory_.summary(), summarise(state_, *learner_.network, data_, options_, tested));
+  state_.phase = Phase::finished;
+}
+
+std::string SearchRun::label() const {
+  const auto share = static_cast<double>(state_.work) / static_cast<double>(total_work_);
+  return "epoch " + std::to_string(state_.passes + 1) + "  " + join(learner_.network->architecture().depths()) +
+         (any_on_trial(state_) ? " on trial" : "") + "  " + fixed(100.0 * share, 0) + "% of the work";
+}
+
+std::string SearchRun::time_left() const { return forecast_.left(total_work_ - state_.work); }
+
+void SearchRun::record(Json event) {
+  const auto now = Clock::now();
+  state_.seconds += std::chrono::duration<double>(now - clock_).count();
+  clock_ = now;
+  event["seconds"] = std::round(state_.seconds * 10.0) / 10.0;
+  journal_->write(event);
+}
+
+void SearchRun::save() {
+  const auto now = Clock::now();
+  state_.seconds += std::chrono::duration<double>(now - clock_).count();
+  clock_ = now;
+  state_.journal_bytes = journal_->bytes();
+  save_checkpoint(directory_.checkpoint(), state_, learner_, best_.get());
+  last_save_ = Clock::now();
+}
+
+}  // namespace stagewise

@@ -1,0 +1,111 @@
+// Regularised evolution over the stages' depths (Real, Aggarwal, Huang, Le, "Regularized Evolution for Image Classifier
+// Architecture Search", AAAI 2019): a control that knows nothing of stages' importance. Half of the work goes to small
+// trainings from scratch, each of a network that differs by one block from the best of three drawn from the latest
+// ones; the other half to the best network that was seen, from scratch on all images.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "search/run/text.h"
+#include "search/strategies/strategies.h"
+#include "search/work.h"
+#include "tensor/random.h"
+
+namespace stagewise {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kPopulation = 4, kTournament = 3;
+
+struct Individual {
+  std::vector<std::int64_t> depths;
+  double accuracy = 0.0;
+};
+
+class Evolution final : public Strategy {
+ public:
+  Evolution(const SearchOptions& options, const RunData& data, std::int64_t total_work)
+      : models_(options.models), work_a_model_(total_work / (2 * options.models)) {
+    require(!data.validation.empty(),
+            "[--strategy] evolution judges on held-out images, and there are none: give --validation a share");
+  }
+
+  std::string plan() const override {
+    return concat(models_, " networks with ", work_text(static_cast<double>(work_a_model_)),
+                  " each, then the best of them from scratch");
+  }
+
+  void next(SearchRun& run) override {
+    SearchState& state = run.state();
+    if (state.strategy_memory.empty()) {
+      state.strategy_memory = Json::array().dump();
+      state.schedule.end = work_a_model_;
+      return run.stretch_to(work_a_model_);
+    }
+    if (state.work >= run.total_work()) return run.stop("the work is done");
+    std::vector<Individual> seen = recall(state.strategy_memory);
+    run.validate();
+    seen.push_back({run.network().architecture().depths(), state.validation_accuracy});
+    state.strategy_memory = remembered(seen);
+    run.record({{"event", "individual"},
+                {"number", seen.size()},
+                {"blocks", seen.back().depths},
+                {"validation_accuracy", seen.back().accuracy},
+                {"work", state.work}});
+    run.say(concat("network ", seen.size(), ": ", join(seen.back().depths), ", validation ",
+                   percent(seen.back().accuracy)));
+    state.round += 1;
+    const bool last = std::ssize(seen) == models_;
+    const std::vector<std::int64_t> depths = last ? best(seen).depths : child(run, seen);
+    const std::int64_t end = last ? run.total_work() : state.work + work_a_model_;
+    if (last && run.options().join_held_out) run.join_held_out();
+    run.start_network(run.data().architecture(depths, run.options().variant), end);
+    run.stretch_to(end);
+  }
+
+ private:
+  static std::vector<Individual> recall(const std::string& memory) {
+    std::vector<Individual> seen;
+    for (const Json& one : Json::parse(memory)) seen.push_back({one["depths"], one["accuracy"]});
+    return seen;
+  }
+
+  static std::string remembered(const std::vector<Individual>& seen) {
+    Json memory = Json::array();
+    for (const Individual& one : seen) memory.push_back({{"depths", one.depths}, {"accuracy", one.accuracy}});
+    return memory.dump();
+  }
+
+  static const Individual& best(const std::vector<Individual>& seen) {
+    return *std::max_element(seen.begin(), seen.end(),
+                             [](const Individual& a, const Individual& b) { return a.accuracy < b.accuracy; });
+  }
+
+  /// One block more or less in one stage of the best of a tournament among the latest.
+  static std::vector<std::int64_t> child(const SearchRun& run, const std::vector<Individual>& seen) {
+    const Random random(run.options().seed, stream_of("evolution", static_cast<std::uint64_t>(seen.size())));
+    const std::size_t latest = std::min(seen.size(), kPopulation);
+    const auto drawn = [&](std::uint64_t place) -> const Individual& {
+      return seen[seen.size() - 1 - random.below(place, latest)];
+    };
+    const Individual* parent = &drawn(0);
+    for (std::uint64_t place = 1; place < kTournament; ++place) {
+      if (drawn(place).accuracy > parent->accuracy) parent = &drawn(place);
+    }
+    std::vector<std::int64_t> depths = parent->depths;
+    std::int64_t& depth = depths[random.below(kTournament, depths.size())];
+    depth = depth == 1 || random.below(kTournament + 1, 2) == 1 ? depth + 1 : depth - 1;
+    return depths;
+  }
+
+  std::int64_t models_, work_a_model_;
+};
+
+}  // namespace
+
+std::unique_ptr<Strategy> make_evolution(const SearchOptions& options, const RunData& data, std::int64_t total_work) {
+  return std::make_unique<Evolution>(options, data, total_work);
+}
+
+}  // namespace stagewise

@@ -1,0 +1,144 @@
+// The paper's algorithm as its code has it: train a network and score its stages; train one that is deeper in every
+// stage, from scratch, and score that; let the stages grow whose score rose; train what comes out, from scratch again.
+// Every network has its whole schedule and an equal share of the work, and the best by validation is kept.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "layers/cost.h"
+#include "search/growth.h"
+#include "search/importance.h"
+#include "search/network_drawing.h"
+#include "search/run/text.h"
+#include "search/strategies/strategies.h"
+#include "search/work.h"
+
+namespace stagewise {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+class Paper final : public Strategy {
+ public:
+  Paper(const SearchOptions& options, const RunData& data, std::int64_t total_work)
+      : rules_{.step = options.step, .margin = options.margin.value_or(0.0), .limits = options.limits},
+        criterion_(make_criterion(options.criterion)),
+        iterations_(options.iterations),
+        work_a_model_(total_work / (1 + 2 * options.iterations)) {
+    const Architecture start = data.architecture(options.start, options.variant);
+    const std::string excess = over_limits(start, options.limits);
+    require(excess.empty(), "the start network ", join(start.depths()), " ", excess);
+    deeper(start, options.step);  // says what is wrong with the step
+    require(!criterion_->needs_validation() || !data.validation.empty(), "[--criterion] ", options.criterion,
+            " judges on held-out images, and there are none: give --validation a share");
+  }
+
+  std::string plan() const override {
+    return concat("at most ", 1 + 2 * iterations_, " networks from scratch, each with ",
+                  work_text(static_cast<double>(work_a_model_)));
+  }
+
+  void next(SearchRun& run) override {
+    SearchState& state = run.state();
+    if (state.strategy_memory.empty()) {
+      state.strategy_memory = Json{{"deeper", false}, {"scores", Json::array()}, {"blocks", Json::array()}}.dump();
+      state.schedule.end = work_a_model_;
+      return run.stretch_to(work_a_model_);
+    }
+    const Json memory = Json::parse(state.strategy_memory);
+    run.validate();
+    run.keep_if_best();
+    const std::vector<double> scores = score(run);
+    if (memory["deeper"]) return decide(run, memory, scores);
+    if (state.round == iterations_) return run.stop(concat("all ", iterations_, " iterations are done"));
+    state.round += 1;
+    const Architecture architecture = run.learner().network->architecture();
+    state.strategy_memory = Json{{"deeper", true}, {"scores", scores}, {"architecture", architecture.to_json()}}.dump();
+    train(run, deeper(architecture, rules_.step));
+  }
+
+ private:
+  void train(SearchRun& run, const Architecture& architecture) const {
+    const std::int64_t end = run.state().work + work_a_model_;
+    run.start_network(architecture, end);
+    run.stretch_to(end);
+  }
+
+  std::vector<double> score(SearchRun& run) const {
+    SearchState& state = run.state();
+    const ResNet& network = *run.learner().network;
+    const std::vector<ReplicatedScore> measured =
+        score_stages(network, run.data().images, run.data().train, run.data().validation, *criterion_,
+                     run.options().seed, state.round, run.watch("importance"));
+    std::vector<double> scores, errors;
+    for (const ReplicatedScore& one : measured) {
+      scores.push_back(one.value);
+      errors.push_back(jackknife_error(one.without_part));
+    }
+    if (criterion_->needs_moments()) {
+      run.count_looking(evaluation_work(network.architecture(), std::ssize(run.data().train)));
+    }
+    run.record({{"event", "score"},
+                {"round", state.round},
+                {"blocks", network.architecture().depths()},
+                {"criterion", criterion_->name()},
+                {"scores", scores},
+                {"errors", errors}});
+    run.say(draw_network(network.architecture(), score_notes(scores)));
+    state.scores = scores;
+    return scores;
+  }
+
+  void decide(SearchRun& run, const Json& memory, const std::vector<double>& deeper_scores) const {
+    const Architecture before = Architecture::from_json(memory["architecture"]);
+    const std::vector<GrowthDecision> decisions = decide_growth(before, memory["scores"], deeper_scores, rules_);
+    const std::vector<std::size_t> stages = growing_stages(decisions);
+    const Architecture after = stages.empty() ? before : grown(before, stages, rules_.step);
+    Json choices = Json::array();
+    std::vector<std::string> notes;
+    std::vector<std::int64_t> fresh;
+    for (const GrowthDecision& decision : decisions) {
+      choices.push_back({{"before", decision.before},
+                         {"deeper", decision.deeper},
+                         {"rise", decision.rise},
+                         {"qualified", decision.qualified},
+                         {"grown", decision.grown},
+                         {"reason", decision.reason}});
+      notes.push_back(decision.reason);
+      fresh.push_back(decision.grown ? rules_.step : 0);
+    }
+    const Cost cost = cost_of(after).total();
+    run.record({{"event", "decision"},
+                {"round", run.state().round},
+                {"criterion", criterion_->name()},
+                {"step", rules_.step},
+                {"margin", rules_.margin},
+                {"max_parameters", rules_.limits.max_parameters},
+                {"max_macs", rules_.limits.max_macs},
+                {"stages", choices},
+                {"blocks_before", before.depths()},
+                {"blocks_after", after.depths()},
+                {"parameters", cost.parameters()},
+                {"macs", cost.macs}});
+    run.say(draw_network(after, notes, fresh));
+    if (stages.empty()) {
+      const bool limit = std::any_of(decisions.begin(), decisions.end(), [](const auto& d) { return d.qualified; });
+      return run.stop(limit ? "no stage that qualifies fits the limits"
+                            : "no stage's score rose by more than the margin");
+    }
+    run.state().strategy_memory = Json{{"deeper", false}}.dump();
+    train(run, after);
+  }
+
+  GrowthRules rules_;
+  std::unique_ptr<Criterion> criterion_;
+  std::int64_t iterations_, work_a_model_;
+};
+
+}  // namespace
+
+std::unique_ptr<Strategy> make_paper(const SearchOptions& options, const RunData& data, std::int64_t total_work) {
+  return std::make_unique<Paper>(options, data, total_work);
+}
+
+}  // namespace stagewise

@@ -1,0 +1,211 @@
+// The stage-wise search. One network, one schedule of the learning rate, one budget of work:
+//
+//   plan        how deep the network should become, and when (search/plan.h)
+//   insert      every stage gets the round's new blocks, each the identity at first
+//   on trial    training goes on, each stage's new blocks skipped now and then (search/trial.h)
+//   decide      blocks that clearly don't pay are taken out, everything else stays (search/decision.h)
+//   anneal      after the last decision the held-out images join, and the network trains to the end of the schedule
+#include <algorithm>
+
+#include "layers/cost.h"
+#include "search/importance.h"
+#include "search/network_drawing.h"
+#include "search/strategies/strategies.h"
+#include "search/trial.h"
+#include "search/work.h"
+
+namespace stagewise {
+
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr double kAblationMargin = 0.005;  // nats of held-out loss
+constexpr double kTrialAverageDecay = 0.99;
+constexpr std::int64_t kCriterionImages = 8192;
+
+class Stagewise final : public Strategy {
+ public:
+  Stagewise(const SearchOptions& options, const RunData& data, std::int64_t total_work)
+      : start_(data.architecture(options.start, options.variant)),
+        plan_(growth_plan(options, data, total_work)),
+        criterion_images_(evenly(data.train, kCriterionImages)) {
+    const std::vector<std::string> known = trial_criterion_names();
+    require(std::find(known.begin(), known.end(), options.criterion) != known.end(), "[--criterion] there is no `",
+            options.criterion, "` (see --help)");
+    const bool judges = options.criterion == "ablation" || make_criterion(options.criterion)->needs_validation();
+    require(plan_.rounds.empty() || !judges || !data.validation.empty(), "[--validation] the criterion ",
+            options.criterion, " measures on held-out images, and there are none: give it a share, such as 0.1");
+  }
+
+  std::string plan() const override { return plan_text(start_, plan_); }
+
+  void next(SearchRun& run) override {
+    const std::int64_t round = run.state().round;
+    const bool on_trial = !run.state().on_trial.empty();
+    if (on_trial) return decide(run);
+    if (run.state().work >= run.total_work()) return run.stop("the work is done");
+    if (round == std::ssize(plan_.rounds)) {
+      if (run.options().join_held_out) run.join_held_out();
+      return run.stretch_to(run.total_work());
+    }
+    const std::int64_t insert_at = work_at(run, plan_.rounds[static_cast<std::size_t>(round)].insert);
+    if (run.state().work < insert_at) return run.stretch_to(insert_at);
+    insert(run);
+  }
+
+ private:
+  static std::int64_t work_at(const SearchRun& run, double share) {
+    return static_cast<std::int64_t>(share * static_cast<double>(run.total_work()));
+  }
+
+  /// Brings every stage to the round's depth, less what earlier rounds took out.
+  void insert(SearchRun& run) const {
+    SearchState& state = run.state();
+    const GrowthRound& round = plan_.rounds[static_cast<std::size_t>(state.round)];
+    const std::vector<std::int64_t> planned_before =
+        state.round == 0 ? start_.depths() : plan_.rounds[static_cast<std::size_t>(state.round - 1)].depths;
+    ResNet& network = *run.learner().network;
+    state.on_trial.assign(network.stages().size(), {});
+    std::vector<std::int64_t> fresh;
+    for (std::size_t stage = 0; stage < network.stages().size(); ++stage) {
+      for (std::int64_t more = planned_before[stage]; more < round.depths[stage]; ++more) {
+        Stage& grown = network.stages()[stage];
+        state.on_trial[stage].push_back(grown.insert(grown.depth(), run.options().initialiser));
+      }
+      fresh.push_back(std::ssize(state.on_trial[stage]));
+    }
+    if (!run.learner().average) run.learner().average.emplace(kTrialAverageDecay);
+    state.round += 1;
+    run.record({{"event", "insertion"},
+                {"round", state.round},
+                {"work", state.work},
+                {"blocks", network.architecture().depths()},
+                {"new", state.on_trial}});
+    run.say(draw_network(network.architecture(), {}, fresh));
+    run.stretch_to(std::max(work_at(run, round.decide), state.work + 1));
+  }
+
+  void decide(SearchRun& run) const {
+    SearchState& state = run.state();
+    ResNet& network = *run.learner().network;
+    const SearchOptions& options = run.options();
+    const TrialImages images{.images = run.data().images,
+                             .statistics = run.statistics_images(),
+                             .training = criterion_images_,
+                             .held_out = run.data().validation};
+    std::vector<StageScore> scores;
+    run.with_averages([&] {
+      scores = score_trial(network, state.on_trial, images, options.criterion, options.seed, state.round,
+                           run.watch("round " + std::to_string(state.round) + ", scores"));
+    });
+    run.count_looking(scoring_work(network, state.on_trial, images, options.criterion));
+    std::vector<std::int64_t> counts;
+    for (const auto& blocks : state.on_trial) counts.push_back(std::ssize(blocks));
+    const double margin = options.margin.value_or(options.criterion == "ablation" ? kAblationMargin : 0.0);
+    const std::vector<StageDecision> decisions =
+        stagewise::decide(scores, counts, std::vector<bool>(counts.size(), true), margin);
+    take_out(run, decisions);
+    if (options.average_decay == 0.0) run.learner().average.reset();
+    report(run, decisions, counts, margin);
+    state.on_trial.clear();
+    run.stretch_to(state.work);  // asked again at once
+  }
+
+  static void take_out(SearchRun& run, const std::vector<StageDecision>& decisions) {
+    Learner& learner = run.learner();
+    for (std::size_t stage = 0; stage < decisions.size(); ++stage) {
+      if (decisions[stage].stays) continue;
+      for (const std::int64_t number : run.state().on_trial[stage]) learner.network->stages()[stage].remove(number);
+    }
+    learner.optimiser.keep_only(*learner.network);
+  }
+
+  static void report(SearchRun& run, const std::vector<StageDecision>& decisions,
+                     const std::vector<std::int64_t>& counts, double margin) {
+    SearchState& state = run.state();
+    const Architecture after = run.learner().network->architecture();
+    Json stages = Json::array();
+    std::vector<std::string> notes;
+    std::vector<std::int64_t> fresh;
+    state.scores.clear();
+    for (std::size_t stage = 0; stage < decisions.size(); ++stage) {
+      const StageDecision& decision = decisions[stage];
+      const char* const verdicts[] = {"pays", "does not pay", "toss-up"};
+      stages.push_back({{"new", counts[stage]},
+                        {"score", decision.score.value},
+                        {"lower", decision.score.lower},
+                        {"upper", decision.score.upper},
+                        {"verdict", verdicts[static_cast<int>(decision.verdict)]},
+                        {"stays", decision.stays},
+                        {"reason", decision.reason}});
+      notes.push_back(decision.reason);
+      fresh.push_back(decision.stays ? counts[stage] : 0);
+      state.scores.push_back(decision.score.value);
+    }
+    const Cost cost = cost_of(after).total();
+    run.record({{"event", "decision"},
+                {"round", state.round},
+                {"criterion", run.options().criterion},
+                {"margin", margin},
+                {"work", state.work},
+                {"stages", stages},
+                {"blocks_after", after.depths()},
+                {"parameters", cost.parameters()},
+                {"macs", cost.macs}});
+    run.say(draw_network(after, notes, fresh));
+  }
+
+  Architecture start_;
+  GrowthPlan plan_;
+  std::vector<std::int32_t> criterion_images_;
+};
+
+/// The plan's depths at once, at its first insertion, and no trial.
+class Jump final : public Strategy {
+ public:
+  Jump(const SearchOptions& options, const RunData& data, std::int64_t total_work)
+      : start_(data.architecture(options.start, options.variant)), plan_(growth_plan(options, data, total_work)) {}
+
+  std::string plan() const override {
+    return plan_.rounds.empty() ? plan_text(start_, plan_)
+                                : concat("one jump to ", plan_.final_depths.size(), " stages of the plan's depths");
+  }
+
+  void next(SearchRun& run) override {
+    SearchState& state = run.state();
+    if (state.work >= run.total_work()) return run.stop("the work is done");
+    if (plan_.rounds.empty() || state.round == 1) {
+      if (run.options().join_held_out) run.join_held_out();
+      return run.stretch_to(run.total_work());
+    }
+    const auto at = static_cast<std::int64_t>(plan_.rounds.front().insert * static_cast<double>(run.total_work()));
+    if (state.work < at) return run.stretch_to(at);
+    state.round = 1;
+    ResNet& network = *run.learner().network;
+    for (std::size_t stage = 0; stage < network.stages().size(); ++stage) {
+      Stage& grown = network.stages()[stage];
+      while (grown.depth() < plan_.final_depths[stage]) grown.insert(grown.depth(), run.options().initialiser);
+    }
+    run.record(
+        {{"event", "insertion"}, {"round", 1}, {"work", state.work}, {"blocks", network.architecture().depths()}});
+    run.say(draw_network(network.architecture()));
+    run.stretch_to(state.work);
+  }
+
+ private:
+  Architecture start_;
+  GrowthPlan plan_;
+};
+
+}  // namespace
+
+std::unique_ptr<Strategy> make_stagewise(const SearchOptions& options, const RunData& data, std::int64_t total_work) {
+  return std::make_unique<Stagewise>(options, data, total_work);
+}
+
+std::unique_ptr<Strategy> make_jump(const SearchOptions& options, const RunData& data, std::int64_t total_work) {
+  return std::make_unique<Jump>(options, data, total_work);
+}
+
+}  // namespace stagewise

@@ -1,0 +1,107 @@
+#include "search/strategies/strategies.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "search/work.h"
+
+namespace stagewise {
+
+namespace {
+
+/// One network, one schedule.
+class Plain final : public Strategy {
+ public:
+  std::string plan() const override { return "one network from beginning to end"; }
+  void next(SearchRun& run) override {
+    if (run.state().work < run.total_work()) return run.stretch_to(run.total_work());
+    if (!run.state().validated || run.state().position.images > 0) run.validate();
+    run.stop("the training is done");
+  }
+};
+
+/// Passes of `plan` over `images` that `work` pays for.
+double passes_of(const Architecture& start, const GrowthPlan& plan, double work, double images) {
+  const auto macs = [&](const std::vector<std::int64_t>& depths) {
+    return static_cast<double>(training_work(deepened(start, depths), 1));
+  };
+  double passes = 0.0, from = 0.0;
+  std::vector<std::int64_t> depths = start.depths();
+  for (const GrowthRound& round : plan.rounds) {
+    passes += (round.insert - from) * work / macs(depths);
+    from = round.insert;
+    depths = round.depths;
+  }
+  return (passes + (1.0 - from) * work / macs(depths)) / images;
+}
+
+}  // namespace
+
+GrowthPlan growth_plan(const SearchOptions& options, const RunData& data, std::int64_t work) {
+  const Architecture start = data.architecture(options.start, options.variant);
+  if (!options.grow_to.empty()) return plan_growth_to(start, options.grow_to, options.limits);
+  return plan_growth(start, work, std::ssize(data.train), options.limits);
+}
+
+std::int64_t work_of(const SearchOptions& options, const RunData& data) {
+  const Architecture start = data.architecture(options.start, options.variant);
+  const auto epochs = static_cast<double>(options.training.epochs);
+  const std::int64_t images = images_in_pass(std::ssize(data.train), options.training.batch_size);
+  if (options.work > 0) {
+    require(options.work >= training_work(start, options.training.batch_size), "[--work] expected at least ",
+            training_work(start, options.training.batch_size), " multiply-accumulates, which one step takes, got ",
+            options.work);
+    return options.work;
+  }
+  std::int64_t work = options.training.epochs * training_work(start, images);
+  if (options.strategy == "train") {
+    return work + options.training.epochs * evaluation_work(start, std::ssize(data.validation));
+  }
+  if (options.strategy != "stagewise" && options.strategy != "jump") return work;
+  // The plan depends on the work, and the work on the plan's networks: a few rounds settle both.
+  for (int round = 0; round < 8; ++round) {
+    const double passes =
+        passes_of(start, growth_plan(options, data, work), static_cast<double>(work), static_cast<double>(images));
+    work = std::llround(static_cast<double>(work) * epochs / passes);
+  }
+  return work;
+}
+
+bool needs_held_out(const SearchOptions& options, const RunData& data) {
+  if (options.strategy == "jump") return false;
+  if (options.strategy != "stagewise") return true;
+  const SearchOptions known = settled(options, data);
+  return !growth_plan(known, data, work_of(known, data)).rounds.empty();
+}
+
+SearchOptions settled(SearchOptions options, const RunData& data) {
+  TrainingOptions& training = options.training;
+  const auto images = static_cast<double>(data.train.size());
+  if (training.batch_size == 0) {
+    // Few images take few steps a pass, so they have smaller batches.
+    training.batch_size =
+        std::clamp<std::int64_t>(std::llround(std::exp2(std::round(std::log2(images / 40.0)))), 8, 128);
+  }
+  if (training.schedule.peak == 0.0) training.schedule.peak = 0.4 * static_cast<double>(training.batch_size) / 128.0;
+  if (training.sgd.weight_decay < 0.0) {
+    const auto work = static_cast<double>(work_of(options, data));
+    const Architecture start = data.architecture(options.start, options.variant);
+    const bool grows = options.strategy == "stagewise" || options.strategy == "jump";
+    const GrowthPlan plan = grows ? growth_plan(options, data, std::llround(work)) : GrowthPlan{};
+    const double passes = passes_of(start, plan, work, images);
+    // The longer a training, the less a step must forget: 5e-4 at 8 passes, and as 1/sqrt(passes) from there.
+    training.sgd.weight_decay = 5e-4 * std::min(1.0, std::sqrt(8.0 / passes));
+  }
+  return options;
+}
+
+std::unique_ptr<Strategy> make_strategy(const SearchOptions& options, const RunData& data, std::int64_t total_work) {
+  if (options.strategy == "train") return std::make_unique<Plain>();
+  if (options.strategy == "stagewise") return make_stagewise(options, data, total_work);
+  if (options.strategy == "jump") return make_jump(options, data, total_work);
+  if (options.strategy == "paper") return make_paper(options, data, total_work);
+  if (options.strategy == "evolution") return make_evolution(options, data, total_work);
+  fail("[--strategy] expected stagewise, jump, paper or evolution, got `", options.strategy, "`");
+}
+
+}  // namespace stagewise

@@ -1,0 +1,23 @@
+#include "search/work.h"
+
+#include <cstdio>
+
+#include "layers/cost.h"
+
+namespace stagewise {
+
+std::int64_t training_work(const Architecture& architecture, std::int64_t images) {
+  return cost_of(architecture).total().macs * images;
+}
+
+std::int64_t evaluation_work(const Architecture& architecture, std::int64_t images) {
+  return training_work(architecture, images) / 3;
+}
+
+std::string work_text(double work) {
+  char text[64];
+  std::snprintf(text, sizeof text, "%.3g MACs", work);
+  return text;
+}
+
+}  // namespace stagewise
