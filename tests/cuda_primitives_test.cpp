@@ -11,6 +11,7 @@
 #include "cuda/cuda_backend.h"
 #include "tests/draw_checks.h"
 #include "tests/primitive_cases.h"
+#include "tests/stray_labels.h"
 
 namespace stagewise {
 namespace primitive_cases {
@@ -80,6 +81,8 @@ std::string case_name(const testing::TestParamInfo<PrimitiveCase>& info) {
       name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
   return name;
 }
+
+TEST(CudaStrayLabels, AreDefinedAndTouchNothingOutside) { expect_defined_for_stray_labels(*make_cuda_backend()); }
 
 INSTANTIATE_TEST_SUITE_P(Table, CudaPrimitive, testing::ValuesIn(primitive_cases::test_cases()), case_name);
 
