@@ -256,7 +256,7 @@ void StagewiseSearch::conclude() {
   const Images images = data_.load_test ? data_.load_test() : Images{};
   if (images.count() > 0) {
     record({{"event", "test set opened"}, {"images", images.count()}, {"utc", utc_now()}});
-    const ImageStore store(backend_, images, data_.normalisation, data_.images.feature_maps());
+    const ImageStore store(backend_, images, data_.images.classes(), data_.normalisation, data_.images.feature_maps());
     test = evaluate(*main_.network, store, all_indices(store.count()), callback("test set", remaining(), 0.0));
   }
   Json event = {{"event", "finished"},

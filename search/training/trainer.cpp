@@ -101,11 +101,19 @@ class TrainingStep {
   std::unique_ptr<Recording> recording_;  // goes before what it works on
 };
 
+/// So that no label lies beyond the logits, which no op looks at.
+void check_classes(const ResNet& network, const ImageStore& images) {
+  const std::int64_t known = network.architecture().classes;
+  require(images.classes() == known, "[data] the network knows ", known, " classes, the images are of ",
+          images.classes());
+}
+
 }  // namespace
 
 PassResult train_epoch(const ResNet& network, Sgd& optimiser, const ImageStore& images,
                        std::span<const std::int32_t> indices, const TrainingOptions& options, std::int64_t epoch,
                        std::int64_t first_epoch, const PassCallback& callback) {
+  check_classes(network, images);
   TrainingEpoch batches(images, indices, options.batch_size, options.augmentation, options.seed, epoch);
   Tally tally(network.backend(), static_cast<std::int64_t>(indices.size()), callback);
   TrainingStep step(network, optimiser, options, tally.totals());
@@ -132,6 +140,7 @@ void for_each_batch(const ImageStore& images, std::span<const std::int32_t> indi
 
 PassResult evaluate(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> indices,
                     const PassCallback& callback) {
+  check_classes(network, images);
   const InferenceNetwork inference(network);
   Tally tally(network.backend(), static_cast<std::int64_t>(indices.size()), callback);
   for_each_batch(images, indices, [&](const Batch& batch) {
