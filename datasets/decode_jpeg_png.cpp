@@ -71,6 +71,17 @@ void read_frame(std::string_view file, std::size_t at, unsigned marker, JpegPart
   for (std::uint32_t c = 0; c < components; ++c) parts.components += static_cast<char>(number(6 + 3 * c, 1));
 }
 
+/// Huffman tables (T.81, B.2.4.2): stb_image 2.27 writes beyond its own where one has more than 256 codes.
+void check_huffman_tables(std::string_view segment) {
+  for (std::size_t at = 0; at < segment.size();) {
+    std::size_t codes = 0;
+    for (std::size_t length = 1; length <= 16; ++length)
+      codes += number_at(segment, at + length, 1, ByteOrder::big, "JPEG");
+    require(codes <= 256, "a corrupt JPEG: a Huffman table of ", codes, " codes");
+    at += 17 + codes;
+  }
+}
+
 JpegParts parts_of_jpeg(std::string_view file) {
   JpegParts parts;
   std::size_t at = 2;
@@ -93,6 +104,8 @@ JpegParts parts_of_jpeg(std::string_view file) {
     using namespace std::literals;
     if (marker >= 0xC0 && marker <= 0xCF && marker != 0xC4 && marker != 0xC8 && marker != 0xCC) {
       read_frame(file, at + 2, marker, parts);
+    } else if (marker == 0xC4) {
+      check_huffman_tables(segment);
     } else if (marker == 0xDA) {  // a scan
       for (std::uint32_t c = 0; c < number(at + 2, 1); ++c) {
         parts.scanned += static_cast<char>(number(at + 3 + 2 * c, 1));

@@ -37,7 +37,7 @@ void expect_picture(const std::string& file, int columns, int rows, const Bytes&
   EXPECT_EQ(picture.pixels, pixels) << what;
 }
 
-/// Cut anywhere, the file is refused as truncated; the last `ends` bytes may be missed.
+/// Cut anywhere, the file is refused as truncated.
 void expect_cuts_refused(const std::string& file, const std::string& what) {
   for (std::size_t size = 12; size < file.size(); ++size) {
     const std::string reason = why_not(file.substr(0, size));
@@ -274,6 +274,9 @@ TEST(Jpeg, OfAKindThatIsNotReadIsRefused) {
   EXPECT_TRUE(contains(why_not(with(components, "\2")), "a JPEG of 2 components"));
   EXPECT_TRUE(contains(why_not(with(frame, "\xFF\xEF")), "it has no frame"));
   EXPECT_TRUE(contains(why_not(file.substr(0, file.find("\xFF\xDA")) + "\xFF\xD9"), "a component"));
+  const std::string table = std::string("\0", 1) + std::string(16, '\xFF') + std::string(16 * 255, '\1');
+  EXPECT_TRUE(contains(why_not(with_segment(file, '\xC4', table)), "a Huffman table of 4080 codes"));
+  EXPECT_TRUE(contains(why_not(with_segment(file, '\xC4', table.substr(0, 9))), "a truncated JPEG"));
   std::string cmyk = read_data("cmyk.jpg");
   const std::size_t adobe = cmyk.find("Adobe");
   ASSERT_NE(adobe, std::string::npos);
