@@ -65,7 +65,11 @@ void read_frame(std::string_view file, std::size_t at, unsigned marker, JpegPart
           marker == 0xC3 ? "lossless" : "", marker > 0xC3 && marker < 0xC9 ? "hierarchical" : "", ")");
   require(parts.components.empty(), "a corrupt JPEG: it has two frames");
   require(number(0, 1) == 8, "a JPEG of ", number(0, 1), " bits, which isn't read");
-  check_size("JPEG", number(3, 2), number(1, 2));
+  const std::int64_t rows = number(1, 2), columns = number(3, 2);
+  check_size("JPEG", columns, rows);
+  // Every 8x8 pixels take at least a bit, of which a byte has eight; twice that, to be sure.
+  require(columns * rows / 1024 <= static_cast<std::int64_t>(file.size()), "a truncated JPEG: ", file.size(),
+          " bytes can't hold ", columns, "x", rows, " pixels");
   const std::uint32_t components = number(5, 1);
   require(components == 1 || components == 3 || components == 4, "a JPEG of ", components, " components");
   for (std::uint32_t c = 0; c < components; ++c) parts.components += static_cast<char>(number(6 + 3 * c, 1));

@@ -153,7 +153,6 @@ TEST(ImageFolder, ReadsClassesInTheOrderOfTheirNames) {
   folder.write("train/ant/.DS_Store", "x");
   folder.write("train/ant/readme.txt", "x");
   folder.write("train/.hidden/1.ppm", "x");
-  std::filesystem::create_directories(folder.path("train/empty"));
   folder.write("test/zebra/2.ppm", ppm(8, 8, {9, 9, 9}));
   std::int64_t reported = 0;
   const Dataset data = open_dataset(
@@ -227,6 +226,8 @@ TEST(ImageFolder, AClassThatLostItsImagesIsAnError) {
   folder.write("train/cat/only.webp", "RIFF....WEBPVP8 ");
   EXPECT_TRUE(contains(message_of([&] { open_dataset(folder.path(), {.skip_unreadable = true}); }),
                        "of the class `cat` no image is left"));
+  std::filesystem::create_directories(folder.path("train/dog"));
+  EXPECT_TRUE(contains(message_of([&] { open_dataset(folder.path()); }), "train/dog holds no images"));
   folder.write("train/dog/notes.txt", "no image either");
   EXPECT_TRUE(contains(message_of([&] { open_dataset(folder.path()); }), "train/dog holds no images"));
 }

@@ -271,6 +271,7 @@ TEST(Jpeg, OfAKindThatIsNotReadIsRefused) {
   EXPECT_TRUE(contains(why_not(with(frame + 4, "\x0C")), "12 bits"));
   EXPECT_TRUE(contains(why_not(with(frame + 5, "\0\0"s)), "a JPEG of 9x0 pixels"));
   EXPECT_TRUE(contains(why_not(with(frame + 5, "\xFF\xFF\xFF\xFF")), "pixels, more than"));
+  EXPECT_TRUE(contains(why_not(with(frame + 5, "\x10\x10\x10\x10")), "bytes can't hold 4112x4112 pixels"));
   EXPECT_TRUE(contains(why_not(with(components, "\2")), "a JPEG of 2 components"));
   EXPECT_TRUE(contains(why_not(with(frame, "\xFF\xEF")), "it has no frame"));
   EXPECT_TRUE(contains(why_not(file.substr(0, file.find("\xFF\xDA")) + "\xFF\xD9"), "a component"));
