@@ -113,8 +113,9 @@ Dataset open_cifar(const std::string& folder, const CifarFormat& format, bool re
                   .load_test = [folder, format] { return read_files(folder, format, {format.test_file}); },
                   .remarks = {}};
   if (read_train && dataset.train.count() != kPublishedTrainingImages) {
-    dataset.remarks.push_back(concat(folder, " holds ", dataset.train.count(), " training images; the published ",
-                                     format.name, " has ", kPublishedTrainingImages));
+    dataset.remarks.push_back(concat(printable(folder), " holds ", dataset.train.count(),
+                                     " training images; the published ", format.name, " has ",
+                                     kPublishedTrainingImages));
   }
   return dataset;
 }

@@ -80,7 +80,7 @@ TEST(PictureFuzz, TheCorpusItselfIsDecoded) {
 }
 
 TEST(PictureFuzz, DamagedFilesAreDecodedOrRefused) {
-  constexpr int kRounds = 300;  // of each file
+  constexpr int kRounds = 500;  // of each file
   const std::vector<std::string> files = fuzz::picture_corpus(kJpegs);
   int decoded = 0, refused = 0;
   for (std::size_t i = 0; i < files.size(); ++i) {
