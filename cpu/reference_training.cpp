@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 #include <vector>
 
 #include "cpu/reference_kernels.h"
@@ -25,12 +26,14 @@ void cross_entropy(const SoftmaxCrossEntropy& call) {
   for (std::int64_t n = 0; n < N; ++n) {
     const T* logits = call.logits.data<T>() + n * K;
     const std::int64_t label = call.labels.data<std::int32_t>()[n];
+    const bool known = label >= 0 && label < K;
+    const double spread = known ? call.smoothing / double(K) : std::numeric_limits<double>::quiet_NaN();
     const double log_sum = log_sum_exp(logits, K);
     for (std::int64_t k = 0; k < K; ++k) {
-      const double target = call.smoothing / double(K) + (k == label ? 1.0 - call.smoothing : 0.0);
+      const double target = spread + (k == label ? 1.0 - call.smoothing : 0.0);
       const double log_probability = double(logits[k]) - log_sum;
       // A target of zero adds nothing, even where the probability is zero too and its logarithm minus infinity.
-      if (target > 0.0) total_loss -= target * log_probability;
+      if (target != 0.0) total_loss -= target * log_probability;
       if (call.d_logits.defined()) {
         call.d_logits.data<T>()[n * K + k] = static_cast<T>((std::exp(log_probability) - target) / double(N));
       }
@@ -139,10 +142,11 @@ void accumulate_moments(const AccumulateMoments& call) {
     for (std::int64_t n = 0; n < N; ++n) {
       const T* x = call.features.data<T>() + n * P;
       const std::int64_t label = call.labels.data<std::int32_t>()[n];
-      call.class_counts.data<double>()[label] += 1.0;
+      const bool known = label >= 0 && label < call.class_counts.count();
+      if (known) call.class_counts.data<double>()[label] += 1.0;
       for (std::int64_t i = 0; i < P; ++i) {
         call.sum.data<double>()[i] += double(x[i]);
-        call.class_sums.data<double>()[label * P + i] += double(x[i]);
+        if (known) call.class_sums.data<double>()[label * P + i] += double(x[i]);
         for (std::int64_t j = 0; j < P; ++j) call.products.data<double>()[i * P + j] += double(x[i]) * double(x[j]);
       }
     }

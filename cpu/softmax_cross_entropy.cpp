@@ -1,5 +1,6 @@
 // Softmax and its cross-entropy. A batch has a few thousand logits: the work is the exponentials, in double.
 #include <cmath>
+#include <limits>
 
 #include "cpu/cpu_backend_impl.h"
 
@@ -31,7 +32,7 @@ void CpuBackend::softmax(const Tensor& logits, const Tensor& probabilities) {
 
 void CpuBackend::softmax_cross_entropy(const SoftmaxCrossEntropy& call) {
   const std::int64_t rows = call.logits.shape()[0], classes = call.logits.shape()[1];
-  const double spread = call.smoothing / static_cast<double>(classes), kept = 1.0 - call.smoothing;
+  const double smoothed = call.smoothing / static_cast<double>(classes), kept = 1.0 - call.smoothing;
   std::vector<double> losses(static_cast<std::size_t>(rows));
   std::vector<char> right(losses.size());
   pool_.run((rows + kRowsAtOnce - 1) / kRowsAtOnce, [&](std::int64_t item) {
@@ -39,10 +40,12 @@ void CpuBackend::softmax_cross_entropy(const SoftmaxCrossEntropy& call) {
     for (std::int64_t row = item * kRowsAtOnce; row < std::min(rows, (item + 1) * kRowsAtOnce); ++row) {
       const float* const logits = call.logits.data<float>() + row * classes;
       const std::int32_t label = call.labels.data<std::int32_t>()[row];
+      const bool known = label >= 0 && label < classes;
+      const double spread = known ? smoothed : std::numeric_limits<double>::quiet_NaN();
       const float* const largest = std::max_element(logits, logits + classes);
       const double sum = exponentials(logits, classes, *largest, weights.data());
       // Loss: sum over k of target_k (log(sum) - (logit_k - largest)).
-      double loss = std::log(sum) - kept * (logits[label] - *largest);
+      double loss = std::log(sum) - kept * (logits[known ? label : 0] - *largest);
       for (std::int64_t k = 0; k < classes; ++k) loss -= spread * (logits[k] - *largest);
       losses[static_cast<std::size_t>(row)] = loss;
       right[static_cast<std::size_t>(row)] = static_cast<char>(largest - logits == label);

@@ -37,14 +37,15 @@ __global__ void accumulate_products_kernel(const float* x, double* products, int
 
 /// A thread: one feature, all images in order. Nobody else adds to its sums, whatever the labels.
 __global__ void accumulate_class_sums_kernel(const float* x, const std::int32_t* labels, double* sum,
-                                             double* class_sums, int images, int features) {
+                                             double* class_sums, int images, int features, int classes) {
   const int feature = static_cast<int>(global_thread());
   if (feature >= features) return;
   double of_feature = sum[feature];
   for (int n = 0; n < images; ++n) {
     const double value = x[static_cast<std::int64_t>(n) * features + feature];
     of_feature += value;
-    class_sums[static_cast<std::int64_t>(labels[n]) * features + feature] += value;
+    const int label = labels[n];
+    if (label >= 0 && label < classes) class_sums[static_cast<std::int64_t>(label) * features + feature] += value;
   }
   sum[feature] = of_feature;
 }
@@ -98,7 +99,7 @@ void accumulate_moments(const AccumulateMoments& call, cudaStream_t stream) {
                                                                                     images, features);
   STAGEWISE_CHECK_LAUNCH(accumulate_products_kernel);
   accumulate_class_sums_kernel<<<blocks_for(features), kBlock, 0, stream>>>(
-      x, labels, call.sum.data<double>(), call.class_sums.data<double>(), images, features);
+      x, labels, call.sum.data<double>(), call.class_sums.data<double>(), images, features, classes);
   STAGEWISE_CHECK_LAUNCH(accumulate_class_sums_kernel);
   count_classes_kernel<<<blocks_for(classes), kBlock, 0, stream>>>(labels, call.class_counts.data<double>(), images,
                                                                    classes);

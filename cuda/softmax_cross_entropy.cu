@@ -68,6 +68,8 @@ __global__ void softmax_cross_entropy_kernel(CrossEntropyArguments call) {
   const std::int64_t first = static_cast<std::int64_t>(image) * call.classes;
   const float* const logits = call.logits + first;
   const int label = call.labels[image];
+  const bool known = label >= 0 && label < call.classes;
+  const float spread = known ? call.spread : NAN;  // all that comes of it is NaN, too
   const Largest largest = largest_of(logits, call.classes, lane);
   const float sum = sum_of_exponentials(logits, call.classes, lane, largest.value);
   float spread_logits = 0.0f;  // without smoothing nothing is spread, not even an infinite logit
@@ -75,13 +77,13 @@ __global__ void softmax_cross_entropy_kernel(CrossEntropyArguments call) {
     const float logit = logits[k] - largest.value;
     if (call.spread > 0.0f) spread_logits += logit;
     if (call.d_logits != nullptr) {
-      const float target = call.spread + (k == label ? call.kept : 0.0f);
+      const float target = spread + (k == label ? call.kept : 0.0f);
       call.d_logits[first + k] = (expf(logit) / sum - target) / static_cast<float>(call.images);
     }
   }
   spread_logits = warp_sum(spread_logits);
   if (lane != 0) return;
-  call.losses[image] = logf(sum) - call.kept * (logits[label] - largest.value) - call.spread * spread_logits;
+  call.losses[image] = logf(sum) - call.kept * (logits[known ? label : 0] - largest.value) - spread * spread_logits;
   call.right[image] = largest.at == label ? 1 : 0;
 }
 

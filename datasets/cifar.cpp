@@ -6,6 +6,7 @@
 
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
+#include "tensor/text.h"
 
 namespace stagewise {
 namespace {
@@ -59,6 +60,7 @@ std::vector<std::string> class_names(const fs::path& path, const CifarFormat& fo
   std::istringstream lines(read_file(path.string()));
   for (std::string line; std::getline(lines, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();
+    require(is_utf8(line), "[dataset] ", path.string(), ": expected class names in UTF-8, got `", line, "`");
     if (!line.empty()) names.push_back(line);
   }
   require(static_cast<std::int64_t>(names.size()) == format.classes, "[dataset] ", path.string(), ": expected ",
@@ -111,8 +113,9 @@ Dataset open_cifar(const std::string& folder, const CifarFormat& format, bool re
                   .load_test = [folder, format] { return read_files(folder, format, {format.test_file}); },
                   .remarks = {}};
   if (read_train && dataset.train.count() != kPublishedTrainingImages) {
-    dataset.remarks.push_back(concat(folder, " holds ", dataset.train.count(), " training images; the published ",
-                                     format.name, " has ", kPublishedTrainingImages));
+    dataset.remarks.push_back(concat(printable(folder), " holds ", dataset.train.count(),
+                                     " training images; the published ", format.name, " has ",
+                                     kPublishedTrainingImages));
   }
   return dataset;
 }

@@ -17,7 +17,7 @@ namespace fs = std::filesystem;
 /// What a folder holds, for the person who gave the wrong one: `nothing`, or the first names.
 std::string contents_of(const fs::path& folder) {
   std::vector<std::string> names;
-  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(entry.path().filename().string());
+  for (const auto& entry : fs::directory_iterator(folder)) names.push_back(printable(entry.path().filename().string()));
   std::sort(names.begin(), names.end());
   constexpr std::size_t kShown = 8;
   std::string text;
@@ -45,8 +45,9 @@ Dataset open_dataset(const std::string& data, const DatasetOptions& options) {
   try {
     Dataset dataset = data == "synthetic" ? synthetic_dataset(options) : open_folder(data, options);
     if (options.read_train) {
-      dataset.description += concat(", ", with_thousands(dataset.train.count()), " training images");
+      dataset.description += concat(", ", with_thousands(dataset.train.count() - dataset.held_out), " training images");
     }
+    if (dataset.held_out > 0) dataset.description += concat(", ", with_thousands(dataset.held_out), " to validate on");
     dataset.description +=
         concat(", ", dataset.classes.size(), " classes, ", dataset.train.height, "x", dataset.train.width);
     return dataset;

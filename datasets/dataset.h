@@ -23,6 +23,7 @@ struct Dataset {
   std::string description;           // one line: `CIFAR-10, 50,000 training images, 10 classes, 32x32`
   std::vector<std::string> classes;  // a label is an index into these
   Images train;                      // no images, only their sizes, where the options leave them out
+  std::int64_t held_out = 0;         // so many at the end of `train` are for validation only: the data says so itself
   /// Reads the test set: kept shut until it is asked for. Empty where the data has none.
   std::function<Images()> load_test;
   /// Remarks for the person (folders passed over, files skipped), a line each.
@@ -34,14 +35,17 @@ struct DatasetOptions {
   std::uint64_t seed = 0;        // of the synthetic images
   std::int64_t synthetic_train = 8000, synthetic_test = 2000;
   bool read_train = true;        // false: leave the training images unread, for an evaluation
-  bool skip_unreadable = false;  // leave out images that can't be decoded (a remark counts the training ones)
+  bool skip_unreadable = false;  // leave out images that can't be decoded (a remark names them)
   int threads = 0;               // decoding; 0: all cores
   ProgressCallback progress;
+  std::function<void(const std::string& line)> remark;  // is told what load_test leaves out; may be empty
 };
 
 /// Opens `data`: `synthetic`, a folder with CIFAR-10's or CIFAR-100's binary version (or holding the folder
-/// `cifar-10-batches-bin` or `cifar-100-binary`), or a folder with `train/CLASS/*` and perhaps `test/CLASS/*`.
-/// Errors: throws Error that says what was looked for and what was found, and names the file that is wrong.
+/// `cifar-10-batches-bin` or `cifar-100-binary`), or a folder with `train/CLASS/*` and perhaps `val/CLASS/*` and
+/// `test/CLASS/*`. Errors: throws Error that says what was looked for and what was found, and names the file that is
+/// wrong; also for names of classes that aren't UTF-8, which no result could be written with, and for a single class to
+/// train on.
 Dataset open_dataset(const std::string& data, const DatasetOptions& options = {});
 
 }  // namespace stagewise

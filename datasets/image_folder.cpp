@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "tensor/error.h"
+#include "tensor/text.h"
 
 namespace stagewise {
 namespace {
@@ -18,10 +19,11 @@ namespace fs = std::filesystem;
 constexpr std::size_t kExamples = 5;  // of files, in messages
 
 /// `3 files: a, b, c` or `9 files: a, b, c, d, e, ...`
-std::string count_and_examples(const std::vector<std::string>& items, const char* what) {
-  std::string text = concat(items.size(), ' ', what, ": ");
-  for (std::size_t i = 0; i < std::min(items.size(), kExamples); ++i) text += (i > 0 ? ", " : "") + items[i];
-  return items.size() > kExamples ? text + ", ..." : text;
+std::string count_and_examples(const std::vector<std::string>& items, const std::string& what,
+                               const char* separator = ", ") {
+  std::string text = concat(items.size(), ' ', what);
+  for (std::size_t i = 0; i < std::min(items.size(), kExamples); ++i) text += (i > 0 ? separator : "") + items[i];
+  return items.size() > kExamples ? text + separator + "..." : text;
 }
 
 std::vector<fs::path> sorted_entries(const fs::path& folder) {
@@ -34,40 +36,87 @@ std::vector<fs::path> sorted_entries(const fs::path& folder) {
 
 bool is_hidden(const fs::path& path) { return path.filename().string().front() == '.'; }
 
+/// Also pictures in formats that aren't read: they are refused by name, rather than missed in silence.
 bool is_image(const fs::path& path) {
   std::string extension = path.extension().string();
   std::transform(extension.begin(), extension.end(), extension.begin(),
                  [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-  constexpr const char* kExtensions[] = {".jpg", ".jpeg", ".png", ".bmp", ".ppm"};
-  return !is_hidden(path) && fs::is_regular_file(path) &&
+  constexpr const char* kExtensions[] = {".jpg",  ".jpeg", ".png",  ".bmp",  ".ppm", ".pgm",  ".pnm",  ".pbm", ".gif",
+                                         ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".jfif", ".jpe", ".jp2",
+                                         ".jxl",  ".svg",  ".tga",  ".ico",  ".dng", ".cr2",  ".nef",  ".arw"};
+  return fs::is_regular_file(path) &&
          std::find(std::begin(kExtensions), std::end(kExtensions), extension) != std::end(kExtensions);
 }
 
-/// train/ or test/: which images there are, before any is read.
+/// Adds the images in `folder` and the folders below it, in the order of their names, and the other files.
+void list_images(const fs::path& folder, std::vector<std::string>& images, std::vector<std::string>& passed_over,
+                 int depth = 0) {
+  require(depth < 16, "[dataset] ", printable(folder.string()), " lies 16 folders deep: does a link lead back up?");
+  for (const fs::path& entry : sorted_entries(folder)) {
+    if (is_hidden(entry)) {
+      passed_over.push_back(printable(entry.string()));
+    } else if (fs::is_directory(entry)) {
+      list_images(entry, images, passed_over, depth + 1);
+    } else if (is_image(entry)) {
+      images.push_back(entry.string());
+    } else {
+      passed_over.push_back(printable(entry.string()));
+    }
+  }
+}
+
+/// train/, val/ or test/: which images there are, before any is read.
 struct Listing {
   std::vector<std::string> classes;  // sorted
   std::vector<std::string> files;    // by class, then name
   std::vector<std::int32_t> labels;  // of the files: indices into classes
 };
 
-/// Lists `folder`/CLASS/*; adds what isn't an image to `passed_over`.
-Listing list_images(const fs::path& folder, std::vector<std::string>& passed_over) {
+/// Lists `folder`/CLASS/**; adds what isn't an image to `passed_over`.
+Listing list_classes(const fs::path& folder, std::vector<std::string>& passed_over) {
   Listing listing;
   for (const fs::path& entry : sorted_entries(folder)) {
-    const std::size_t before = listing.files.size();
-    if (fs::is_directory(entry) && !is_hidden(entry)) {
-      for (const fs::path& file : sorted_entries(entry)) {
-        (is_image(file) ? listing.files : passed_over).push_back(file.string());
-      }
-    }
-    if (listing.files.size() == before) {
-      passed_over.push_back(entry.string());
+    if (is_hidden(entry) || !fs::is_directory(entry)) {
+      passed_over.push_back(printable(entry.string()));
       continue;
     }
+    require(is_utf8(entry.filename().string()), "[dataset] expected class folders with names in UTF-8, got ",
+            printable(entry.string()), ": rename it");  // no result could be written with such a name
+    const std::size_t before = listing.files.size();
+    list_images(entry, listing.files, passed_over);
+    require(listing.files.size() > before, "[dataset] the class folder ", printable(entry.string()),
+            " holds no images: add some, or remove it");
     listing.labels.resize(listing.files.size(), static_cast<std::int32_t>(listing.classes.size()));
     listing.classes.push_back(entry.filename().string());
   }
   return listing;
+}
+
+/// Lists what `folder` holds of the classes of `train_folder`, if there is such a folder.
+Listing list_known_classes(const fs::path& folder, const fs::path& train_folder, const Listing& train,
+                           std::vector<std::string>& passed_over) {
+  if (!fs::is_directory(folder)) return {};
+  Listing listing = list_classes(folder, passed_over);
+  for (std::int32_t& label : listing.labels) {
+    const std::string& name = listing.classes[static_cast<std::size_t>(label)];
+    const auto found = std::lower_bound(train.classes.begin(), train.classes.end(), name);
+    require(found != train.classes.end() && *found == name, "[dataset] ", printable((folder / name).string()),
+            " is a class that ", printable(train_folder.string()), " lacks");
+    label = static_cast<std::int32_t>(found - train.classes.begin());
+  }
+  return listing;
+}
+
+/// The one folder of images to validate on that `folder` has, or an empty path.
+fs::path validation_folder(const fs::path& folder) {
+  fs::path found;
+  for (const char* const name : {"val", "valid", "validation"}) {
+    if (!fs::is_directory(folder / name)) continue;
+    require(found.empty(), "[dataset] expected one folder of images to validate on, got ", printable(found.string()),
+            " and ", printable((folder / name).string()));
+    found = folder / name;
+  }
+  return found;
 }
 
 /// Calls work(i) for each i below `count` from several threads; throws what a call threw.
@@ -126,8 +175,9 @@ Images load(const Listing& listing, const DatasetOptions& options, std::vector<s
                [](const std::string& problem) { return !problem.empty(); });
   images.labels = listing.labels;
   if (unreadable.empty()) return images;
-  const std::string message = count_and_examples(unreadable, "images can't be decoded");
-  require(options.skip_unreadable, "[dataset] ", message);
+  const std::string message =
+      count_and_examples(unreadable, concat("of ", problems.size(), " images can't be read:\n    "), "\n    ");
+  require(options.skip_unreadable, "[dataset] ", message, "\n  --skip-unreadable leaves such images out");
   remarks.push_back("left out: " + message);
 
   images.labels.clear();
@@ -143,6 +193,25 @@ Images load(const Listing& listing, const DatasetOptions& options, std::vector<s
   return images;
 }
 
+void append(Images& images, const Images& more) {
+  images.pixels.insert(images.pixels.end(), more.pixels.begin(), more.pixels.end());
+  images.labels.insert(images.labels.end(), more.labels.begin(), more.labels.end());
+}
+
+void read_train(Dataset& dataset, const Listing& train, const Listing& validation, const DatasetOptions& options) {
+  dataset.train = load(train, options, dataset.remarks);
+  for (std::size_t label = 0; label < dataset.classes.size(); ++label) {
+    const auto& labels = dataset.train.labels;
+    require(std::find(labels.begin(), labels.end(), static_cast<std::int32_t>(label)) != labels.end(),
+            "[dataset] of the class `", printable(dataset.classes[label]),
+            "` no image is left: ", dataset.remarks.back());
+  }
+  if (validation.files.empty()) return;
+  const Images held_out = load(validation, options, dataset.remarks);
+  append(dataset.train, held_out);
+  dataset.held_out = held_out.count();
+}
+
 }  // namespace
 
 Dataset open_image_folder(const std::string& folder, const DatasetOptions& options) {
@@ -152,27 +221,26 @@ Dataset open_image_folder(const std::string& folder, const DatasetOptions& optio
   require(options.threads >= 0 && options.threads <= 1024, "[dataset] expected 0 to 1024 threads, got ",
           options.threads);
   std::vector<std::string> passed_over;
-  const Listing train = list_images(train_folder, passed_over);
-  require(!train.files.empty(), "[dataset] expected folders with JPEG, PNG, BMP or PPM images in ",
-          train_folder.string(), ", one a class: found none");
-  Listing test;
-  if (fs::is_directory(test_folder)) test = list_images(test_folder, passed_over);
-  for (std::int32_t& label : test.labels) {
-    const std::string& name = test.classes[static_cast<std::size_t>(label)];
-    const auto found = std::lower_bound(train.classes.begin(), train.classes.end(), name);
-    require(found != train.classes.end() && *found == name, "[dataset] ", (test_folder / name).string(),
-            " is a class that ", train_folder.string(), " lacks");
-    label = static_cast<std::int32_t>(found - train.classes.begin());
-  }
+  const Listing train = list_classes(train_folder, passed_over);
+  require(!train.files.empty(), "[dataset] expected folders with images in ", printable(train_folder.string()),
+          ", one a class: found none");
+  require(train.classes.size() >= 2 || !options.read_train, "[dataset] expected at least two classes to tell apart, ",
+          printable(train_folder.string()), " has only the folder `", train.classes.front(), "`");
+  const Listing validation = list_known_classes(validation_folder(folder), train_folder, train, passed_over);
+  const Listing test = list_known_classes(test_folder, train_folder, train, passed_over);
 
-  Dataset dataset{.description = "images in " + folder, .classes = train.classes};
-  if (!passed_over.empty()) dataset.remarks.push_back(count_and_examples(passed_over, "entries passed over"));
-  dataset.train = options.read_train ? load(train, options, dataset.remarks)
-                                     : Images{.height = options.image_size, .width = options.image_size};
+  Dataset dataset{.description = "images in " + printable(folder), .classes = train.classes};
+  if (!passed_over.empty()) dataset.remarks.push_back(count_and_examples(passed_over, "entries passed over: "));
+  dataset.train = {.height = options.image_size, .width = options.image_size};
+  if (options.read_train) read_train(dataset, train, validation, options);
   if (!test.files.empty()) {
     dataset.load_test = [test, options] {
-      std::vector<std::string> remarks;  // nobody reads them here: the number of images tells
-      return load(test, options, remarks);
+      std::vector<std::string> remarks;
+      Images images = load(test, options, remarks);
+      for (const std::string& remark : remarks) {
+        if (options.remark) options.remark(remark);
+      }
+      return images;
     };
   }
   return dataset;

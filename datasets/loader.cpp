@@ -22,8 +22,9 @@ Flip flip_from(const std::string& name) {
   return enum_from_name("flip", name, {Flip::none, Flip::random, Flip::alternating});
 }
 
-ImageStore::ImageStore(Backend& backend, const Images& images, const Normalisation& normalisation, DType feature_maps)
-    : backend_(&backend), feature_maps_(feature_maps), labels_(images.labels) {
+ImageStore::ImageStore(Backend& backend, const Images& images, std::int64_t classes, const Normalisation& normalisation,
+                       DType feature_maps)
+    : backend_(&backend), feature_maps_(feature_maps), classes_(classes), labels_(images.labels) {
   const Shape shape{images.count(), images.height, images.width, images.channels};
   require(images.count() > 0 && images.image_bytes() > 0, "[loader] there are no images: their shape is ", shape);
   require(images.count() <= std::numeric_limits<std::int32_t>::max(), "[loader] expected fewer than 2^31 images, got ",
@@ -34,6 +35,10 @@ ImageStore::ImageStore(Backend& backend, const Images& images, const Normalisati
   require(fits(normalisation.scale.size(), images.channels) && fits(normalisation.offset.size(), images.image_bytes()),
           "[loader] expected a normalisation of ", images.channels, " scales and ", images.image_bytes(),
           " offsets for images ", shape, ", got ", normalisation.scale.size(), " and ", normalisation.offset.size());
+  for (std::size_t i = 0; i < labels_.size(); ++i) {
+    require(labels_[i] >= 0 && labels_[i] < classes, "[loader] expected labels from 0 to ", classes - 1, ", got ",
+            labels_[i], " for image ", i);
+  }
   images_ = Tensor::from_host(backend, shape, images.pixels);
   scale_ = Tensor::from_host(backend, {images.channels}, normalisation.scale);
   offset_ = Tensor::from_host(backend, {images.height, images.width, images.channels}, normalisation.offset);

@@ -18,10 +18,11 @@ struct Normalisation {
   std::vector<float> offset;  // [H,W,C]
 };
 
-/// To mean 0 and deviation 1 in each channel over all of `images` (a channel without deviation is only centred).
-Normalisation channel_normalisation(const Images& images);
-/// pixel / 255 minus the mean image of `images` (the paper's).
-Normalisation mean_image_normalisation(const Images& images);
+/// To mean 0 and deviation 1 in each channel over the images at `indices`, or over all without any (a channel without
+/// deviation is only centred). Errors: throws Error for no images, or an index that they lack.
+Normalisation channel_normalisation(const Images& images, std::span<const std::int32_t> indices = {});
+/// pixel / 255 minus the mean image (the paper's), of the same images and with the same errors.
+Normalisation mean_image_normalisation(const Images& images, std::span<const std::int32_t> indices = {});
 
 /// A batch on the device.
 struct Batch {
@@ -43,8 +44,9 @@ struct Augmentation {
 /// Images on a device, with their normalisation.
 class ImageStore {
  public:
-  /// Errors: throws Error when the normalisation doesn't fit the images' sizes, or there are no images.
-  ImageStore(Backend& backend, const Images& images, const Normalisation& normalisation,
+  /// Errors: throws Error when the normalisation doesn't fit the images' sizes, there are no images, or one's label
+  /// isn't from 0 to classes - 1: no op looks at the range of labels again.
+  ImageStore(Backend& backend, const Images& images, std::int64_t classes, const Normalisation& normalisation,
              DType feature_maps = DType::float32);
 
   /// The images at `indices`, cropped, flipped and cut out as `draws` says, whose tensors and sizes are filled in here:
@@ -55,6 +57,7 @@ class ImageStore {
   void check(std::span<const std::int32_t> indices) const;
   const std::vector<std::int32_t>& labels() const { return labels_; }
   std::int64_t count() const { return static_cast<std::int64_t>(labels_.size()); }
+  std::int64_t classes() const { return classes_; }
   /// The type of the batches.
   DType feature_maps() const { return feature_maps_; }
   /// [H,W,C].
@@ -63,6 +66,7 @@ class ImageStore {
  private:
   Backend* backend_;
   DType feature_maps_;
+  std::int64_t classes_;
   std::vector<std::int32_t> labels_;
   Tensor images_, scale_, offset_;
 };

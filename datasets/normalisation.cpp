@@ -14,20 +14,35 @@ void require_images(const Images& images) {
           images.pixels.size());
 }
 
+/// Calls use(pixels of an image) for the images at `indices`, or for all without any; returns how many there were.
+template <class Use>
+std::int64_t for_each_image(const Images& images, std::span<const std::int32_t> indices, const Use& use) {
+  require_images(images);
+  const std::int64_t count = indices.empty() ? images.count() : static_cast<std::int64_t>(indices.size());
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::int64_t index = indices.empty() ? i : indices[static_cast<std::size_t>(i)];
+    require(index >= 0 && index < images.count(), "[normalisation] expected indices from 0 to ", images.count() - 1,
+            ", got ", index);
+    use(images.pixels.data() + index * images.image_bytes());
+  }
+  return count;
+}
+
 }  // namespace
 
-Normalisation channel_normalisation(const Images& images) {
-  require_images(images);
+Normalisation channel_normalisation(const Images& images, std::span<const std::int32_t> indices) {
   const auto channels = static_cast<std::size_t>(images.channels);
   const auto pixels = static_cast<std::size_t>(images.height * images.width);
   // How often each channel has each of the 256 values: the moments that follow from it carry no rounding of sums.
   std::vector<std::array<std::int64_t, 256>> histogram(channels);
-  for (std::size_t i = 0; i < images.pixels.size(); i += channels) {
-    for (std::size_t c = 0; c < channels; ++c) ++histogram[c][images.pixels[i + c]];
-  }
+  const std::int64_t count = for_each_image(images, indices, [&](const std::uint8_t* image) {
+    for (std::size_t i = 0; i < pixels * channels; i += channels) {
+      for (std::size_t c = 0; c < channels; ++c) ++histogram[c][image[i + c]];
+    }
+  });
 
   Normalisation normalisation{std::vector<float>(channels), std::vector<float>(pixels * channels)};
-  const auto total = static_cast<double>(images.count() * images.height * images.width);
+  const auto total = static_cast<double>(count * images.height * images.width);
   for (std::size_t c = 0; c < channels; ++c) {
     double mean = 0.0, variance = 0.0;
     for (int v = 0; v < 256; ++v) mean += v * static_cast<double>(histogram[c][v]) / total;
@@ -42,16 +57,15 @@ Normalisation channel_normalisation(const Images& images) {
   return normalisation;
 }
 
-Normalisation mean_image_normalisation(const Images& images) {
-  require_images(images);
+Normalisation mean_image_normalisation(const Images& images, std::span<const std::int32_t> indices) {
   const auto size = static_cast<std::size_t>(images.image_bytes());
   std::vector<std::int64_t> sums(size);
-  for (std::size_t first = 0; first < images.pixels.size(); first += size) {
-    for (std::size_t i = 0; i < size; ++i) sums[i] += images.pixels[first + i];
-  }
+  const std::int64_t count = for_each_image(images, indices, [&](const std::uint8_t* image) {
+    for (std::size_t i = 0; i < size; ++i) sums[i] += image[i];
+  });
   Normalisation normalisation{std::vector<float>(static_cast<std::size_t>(images.channels), 1.0F / 255.0F), {}};
   for (const std::int64_t sum : sums) {
-    const double mean = static_cast<double>(sum) / static_cast<double>(images.count());
+    const double mean = static_cast<double>(sum) / static_cast<double>(count);
     normalisation.offset.push_back(static_cast<float>(mean / 255.0));
   }
   return normalisation;

@@ -1,30 +1,16 @@
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <memory>
 
 #include "datasets/image_folder.h"
+#include "datasets/picture.h"
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
-
-#define STB_IMAGE_IMPLEMENTATION
-#define STB_IMAGE_STATIC
-#define STBI_FAILURE_USERMSG
-#define STBI_NO_STDIO
-#define STBI_ONLY_JPEG
-#define STBI_ONLY_PNG
-#define STBI_ONLY_BMP
-#define STBI_ONLY_PNM
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#include <stb/stb_image.h>
-#pragma GCC diagnostic pop
+#include "tensor/text.h"
 
 namespace stagewise {
 namespace {
 
 constexpr std::int64_t kChannels = 3;
-constexpr std::int64_t kMaxPixels = std::int64_t{1} << 26;
 
 /// The input pixels that one output pixel is a weighted mean of.
 struct Taps {
@@ -78,22 +64,14 @@ std::vector<float> resize_axis(const T* in, std::int64_t outer, std::int64_t fro
 
 std::vector<std::uint8_t> read_image(const std::string& path, std::int64_t height, std::int64_t width) {
   const std::string file = read_file(path);
-  require(file.size() <= static_cast<std::size_t>(std::numeric_limits<int>::max()), "can't decode ", path,
-          ": the file has ", file.size(), " bytes");
-  const auto* bytes = reinterpret_cast<const stbi_uc*>(file.data());
-  const int size = static_cast<int>(file.size());
-  int columns = 0, rows = 0, channels = 0;
-  // The header first: a few bytes must not make us reserve gigabytes.
-  require(stbi_info_from_memory(bytes, size, &columns, &rows, &channels) != 0, "can't decode ", path, ": ",
-          stbi_failure_reason());
-  require(columns > 0 && rows > 0 && std::int64_t{columns} * rows <= kMaxPixels, "can't decode ", path, ": it is ",
-          columns, "x", rows, ", more than ", kMaxPixels, " pixels");
-  const std::unique_ptr<stbi_uc, void (*)(void*)> image(
-      stbi_load_from_memory(bytes, size, &columns, &rows, &channels, kChannels), stbi_image_free);
-  require(image != nullptr, "can't decode ", path, ": ", stbi_failure_reason());
-
-  const std::vector<float> narrow = resize_axis(image.get(), rows, columns, width, kChannels);
-  const std::vector<float> resized = resize_axis(narrow.data(), 1, rows, height, width * kChannels);
+  Picture picture;
+  try {
+    picture = decode_picture(file);
+  } catch (const Error& error) {
+    fail("can't decode ", printable(path), ": ", error.what());
+  }
+  const std::vector<float> narrow = resize_axis(picture.pixels.data(), picture.height, picture.width, width, kChannels);
+  const std::vector<float> resized = resize_axis(narrow.data(), 1, picture.height, height, width * kChannels);
   std::vector<std::uint8_t> pixels(resized.size());
   std::transform(resized.begin(), resized.end(), pixels.begin(), [](float value) {
     return static_cast<std::uint8_t>(std::clamp(std::floor(value + 0.5F), 0.0F, 255.0F));

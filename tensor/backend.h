@@ -167,7 +167,8 @@ struct AveragePool {
 };
 
 /// Mean over the batch of the cross-entropy between softmax(logits) and the labels smoothed by `smoothing`: a share of
-/// `smoothing` of the target is spread evenly over all classes.
+/// `smoothing` of the target is spread evenly over all classes. Labels are checked where they enter a device
+/// (datasets/loader.h); a label outside [0,K) gives its image a loss and gradients of NaN, and no right answer.
 struct SoftmaxCrossEntropy {
   Tensor logits;  // [N,K]
   Tensor labels;  // int32 [N]
@@ -262,7 +263,8 @@ struct Augment {
   std::int64_t cutout = 0;  // pixels a side; 0: none
 };
 
-/// Adds a batch of features and one-hot labels to the moments that the importance criteria need, in double.
+/// Adds a batch of features and one-hot labels to the moments that the importance criteria need, in double. An image
+/// whose label is outside [0,K) counts in `sum` and `products` only.
 struct AccumulateMoments {
   Tensor features;      // [N,P]
   Tensor labels;        // int32 [N]

@@ -5,12 +5,15 @@
 #include <stdexcept>
 #include <string>
 
+#include "tensor/text.h"
+
 namespace stagewise {
 
-/// A mistake that a user can make and mend (a shape, a flag, a file). The program ends with exit code 2.
+/// A mistake that a user can make and mend (a shape, a flag, a file). The program ends with exit code 2. What it says
+/// is UTF-8 whatever the names in it are.
 class Error : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit Error(const std::string& text) : std::runtime_error(as_utf8(text)) {}
 };
 
 /// The parts, written one after another as `<<` writes them.

@@ -1,8 +1,9 @@
-// Numbers in messages, as people read them.
+// Numbers and names in messages, as people read them.
 #pragma once
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace stagewise {
 
@@ -15,5 +16,14 @@ inline std::string with_thousands(std::int64_t number) {
   }
   return digits;
 }
+
+/// Whether `text` is UTF-8 (RFC 3629), as JSON, TOML and terminals want it. Names of files may be anything.
+bool is_utf8(std::string_view text);
+
+/// `text` with each byte that is no UTF-8 as `\xE9`.
+std::string as_utf8(std::string_view text);
+
+/// The same, and control characters likewise: a name of a file within a message.
+std::string printable(std::string_view text);
 
 }  // namespace stagewise

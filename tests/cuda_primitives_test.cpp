@@ -12,6 +12,7 @@
 #include "tests/average_checks.h"
 #include "tests/draw_checks.h"
 #include "tests/primitive_cases.h"
+#include "tests/stray_labels.h"
 
 namespace stagewise {
 namespace primitive_cases {
@@ -81,6 +82,8 @@ std::string case_name(const testing::TestParamInfo<PrimitiveCase>& info) {
       name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
   return name;
 }
+
+TEST(CudaStrayLabels, AreDefinedAndTouchNothingOutside) { expect_defined_for_stray_labels(*make_cuda_backend()); }
 
 INSTANTIATE_TEST_SUITE_P(Table, CudaPrimitive, testing::ValuesIn(primitive_cases::test_cases()), case_name);
 

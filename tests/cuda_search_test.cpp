@@ -39,7 +39,7 @@ RunData small_data(Backend& backend, DType maps) {
                .width = train.width,
                .channels = train.channels,
                .normalisation = normalisation,
-               .images = ImageStore(backend, train, normalisation, maps)};
+               .images = ImageStore(backend, train, 10, normalisation, maps)};
   for (std::int32_t i = 0; i < 40; ++i) (i % 5 == 0 ? data.validation : data.train).push_back(i);
   data.load_test = [synthetic] { return small_images(synthetic.load_test()); };
   return data;
@@ -111,7 +111,7 @@ TEST(CudaDraws, ABatchIsTheCpusToTheBit) {
   // In float32 exact whether a backend fuses the multiplication and the subtraction or not: only the draws are tested.
   const Normalisation normalisation{std::vector<float>(static_cast<std::size_t>(images.channels), 1.0F / 64),
                                     std::vector<float>(static_cast<std::size_t>(images.image_bytes()), 1.5F)};
-  const ImageStore expected_store(*cpu, images, normalisation), store(*cuda, images, normalisation);
+  const ImageStore expected_store(*cpu, images, 10, normalisation), store(*cuda, images, 10, normalisation);
   const std::vector<std::int32_t> indices = all_indices(40);
   TrainingEpoch expected(expected_store, indices, 13, {}, 0xfedcba9876543210, 2);
   TrainingEpoch got(store, indices, 13, {}, 0xfedcba9876543210, 2);

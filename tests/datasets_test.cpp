@@ -12,13 +12,6 @@
 #include "datasets/split.h"
 #include "tests/temporary_folder.h"
 
-#define STB_IMAGE_WRITE_IMPLEMENTATION
-#define STB_IMAGE_WRITE_STATIC
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
-#include <stb/stb_image_write.h>
-#pragma GCC diagnostic pop
-
 namespace stagewise {
 namespace {
 
@@ -102,6 +95,7 @@ TEST(Dataset, LeavesTheTestSetUnreadUntilItIsAskedFor) {
   write_cifar10(cifar);
   cifar.write("cifar-10-batches-bin/test_batch.bin", record({10}, {0, 0, 0}));  // there is no class 10
   images.write("train/ant/a.ppm", ppm(4, 4, {1, 2, 3}));
+  images.write("train/bee/a.ppm", ppm(4, 4, {1, 2, 3}));
   images.write("test/ant/broken.ppm", "this is no image");
   for (const TemporaryFolder* const folder : {&cifar, &images}) {
     Dataset data;
@@ -159,7 +153,6 @@ TEST(ImageFolder, ReadsClassesInTheOrderOfTheirNames) {
   folder.write("train/ant/.DS_Store", "x");
   folder.write("train/ant/readme.txt", "x");
   folder.write("train/.hidden/1.ppm", "x");
-  std::filesystem::create_directories(folder.path("train/empty"));
   folder.write("test/zebra/2.ppm", ppm(8, 8, {9, 9, 9}));
   std::int64_t reported = 0;
   const Dataset data = open_dataset(
@@ -177,23 +170,120 @@ TEST(ImageFolder, ReadsClassesInTheOrderOfTheirNames) {
   EXPECT_EQ(data.load_test().labels, std::vector<std::int32_t>{1});
 }
 
-TEST(ImageFolder, AClassOfTheTestSetMustBeInTheTrainingSet) {
-  const TemporaryFolder folder;
-  folder.write("train/ant/a.ppm", ppm(4, 4, {1, 2, 3}));
-  folder.write("test/bee/a.ppm", ppm(4, 4, {1, 2, 3}));
-  EXPECT_TRUE(contains(message_of([&] { open_dataset(folder.path()); }), "bee"));
+/// A folder of two images for each of these classes, of the colours 10 and 20.
+void write_classes(const TemporaryFolder& folder, const std::string& part, const std::vector<std::string>& classes) {
+  for (const std::string& name : classes) {
+    folder.write(part + "/" + name + "/1.ppm", ppm(4, 4, {10, 10, 10}));
+    folder.write(part + "/" + name + "/2.ppm", ppm(4, 4, {20, 20, 20}));
+  }
 }
 
-TEST(ImageFolder, NamesAnUnreadableImageAndLeavesItOutOnRequest) {
+TEST(ImageFolder, AClassOfTheOtherPartsMustBeInTheTrainingSet) {
+  for (const char* const part : {"test", "val"}) {
+    const TemporaryFolder folder;
+    write_classes(folder, "train", {"ant", "cat"});
+    write_classes(folder, part, {"bee"});
+    const std::string error = message_of([&] { open_dataset(folder.path()); });
+    EXPECT_TRUE(contains(error, concat(part, "/bee is a class that ")));
+  }
+}
+
+TEST(ImageFolder, NamesUnreadableImagesAndLeavesThemOutOnRequest) {
   const TemporaryFolder folder;
-  folder.write("train/ant/a.ppm", ppm(4, 4, {1, 2, 3}));
+  write_classes(folder, "train", {"ant", "bee"});
   folder.write("train/ant/broken.jpg", "this is no JPEG");
-  folder.write("train/bee/a.ppm", ppm(4, 4, {1, 2, 3}));
-  EXPECT_TRUE(contains(message_of([&] { open_dataset(folder.path()); }), "broken.jpg"));
+  folder.write("train/bee/phone.heic", std::string("\0\0\0\x18", 4) + "ftypheic");
+  const std::string error = message_of([&] { open_dataset(folder.path()); });
+  for (const std::string part : {"2 of 6 images can't be read", "ant/broken.jpg: a text file", "phone.heic: a HEIC",
+                                 "\n  --skip-unreadable leaves such images out"}) {
+    EXPECT_TRUE(contains(error, part));
+  }
   const Dataset data = open_dataset(folder.path(), {.skip_unreadable = true});
-  EXPECT_EQ(data.train.count(), 2);
-  ASSERT_FALSE(data.remarks.empty());
-  EXPECT_TRUE(contains(data.remarks.back(), "broken.jpg"));
+  EXPECT_EQ(data.train.labels, (std::vector<std::int32_t>{0, 0, 1, 1}));
+  ASSERT_EQ(data.remarks.size(), 1U);
+  EXPECT_TRUE(contains(data.remarks[0], "broken.jpg"));
+}
+
+TEST(ImageFolder, TellsWhichTestImagesAreLeftOut) {
+  const TemporaryFolder folder;
+  write_classes(folder, "train", {"ant", "bee"});
+  write_classes(folder, "test", {"ant"});
+  folder.write("test/ant/broken.png", "");
+  std::vector<std::string> told;
+  const Dataset data = open_dataset(
+      folder.path(), {.skip_unreadable = true, .remark = [&](const std::string& line) { told.push_back(line); }});
+  EXPECT_TRUE(data.remarks.empty());
+  EXPECT_TRUE(told.empty());
+  EXPECT_EQ(data.load_test().count(), 2);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_TRUE(contains(told[0], "left out: 1 of 3 images can't be read"));
+  EXPECT_TRUE(contains(told[0], "broken.png: an empty file"));
+}
+
+TEST(ImageFolder, AClassThatLostItsImagesIsAnError) {
+  const TemporaryFolder folder;
+  write_classes(folder, "train", {"ant", "bee"});
+  folder.write("train/cat/only.webp", "RIFF....WEBPVP8 ");
+  EXPECT_TRUE(contains(message_of([&] { open_dataset(folder.path(), {.skip_unreadable = true}); }),
+                       "of the class `cat` no image is left"));
+  std::filesystem::create_directories(folder.path("train/dog"));
+  EXPECT_TRUE(contains(message_of([&] { open_dataset(folder.path()); }), "train/dog holds no images"));
+  folder.write("train/dog/notes.txt", "no image either");
+  EXPECT_TRUE(contains(message_of([&] { open_dataset(folder.path()); }), "train/dog holds no images"));
+}
+
+TEST(ImageFolder, FindsImagesInDeeperFolders) {
+  const TemporaryFolder folder;
+  write_classes(folder, "train", {"ant/2024/may", "ant", "bee/a/b/c"});
+  folder.write("train/bee/a/.hidden/3.ppm", "hidden");
+  const Dataset data = open_dataset(folder.path());
+  EXPECT_EQ(data.classes, (std::vector<std::string>{"ant", "bee"}));
+  EXPECT_EQ(data.train.labels, (std::vector<std::int32_t>{0, 0, 0, 0, 1, 1}));
+  std::filesystem::create_directory_symlink(folder.path("train"), folder.path("train/ant/up"));
+  EXPECT_TRUE(contains(message_of([&] { open_dataset(folder.path()); }), "does a link lead back up?"));
+}
+
+TEST(ImageFolder, ItsValidationImagesAreHeldOut) {
+  for (const char* const name : {"val", "valid", "validation"}) {
+    const TemporaryFolder folder;
+    write_classes(folder, "train", {"ant", "bee"});
+    folder.write(concat(name, "/bee/deeper/9.ppm"), ppm(4, 4, {99, 99, 99}));
+    const Dataset data = open_dataset(folder.path(), {.image_size = 4});
+    EXPECT_EQ(data.held_out, 1) << name;
+    EXPECT_EQ(data.train.labels, (std::vector<std::int32_t>{0, 0, 1, 1, 1})) << name;
+    EXPECT_EQ(data.train.pixels.back(), 99) << name;
+    EXPECT_TRUE(contains(data.description, "4 training images, 1 to validate on, 2 classes"));
+    EXPECT_EQ(open_dataset(folder.path(), {.read_train = false}).held_out, 0) << name;
+  }
+  const TemporaryFolder both;
+  for (const char* const part : {"train", "val", "valid"}) write_classes(both, part, {"ant", "bee"});
+  EXPECT_TRUE(contains(message_of([&] { open_dataset(both.path()); }), "expected one folder of images to validate on"));
+}
+
+TEST(ImageFolder, ASingleClassCannotBeLearnt) {
+  const TemporaryFolder folder;
+  write_classes(folder, "train", {"images"});
+  EXPECT_TRUE(contains(message_of([&] { open_dataset(folder.path()); }), "expected at least two classes"));
+  EXPECT_EQ(open_dataset(folder.path(), {.read_train = false}).classes.size(), 1U);
+}
+
+TEST(ImageFolder, NamesThatAreNotUtf8AreRefusedOrEscaped) {
+  const TemporaryFolder folder, classes;
+  write_classes(classes, "train", {"ant", "caf\xE9"});
+  classes.write("train/ant/broken.png", "");  // of which nothing is said: this comes first
+  const std::string error = message_of([&] { open_dataset(classes.path()); });
+  EXPECT_TRUE(contains(error, "names in UTF-8, got " + classes.path("train/caf\\xE9") + ": rename it"));
+
+  write_classes(folder, "train", {"ant", "caf\xC3\xA9"});
+  folder.write("train/ant/notes\xFF.txt", "");
+  EXPECT_TRUE(contains(open_dataset(folder.path()).remarks.at(0), "notes\\xFF.txt"));
+  folder.write("train/ant/z\xE9.png", "");
+  EXPECT_TRUE(contains(message_of([&] { open_dataset(folder.path()); }), "z\\xE9.png: an empty file"));
+
+  const TemporaryFolder cifar;
+  write_cifar10(cifar);
+  cifar.write("cifar-10-batches-bin/batches.meta.txt", "caf\xE9\n");
+  EXPECT_TRUE(contains(message_of([&] { open_dataset(cifar.path()); }), "class names in UTF-8, got `caf\\xE9`"));
 }
 
 TEST(ReadImage, AveragesWhenItShrinksAndKeepsConstants) {
@@ -206,79 +296,6 @@ TEST(ReadImage, AveragesWhenItShrinksAndKeepsConstants) {
   ASSERT_EQ(shrunk.size(), 8U * 8 * 3);
   for (const std::uint8_t value : shrunk) EXPECT_NEAR(value, 100, 8);
   EXPECT_TRUE(contains(message_of([&] { read_image(folder.path("none.png"), 8, 8); }), "none.png"));
-}
-
-/// `width` x `height` pixels of a gradient in all three colours, and how a file of a kind holds them.
-struct Gradient {
-  static constexpr int kWidth = 9, kHeight = 6;
-  std::vector<std::uint8_t> pixels;
-
-  Gradient() {
-    for (int row = 0; row < kHeight; ++row) {
-      for (int column = 0; column < kWidth; ++column) {
-        for (const int value : {20 * column, 250 - 30 * row, 10 * (row + column)}) {
-          pixels.push_back(static_cast<std::uint8_t>(value));
-        }
-      }
-    }
-  }
-
-  /// By the format's definition: a header of 54 bytes, rows from the bottom up, blue first, padded to four bytes.
-  std::string bmp() const {
-    const std::uint32_t row_bytes = 28, size = 54 + kHeight * row_bytes;
-    std::string text = "BM";
-    const auto add = [&text](std::uint32_t value, int bytes) {
-      for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i));
-    };
-    for (const std::uint32_t value : {size, 0U, 54U, 40U, std::uint32_t{kWidth}, std::uint32_t{kHeight}}) add(value, 4);
-    add(1, 2);   // plane
-    add(24, 2);  // bits a pixel
-    for (int i = 0; i < 6; ++i) add(0, 4);
-    for (std::size_t row = kHeight; row-- > 0;) {
-      for (std::size_t column = 0; column < kWidth; ++column) {
-        const std::uint8_t* const pixel = &pixels[(row * kWidth + column) * 3];
-        for (const int c : {2, 1, 0}) text += static_cast<char>(pixel[c]);
-      }
-      text += '\0';  // 27 bytes of pixels
-    }
-    return text;
-  }
-};
-
-/// For stb_image_write: adds to the std::string at `text`.
-void append(void* text, void* bytes, int size) {
-  static_cast<std::string*>(text)->append(static_cast<const char*>(bytes), static_cast<std::size_t>(size));
-}
-
-TEST(ReadImage, DecodesBmpPngAndJpeg) {
-  const TemporaryFolder folder;
-  const Gradient image;
-  std::string png, jpeg;
-  stbi_write_png_to_func(append, &png, image.kWidth, image.kHeight, 3, image.pixels.data(), 0);
-  stbi_write_jpg_to_func(append, &jpeg, image.kWidth, image.kHeight, 3, image.pixels.data(), 100);
-  const auto read = [&](const char* name, const std::string& file) {
-    return read_image(folder.write(name, file), image.kHeight, image.kWidth);
-  };
-  EXPECT_EQ(read("a.bmp", image.bmp()), image.pixels);
-  EXPECT_EQ(read("a.png", png), image.pixels);
-  const auto lossy = read("a.jpg", jpeg);
-  ASSERT_EQ(lossy.size(), image.pixels.size());
-  for (std::size_t i = 0; i < lossy.size(); ++i) EXPECT_NEAR(lossy[i], image.pixels[i], 4) << i;
-  for (const std::string& file : {image.bmp(), png, jpeg}) {
-    EXPECT_TRUE(
-        contains(message_of([&] { read("short", file.substr(0, 30)); }), "can't decode " + folder.path("short")));
-  }
-}
-
-TEST(ReadImage, RepeatsGreyAndDropsAlpha) {
-  const TemporaryFolder folder;
-  const std::uint8_t grey[] = {7, 200}, transparent[] = {1, 2, 3, 0, 4, 5, 6, 255};
-  std::string one, four;
-  stbi_write_png_to_func(append, &one, 2, 1, 1, grey, 0);
-  stbi_write_png_to_func(append, &four, 2, 1, 4, transparent, 0);
-  using Bytes = std::vector<std::uint8_t>;
-  EXPECT_EQ(read_image(folder.write("grey.png", one), 1, 2), (Bytes{7, 7, 7, 200, 200, 200}));
-  EXPECT_EQ(read_image(folder.write("alpha.png", four), 1, 2), (Bytes{1, 2, 3, 4, 5, 6}));
 }
 
 TEST(Synthetic, IsDrawnFromTheSeed) {

@@ -48,6 +48,26 @@ TEST(Normalisation, CentresAndScalesEachChannel) {
   EXPECT_NEAR(mean_image.offset[3], 20.0 / 255, 1e-6);
 }
 
+TEST(Normalisation, IsOfTheImagesAtTheIndicesAlone) {
+  const Images images = position_images(5);
+  Images two = position_images(0);
+  for (const std::int32_t i : {1, 4}) {
+    const auto first = images.pixels.begin() + i * images.image_bytes();
+    two.pixels.insert(two.pixels.end(), first, first + images.image_bytes());
+    two.labels.push_back(i);
+  }
+  const std::vector<std::int32_t> indices = {1, 4};
+  for (const auto& normalisation_of : {channel_normalisation, mean_image_normalisation}) {
+    const Normalisation of_two = normalisation_of(two, {}), chosen = normalisation_of(images, indices);
+    EXPECT_EQ(chosen.scale, of_two.scale);
+    EXPECT_EQ(chosen.offset, of_two.offset);
+    EXPECT_NE(chosen.offset, normalisation_of(images, {}).offset);
+    for (const std::int32_t stray : {-1, 5}) {
+      EXPECT_TRUE(contains(message_of([&] { normalisation_of(images, std::vector<std::int32_t>{stray}); }), "0 to 4"));
+    }
+  }
+}
+
 TEST(Normalisation, HasThePublishedFiguresOnCifar10) {
   const char* const folder = std::getenv("STAGEWISE_CIFAR10");
   if (folder == nullptr) GTEST_SKIP() << "set STAGEWISE_CIFAR10 to the folder that holds cifar-10-batches-bin";
@@ -62,7 +82,7 @@ TEST(Normalisation, HasThePublishedFiguresOnCifar10) {
 TEST(Loader, GivesEveryImageOnceInAnOrderOfItsOwn) {
   const auto backend = make_reference_backend(true);
   {
-    const ImageStore store(*backend, position_images(23), identity_normalisation());
+    const ImageStore store(*backend, position_images(23), 3, identity_normalisation());
     std::vector<std::int32_t> indices(23);
     for (std::int32_t i = 0; i < 23; ++i) indices[static_cast<std::size_t>(i)] = i;
     const auto epoch = [&](std::uint64_t seed, std::int64_t number, const Augmentation& augmentation = {}) {
@@ -135,7 +155,7 @@ void expect_draws(const ImageStore& store, const Augmentation& augmentation, std
 
 TEST(Loader, CropsAndFlipsByTheNumbersOfAnImagesPlace) {
   const auto backend = make_reference_backend(true);
-  const ImageStore store(*backend, position_images(11), identity_normalisation());
+  const ImageStore store(*backend, position_images(11), 3, identity_normalisation());
   const std::uint64_t seed = 0xfedcba9876543210, epoch = 3;
   std::vector<std::int32_t> order(11);
   std::iota(order.begin(), order.end(), 0);
@@ -258,7 +278,7 @@ TEST(Loader, ACutoutLeavesTheOtherDrawsAsTheyAre) {
 // Recorded: what a seed means must not change from one version to the next.
 TEST(Loader, GivesTheBatchesThatItAlwaysGave) {
   const auto backend = make_reference_backend();
-  const ImageStore store(*backend, position_images(10), identity_normalisation());
+  const ImageStore store(*backend, position_images(10), 3, identity_normalisation());
   expect_draws(store, {.crop_padding = 3}, 1, 0,
                {{3, -1, -3, 0},
                 {4, 2, 0, 0},
@@ -285,7 +305,7 @@ TEST(Loader, GivesTheBatchesThatItAlwaysGave) {
 
 TEST(Loader, DrawsEveryShiftAlike) {
   const auto backend = make_reference_backend();
-  const ImageStore store(*backend, position_images(25), identity_normalisation());
+  const ImageStore store(*backend, position_images(25), 3, identity_normalisation());
   std::vector<std::int32_t> indices(25);
   std::iota(indices.begin(), indices.end(), 0);
   std::array<std::array<int, 5>, 5> counts{};
@@ -312,7 +332,7 @@ TEST(Loader, GivesTheSameBatchesOnTheFastBackend) {
   for (std::size_t i = 0; i < images.pixels.size(); ++i)
     images.pixels[i] = static_cast<std::uint8_t>(Random(1).bits(i));
   const Normalisation normalisation = channel_normalisation(images);
-  const ImageStore truth(*reference, images, normalisation), store(*fast, images, normalisation);
+  const ImageStore truth(*reference, images, 3, normalisation), store(*fast, images, 3, normalisation);
   std::vector<std::int32_t> indices(50);
   std::iota(indices.begin(), indices.end(), 0);
   TrainingEpoch expected(truth, indices, 16, {}, 3, 7), batches(store, indices, 16, {}, 3, 7);
@@ -326,12 +346,22 @@ TEST(Loader, GivesTheSameBatchesOnTheFastBackend) {
   }
 }
 
+TEST(Loader, RefusesLabelsThatNameNoClass) {
+  const auto backend = make_reference_backend(true);
+  EXPECT_EQ(message_of([&] { ImageStore(*backend, position_images(4), 2, identity_normalisation()); }),
+            "[loader] expected labels from 0 to 1, got 2 for image 2");
+  Images images = position_images(4);
+  images.labels[3] = -1;
+  EXPECT_EQ(message_of([&] { ImageStore(*backend, images, 3, identity_normalisation()); }),
+            "[loader] expected labels from 0 to 2, got -1 for image 3");
+}
+
 TEST(Loader, NormalisesAndRefusesWhatDoesNotFit) {
   const auto backend = make_reference_backend(true);
   Normalisation normalisation = identity_normalisation();
   normalisation.scale[1] = 2.0F;
   normalisation.offset[6 * 3 + 1] = 3.0F;  // row 1, column 0, green
-  const ImageStore store(*backend, position_images(4), normalisation);
+  const ImageStore store(*backend, position_images(4), 3, normalisation);
   const std::vector<std::int32_t> index = {2};
   const std::vector<double> x = store.batch(index).x.to_doubles();
   EXPECT_EQ(x[2], 2.0);
@@ -347,9 +377,9 @@ TEST(Loader, NormalisesAndRefusesWhatDoesNotFit) {
   EXPECT_THROW(TrainingEpoch(store, index, 0, {}, 1, 0), Error);
   EXPECT_THROW(TrainingEpoch(store, index, 1, {.crop_padding = -1}, 1, 0), Error);
   EXPECT_THROW(TrainingEpoch(store, index, 1, {.cutout = -1}, 1, 0), Error);
-  EXPECT_THROW(ImageStore(*backend, position_images(0), normalisation), Error);
+  EXPECT_THROW(ImageStore(*backend, position_images(0), 3, normalisation), Error);
   normalisation.offset.pop_back();
-  EXPECT_THROW(ImageStore(*backend, position_images(2), normalisation), Error);
+  EXPECT_THROW(ImageStore(*backend, position_images(2), 3, normalisation), Error);
 }
 
 }  // namespace

@@ -14,6 +14,7 @@
 #include "tests/average_checks.h"
 #include "tests/draw_checks.h"
 #include "tests/primitive_cases.h"
+#include "tests/stray_labels.h"
 
 namespace stagewise {
 namespace primitive_cases {
@@ -420,6 +421,13 @@ TEST(SoftmaxCrossEntropy, ALossThatIsNotANumberStaysOne) {
                                     .labels = Tensor::from_host(*backend, {1}, std::vector<std::int32_t>{1}),
                                     .loss = loss});
     EXPECT_TRUE(std::isnan(loss.to_host<float>()[0])) << backend->description();
+  }
+}
+
+TEST(StrayLabels, AreDefinedAndTouchNothingOutside) {
+  for (const auto& backend : all_backends()) {
+    expect_defined_for_stray_labels(*backend);
+    EXPECT_EQ(backend->allocator().statistics().guard_violations, 0) << backend->description();
   }
 }
 

@@ -69,7 +69,7 @@ void expect_scores(int iteration, const std::array<double, 3>& expected) {
   const auto backend = make_cpu_backend();
   const Dataset data = open_dataset(cifar10());
   const Model model = load_model(*backend, released(iteration), Variant::paper);
-  const ImageStore images(*backend, data.train, mean_image_normalisation(data.train));
+  const ImageStore images(*backend, data.train, 10, mean_image_normalisation(data.train));
   const auto all = all_indices(images.count());
   const auto scores = score_stages(*model.network, images, all, {}, *make_criterion("vip"), 0);
   ASSERT_EQ(scores.size(), expected.size());

@@ -6,12 +6,12 @@
 
 #include "cpu/cpu_backend.h"
 #include "search/importance.h"
-#include "search/run/journal.h"
-#include "search/training/model_file.h"
 #include "search/network_drawing.h"
-#include "search/training/run_data.h"
 #include "search/run/directory.h"
+#include "search/run/journal.h"
 #include "search/run/text.h"
+#include "search/training/model_file.h"
+#include "search/training/run_data.h"
 #include "tensor/atomic_file.h"
 #include "tensor/safetensors.h"
 #include "tests/temporary_folder.h"
@@ -161,6 +161,51 @@ TEST(Text, TheDrawnBarsAreAsLongAsTheStagesAreDeep) {
   odd.width = 18;
   EXPECT_EQ(map_size(odd, 0), "33x18");
   EXPECT_EQ(map_size(odd, 2), "9x5");
+}
+
+/// A folder whose images are of one colour each: in train/ those below 100, in val/ the others.
+void write_colours(const TemporaryFolder& folder, bool with_validation) {
+  for (const int colour : {10, 20, 30, 40, 150, 250}) {
+    if (colour > 100 && !with_validation) continue;
+    for (const char* const name : {"ant", "bee"}) {
+      folder.write(concat(colour > 100 ? "val/" : "train/", name, '/', colour, ".ppm"),
+                   "P6 2 2 255 " + std::string(12, static_cast<char>(colour)));
+    }
+  }
+}
+
+TEST(RunData, WhatTheDataHoldsOutIsValidatedOnAndNeverTrainedOn) {
+  const TemporaryFolder folder;
+  write_colours(folder, true);
+  const auto backend = make_cpu_backend();
+  for (const double validation : {0.0, 0.25}) {
+    const DataOptions options{.data = folder.path(), .image_size = 2, .validation = validation};
+    const RunData data = open_run_data(*backend, options, Variant::standard, DType::float32);
+    EXPECT_EQ(data.train, (std::vector<std::int32_t>{0, 1, 2, 3, 4, 5, 6, 7}));
+    EXPECT_EQ(data.validation, (std::vector<std::int32_t>{8, 9, 10, 11}));
+    EXPECT_NEAR(data.normalisation.offset[0] / data.normalisation.scale[0], 25.0, 1e-4);  // the mean of 10, 20, 30, 40
+    EXPECT_EQ(data.fingerprint.counts, (std::vector<std::int64_t>{6, 6}));
+    EXPECT_EQ(data.fingerprint.held_out, 4);
+  }
+  const DataOptions few{.data = folder.path(), .image_size = 2, .train_images = 4};
+  EXPECT_EQ(open_run_data(*backend, few, Variant::standard, DType::float32).train.size(), 4U);
+  EXPECT_EQ(open_run_data(*backend, few, Variant::standard, DType::float32).validation.size(), 4U);
+}
+
+TEST(RunData, TheNormalisationIsOfWhatIsTrainedOn) {
+  const TemporaryFolder folder;
+  write_colours(folder, false);
+  const auto backend = make_cpu_backend();
+  for (const std::int64_t train_images : {0, 4}) {
+    const DataOptions options{.data = folder.path(), .image_size = 2, .train_images = train_images, .validation = 0.25};
+    for (const Variant variant : {Variant::standard, Variant::paper}) {
+      const RunData data = open_run_data(*backend, options, variant, DType::float32);
+      double sum = 0.0;
+      for (const std::int32_t index : data.train) sum += 10 * (index % 4 + 1);
+      const double unit = variant == Variant::paper ? 1.0 / 255 : data.normalisation.scale[0];
+      EXPECT_NEAR(data.normalisation.offset[0] / unit, sum / static_cast<double>(data.train.size()), 1e-4);
+    }
+  }
 }
 
 TEST(RunData, AStratifiedDrawIsEvenAndPartOfEveryLargerOne) {

@@ -10,10 +10,30 @@
 
 #include "tensor/atomic_file.h"
 #include "tensor/safetensors.h"
+#include "tensor/text.h"
 #include "tests/temporary_folder.h"
 
 namespace stagewise {
 namespace {
+
+TEST(Text, Utf8IsToldFromOtherBytes) {
+  for (const std::string text :
+       {"", "plain\n", "caf\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x90\x8C", "\xF4\x8F\xBF\xBF"}) {
+    EXPECT_TRUE(is_utf8(text)) << text;
+    EXPECT_EQ(as_utf8(text), text);
+    EXPECT_EQ(std::string(Error(text).what()), text);
+  }
+  // Cut short, alone, too long a form, a surrogate, beyond U+10FFFF, and what never occurs.
+  for (const std::string text : {"\xC3", "\xA9", "\xE2\x82", "\xC0\x80", "\xC1\xBF", "\xE0\x9F\xBF", "\xF0\x8F\xBF\xBF",
+                                 "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80", "\xFF", "\xC3\xC3\xA9"}) {
+    EXPECT_FALSE(is_utf8(text));
+    EXPECT_TRUE(is_utf8(as_utf8(text)));
+    EXPECT_NO_THROW(nlohmann::json(as_utf8(text)).dump());
+    EXPECT_THROW(nlohmann::json(text).dump(), nlohmann::json::exception);  // by another reader of UTF-8
+  }
+  EXPECT_EQ(as_utf8("a\xE9\nz"), "a\\xE9\nz");
+  EXPECT_EQ(printable("a\xE9\nz\x7F"), "a\\xE9\\x0Az\\x7F");
+}
 
 class SafetensorsFiles : public testing::Test {
  protected:

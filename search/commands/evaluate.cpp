@@ -55,7 +55,7 @@ void run_evaluate(CLI::App& command, EvaluateOptions& options) {
   require(test.count() > 0, "[evaluate] `", settings.data.data, "` has no test set");
   // The paper's files hold no normalisation; it is that of the data's training images.
   const Variant variant = model.network->architecture().variant;
-  const ImageStore images(*backend, test,
+  const ImageStore images(*backend, test, static_cast<std::int64_t>(dataset.classes.size()),
                           model.normalisation ? *model.normalisation : normalisation_of(variant, dataset.train),
                           feature_map_type(settings.device, *backend));
   const PassCallback callback = [&](const PassProgress& pass) { progress.pass("test set", pass); };

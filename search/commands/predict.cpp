@@ -28,7 +28,7 @@ std::vector<double> probabilities_of(const Model& model, const InferenceNetwork&
   Images image{.height = architecture.height, .width = architecture.width, .channels = 3, .pixels = {}, .labels = {0}};
   image.pixels = read_image(path, image.height, image.width);
   Backend& backend = model.network->backend();
-  const ImageStore store(backend, image, *model.normalisation, maps);
+  const ImageStore store(backend, image, architecture.classes, *model.normalisation, maps);
   const std::int32_t first = 0;
   const Tensor logits = inference.logits(store.batch(std::span(&first, 1)).x);
   const Tensor probabilities(backend, logits.shape());

@@ -91,14 +91,17 @@ Dataset open_announced(const DataOptions& options, const DataListener& listener)
                                                 .read_train = options.read_train,
                                                 .skip_unreadable = options.skip_unreadable,
                                                 .threads = options.threads,
-                                                .progress = listener.counts});
+                                                .progress = listener.counts,
+                                                .remark = [line = listener.line](const std::string& remark) {
+                                                  if (line) line("  " + remark);
+                                                }});
   tell(listener, dataset.description);
   for (const std::string& remark : dataset.remarks) tell(listener, "  " + remark);
   return dataset;
 }
 
-Normalisation normalisation_of(Variant variant, const Images& train) {
-  return variant == Variant::paper ? mean_image_normalisation(train) : channel_normalisation(train);
+Normalisation normalisation_of(Variant variant, const Images& images, std::span<const std::int32_t> indices) {
+  return variant == Variant::paper ? mean_image_normalisation(images, indices) : channel_normalisation(images, indices);
 }
 
 RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, DType feature_maps,
@@ -107,23 +110,28 @@ RunData open_run_data(Backend& backend, const DataOptions& options, Variant vari
 
   const Images& images = dataset.train;
   const auto classes = static_cast<std::int64_t>(dataset.classes.size());
-  Split split = split_of(stratified_draw(images.labels, options.train_images, options.seed), images.labels, classes,
-                         options.validation, options.seed);
+  // What the data itself holds out lies at the end, and then nothing of the rest is.
+  const std::int64_t to_train = images.count() - dataset.held_out;
+  const std::vector<std::int32_t> labels(images.labels.begin(), images.labels.begin() + to_train);
+  Split split = split_of(stratified_draw(labels, options.train_images, options.seed), labels, classes,
+                         dataset.held_out > 0 ? 0.0 : options.validation, options.seed);
+  for (std::int64_t i = to_train; i < images.count(); ++i) split.validation.push_back(static_cast<std::int32_t>(i));
   tell(listener, "  " + with_thousands(static_cast<std::int64_t>(split.train.size())) + " images to train on, " +
                      with_thousands(static_cast<std::int64_t>(split.validation.size())) + " held out");
   require(split.train.size() >= 2, "[--data] `", options.data, "` leaves ", split.train.size(),
           " images to train on, at least 2 are needed");
-  const Normalisation normalisation = normalisation_of(variant, images);
+  const Normalisation normalisation = normalisation_of(variant, images, split.train);
   return {.description = dataset.description,
           .classes = dataset.classes,
           .height = images.height,
           .width = images.width,
           .channels = images.channels,
           .normalisation = normalisation,
-          .images = ImageStore(backend, images, normalisation, feature_maps),
+          .images = ImageStore(backend, images, classes, normalisation, feature_maps),
           .train = std::move(split.train),
           .validation = std::move(split.validation),
-          .load_test = dataset.load_test};
+          .load_test = dataset.load_test,
+          .fingerprint = fingerprint_of(dataset)};
 }
 
 }  // namespace stagewise

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "datasets/fingerprint.h"
 #include "datasets/loader.h"
 #include "layers/resnet.h"
 
@@ -17,7 +19,7 @@ struct DataOptions {
   bool skip_unreadable = false;
   std::int64_t synthetic_train = 8000, synthetic_test = 2000;
   std::int64_t train_images = 0;  // use only so many of the training images, evenly from all classes; 0: all
-  double validation = 0.1;        // share of the training images that is held out
+  double validation = 0.1;        // share of the training images that is held out, unless the data says which are
   std::uint64_t seed = 0;
   int threads = 0;
 };
@@ -36,6 +38,7 @@ struct RunData {
   ImageStore images;                            // the training images, all of them
   std::vector<std::int32_t> train, validation;  // indices into them
   std::function<Images()> load_test;
+  DataFingerprint fingerprint;  // of all of this but the test set
 
   /// A network for these images.
   Architecture architecture(const std::vector<std::int64_t>& depths, Variant variant) const;
@@ -44,12 +47,12 @@ struct RunData {
 /// Opens the data, and tells what was found and what was passed over. Errors: as datasets/dataset.h's.
 Dataset open_announced(const DataOptions& options, const DataListener& listener);
 
-/// How networks of the variant see their images: standard ones by the channels' means and deviations over `train`,
-/// the paper's less its mean image.
-Normalisation normalisation_of(Variant variant, const Images& train);
+/// How networks of the variant see their images: standard ones by the channels' means and deviations over the images at
+/// `indices` (over all without any), the paper's less their mean image.
+Normalisation normalisation_of(Variant variant, const Images& images, std::span<const std::int32_t> indices = {});
 
-/// Opens the data for a run, with the variant's normalisation, for networks with such feature maps. Errors: throws
-/// Error for anything wrong with the data.
+/// Opens the data for a run, with the variant's normalisation over what is trained on, for networks with such feature
+/// maps. Errors: throws Error for anything wrong with the data.
 RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, DType feature_maps,
                       const DataListener& listener = {});
 

@@ -125,10 +125,17 @@ void check_sound(double loss, const PassPosition& position, const TrainingOption
           " is ", loss, ". Try a lower --learning-rate than ", options.schedule.peak);
 }
 
-/// The pass of an epoch as if it were alone: no smaller a part than a batch, and at most what evaluation can hold.
+/// How many images an evaluation takes at a time: of large ones fewer, so that their maps fit.
 std::int64_t evaluation_batch(const ImageStore& images) {
   const Shape shape = images.image_shape();
   return std::clamp<std::int64_t>(kEvaluatedPixels / (shape[0] * shape[1]), 1, kLargestEvaluationBatch);
+}
+
+/// So that no label lies beyond the logits, which no op looks at.
+void check_classes(const ResNet& network, const ImageStore& images) {
+  const std::int64_t known = network.architecture().classes;
+  require(images.classes() == known, "[data] the network knows ", known, " classes, the images are of ",
+          images.classes());
 }
 
 }  // namespace
@@ -136,6 +143,7 @@ std::int64_t evaluation_batch(const ImageStore& images) {
 bool train_pass(Learner& learner, const ImageStore& images, std::span<const std::int32_t> indices,
                 const TrainingOptions& options, PassPosition& position, PassResult& result, const StepChooser& choose,
                 const PassCallback& callback) {
+  check_classes(*learner.network, images);
   TrainingEpoch batches(images, indices, options.batch_size, options.augmentation, options.seed, position.pass);
   batches.skip_to(position.batch);
   Tally tally(learner.network->backend(), static_cast<std::int64_t>(indices.size()), callback, position);
@@ -192,6 +200,7 @@ void for_each_batch(const ImageStore& images, std::span<const std::int32_t> indi
 
 PassResult evaluate(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> indices,
                     const PassCallback& callback) {
+  check_classes(network, images);
   const InferenceNetwork inference(network);
   Tally tally(network.backend(), static_cast<std::int64_t>(indices.size()), callback);
   for_each_batch(images, indices, [&](const Batch& batch) {
