@@ -16,6 +16,7 @@
 #include "search/growth.h"
 #include "search/run/directory.h"
 #include "search/run/journal.h"
+#include "search/run/progress.h"
 #include "search/training/run_data.h"
 #include "search/training/trainer.h"
 
