@@ -15,6 +15,7 @@ struct Settings {
   DeviceOptions device;
   bool quiet = false;
   std::string out, resume, config;
+  bool resume_or_start = false;
 
   std::string blocks = "3,3,3", blocks_option;
   std::string variant = "standard", schedule = "one-cycle";
@@ -26,6 +27,8 @@ struct Settings {
 
   /// The choices turned into what they name. Errors: throws Error for a name that isn't known.
   SearchOptions search_options() const;
+  /// The run to go on with; empty to start one.
+  std::string resumed() const;
   DataOptions data_options() const;
 };
 
@@ -37,7 +40,7 @@ void add_split_options(CLI::App& command, Settings& settings);
 void add_network_options(CLI::App& command, Settings& settings, const std::string& blocks);
 void add_training_options(CLI::App& command, Settings& settings);
 void add_growth_options(CLI::App& command, Settings& settings);
-/// --out, --resume, --config.
+/// --out, --resume, --resume-or-start, --config.
 void add_run_options(CLI::App& command, Settings& settings);
 
 /// A search or a training from the first epoch, or from where a run stopped, to its results.
