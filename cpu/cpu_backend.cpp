@@ -1,10 +1,9 @@
 #include "cpu/cpu_backend.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cstdlib>
 
+#include "cpu/cores.h"
 #include "cpu/cpu_backend_impl.h"
 
 namespace stagewise {
@@ -40,11 +39,6 @@ const std::vector<InstructionSet>& instruction_sets() {
   return sets;
 }
 
-int usable_cores() {
-  cpu_set_t set;
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(CPU_COUNT(&set), 1) : 1;
-}
-
 // Below a few thousand elements a loop is done before another thread has woken up.
 constexpr std::int64_t kElements = 32 << 10;
 
@@ -66,10 +60,13 @@ CpuBackend::CpuBackend(std::string instruction_set, const Kernels& kernels, int 
       instruction_set_(std::move(instruction_set)),
       kernels_(kernels),
       strict_convolution_(strict_convolution),
+      threads_asked_for_(threads),
       pool_(threads) {}
 
 std::string CpuBackend::description() const {
-  return concat(instruction_set_, ", ", pool_.threads(), pool_.threads() == 1 ? " thread" : " threads");
+  const int threads = pool_.threads();
+  return concat(instruction_set_, ", ", threads, threads == 1 ? " thread" : " threads",
+                threads < threads_asked_for_ ? concat(" (the system refuses ", threads_asked_for_, ")") : "");
 }
 
 void CpuBackend::add(const Tensor& a, const Tensor& b, const Tensor& out) {

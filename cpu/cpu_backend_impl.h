@@ -71,6 +71,7 @@ class CpuBackend : public HostBackend {
   const std::string instruction_set_;
   const Kernels& kernels_;
   const bool strict_convolution_;
+  const int threads_asked_for_;
   ThreadPool pool_;
   std::mutex plans_mutex_;
   std::map<std::array<std::int64_t, 13>, ConvolutionPlan> plans_;

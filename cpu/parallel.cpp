@@ -1,8 +1,12 @@
 #include "cpu/parallel.h"
 
 #include <array>
+#include <exception>
 #include <new>
 #include <utility>
+
+#include "tensor/error.h"
+#include "tensor/text.h"
 
 namespace stagewise::cpu {
 namespace {
@@ -21,25 +25,44 @@ void wait_while(const std::atomic<Value>& value, Value old) {
 
 }  // namespace
 
-ThreadPool::ThreadPool(int threads) : shares_(static_cast<std::size_t>(std::max(threads, 1))) {
-  for (std::size_t worker = 1; worker < shares_.size(); ++worker) {
-    workers_.emplace_back([this, worker] { serve(worker); });
+ThreadPool::ThreadPool(int threads) {
+  for (auto wanted = static_cast<std::size_t>(std::max(threads, 1)); !start(wanted);) {
+    wanted = (workers_.size() + 1) / 2;
+    stop();
   }
+  shares_ = std::vector<Share>(workers_.size() + 1);
 }
 
-ThreadPool::~ThreadPool() {
+ThreadPool::~ThreadPool() { stop(); }
+
+bool ThreadPool::start(std::size_t threads) {
+  try {
+    workers_.reserve(threads);
+    while (workers_.size() + 1 < threads) {
+      workers_.emplace_back([this, worker = workers_.size() + 1] { serve(worker); });
+    }
+  } catch (const std::exception&) {  // std::system_error for a thread, std::bad_alloc for what belongs to it
+  }
+  return workers_.size() + 1 >= threads;
+}
+
+void ThreadPool::stop() {
   stop_.store(true);
   loop_.fetch_add(1);
   loop_.notify_all();
   for (std::thread& worker : workers_) worker.join();
+  workers_.clear();
+  stop_.store(false);
+  loop_.store(0);
 }
 
-void ThreadPool::run_erased(std::int64_t items, Function function, const void* body, bool backwards) {
+void ThreadPool::run_erased(std::int64_t items, Function function, const void* body, Order order) {
   const std::lock_guard lock(callers_);
   function_ = function;
   body_ = body;
   items_ = items;
-  from_the_end_ = backwards;
+  if (order == Order::alternating) backwards_ = !backwards_;
+  from_the_end_ = order == Order::alternating && backwards_;
   const auto threads = static_cast<std::int64_t>(shares_.size());
   for (std::int64_t thread = 0; thread < threads; ++thread) {
     Share& share = shares_[static_cast<std::size_t>(thread)];
@@ -108,8 +131,12 @@ float* scratch_floats(Scratch which, std::int64_t count) {
   if (buffer.size < count) {
     ::operator delete (buffer.data, std::align_val_t{64});
     buffer = {};
-    buffer.data =
-        static_cast<float*>(::operator new (static_cast<std::size_t>(count) * sizeof(float), std::align_val_t{64}));
+    const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
+    buffer.data = static_cast<float*>(::operator new (bytes, std::align_val_t{64}, std::nothrow));
+    if (buffer.data == nullptr) {
+      throw OutOfMemory(concat("out of memory: ", with_thousands(static_cast<std::int64_t>(bytes)),
+                               " bytes were asked for, of scratch memory for one thread"));
+    }
     buffer.size = count;
   }
   return buffer.data;

@@ -17,7 +17,9 @@ namespace stagewise::cpu {
 
 class ThreadPool {
  public:
-  /// `threads` - 1 workers; the caller of `run` is one more.
+  /// `threads` - 1 workers; the caller of `run` is one more. Where the system doesn't give as many (a limit on memory
+  /// or processes), there are fewer, which threads() tells: half of those it gave, because the work itself needs
+  /// memory.
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -29,19 +31,18 @@ class ThreadPool {
   /// caller at a time: others wait. Must not be called from a body.
   template <class Body>
   void run(std::int64_t items, const Body& body) {
-    run_erased(items, call<Body>, &body, /*backwards=*/false);
+    run_erased(items, call<Body>, &body, Order::forwards);
   }
 
   /// The same, but in every other call the threads go through their shares from the last item to the first: a loop over
   /// a batch then begins with what the loop before it touched last, which is still in the cache.
   template <class Body>
   void sweep(std::int64_t items, const Body& body) {
-    backwards_ = !backwards_;
-    run_erased(items, call<Body>, &body, backwards_);
+    run_erased(items, call<Body>, &body, Order::alternating);
   }
   /// During a sweep: the item that follows `item` for the same thread, if it has one. For prefetching only.
   std::int64_t after(std::int64_t item) const {
-    return std::clamp<std::int64_t>(item + (backwards_ ? -1 : 1), 0, items_ - 1);
+    return std::clamp<std::int64_t>(item + (from_the_end_ ? -1 : 1), 0, items_ - 1);
   }
 
  private:
@@ -55,7 +56,11 @@ class ThreadPool {
     std::atomic<std::int64_t> taken{0};
     std::int64_t begin = 0, end = 0;
   };
-  void run_erased(std::int64_t items, Function function, const void* body, bool backwards);
+  enum class Order { forwards, alternating };
+  /// Starts workers until there are `threads` in all; false when the system gave fewer.
+  bool start(std::size_t threads);
+  void stop();
+  void run_erased(std::int64_t items, Function function, const void* body, Order order);
   void work(std::size_t thread) noexcept;
   void work_off(Share& share) noexcept;
   bool join();
@@ -63,13 +68,14 @@ class ThreadPool {
 
   static constexpr std::uint32_t kOpen = 1u << 31;
 
-  bool backwards_ = false;  // the sweep that runs, or ran last
+  // Of the loop that runs; `callers_` guards them.
   std::mutex callers_;
+  bool backwards_ = false;  // the sweep that runs, or ran last
   Function function_ = nullptr;
   const void* body_ = nullptr;
   std::int64_t items_ = 0;
   bool from_the_end_ = false;
-  std::vector<Share> shares_;  // each on a cache line of its own
+  std::vector<Share> shares_;  // one a thread, each on a cache line of its own
   std::exception_ptr error_;
   std::mutex error_mutex_;
   // Each on its own cache line: workers wait on the first, the caller on the second.
@@ -100,6 +106,7 @@ enum class Scratch {
 };
 
 /// Scratch memory of the calling thread: at least `count` floats, aligned to 64 bytes, kept until asked for more.
+/// Errors: throws OutOfMemory.
 float* scratch_floats(Scratch buffer, std::int64_t count);
 
 }  // namespace stagewise::cpu

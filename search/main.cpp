@@ -1,8 +1,11 @@
 // The program: reads the command line, runs a command, and turns what goes wrong into an exit code.
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <iostream>
+#include <new>
 
 #include "search/commands/commands.h"
-#include "search/commands/config_file.h"
 #include "search/run/interrupt.h"
 #include "tensor/error.h"
 
@@ -10,15 +13,14 @@ namespace {
 
 enum ExitCode { kDone = 0, kFailed = 1, kUsersMistake = 2, kInterrupted = 130 };
 
-/// Options that the command line left open may come from --config or from the run that --resume names.
-void read_config_files(CLI::App& command) {
-  const auto given = [&](const char* name) {
-    const CLI::Option* option = command.get_option_no_throw(name);
-    return option != nullptr && option->count() > 0 ? option->as<std::string>() : std::string();
-  };
-  if (const std::string config = given("--config"); !config.empty()) stagewise::apply_config(command, config);
-  if (const std::string run = given("--resume"); !run.empty()) {
-    stagewise::apply_resumed_config(command, run + "/config.toml");
+constexpr const char* kHowToNeedLess = ". A smaller --batch-size, --image-size or number of --threads needs less\n";
+
+/// A standard stream that is closed (`2>&-`) would lend its number to the next file that is opened, and what is meant
+/// for the stream would land in it.
+void open_missing_streams() {
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    // The lowest free number is given, which is this one.
+    if (fcntl(stream, F_GETFD) == -1 && open("/dev/null", O_RDWR) != stream) _exit(kFailed);
   }
 }
 
@@ -36,25 +38,39 @@ int run(int argc, char** argv) {
     return program.exit(error) == 0 ? kDone : kUsersMistake;
   }
   for (const stagewise::Command& command : commands) {
-    if (!command.app->parsed()) continue;
-    read_config_files(*command.app);
-    command.run();
+    if (command.app->parsed()) command.run();
   }
   return kDone;
+}
+
+/// Runs the program; what goes wrong becomes a line and an exit code.
+int guarded_run(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const stagewise::Interrupted&) {
+    return kInterrupted;
+  } catch (const stagewise::OutOfMemory& error) {
+    std::cerr << "stagewise: " << error.what() << kHowToNeedLess;
+    return kFailed;
+  } catch (const stagewise::Error& error) {
+    std::cerr << "stagewise: " << error.what() << '\n';
+    return kUsersMistake;
+  } catch (const std::bad_alloc&) {
+    std::cerr << "stagewise: out of memory" << kHowToNeedLess;
+    return kFailed;
+  } catch (const std::exception& error) {
+    std::cerr << "stagewise: " << error.what() << '\n';
+    return kFailed;
+  }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  try {
-    return run(argc, argv);
-  } catch (const stagewise::Interrupted&) {
-    return kInterrupted;
-  } catch (const stagewise::Error& error) {
-    std::cerr << "stagewise: " << error.what() << '\n';
-    return kUsersMistake;
-  } catch (const std::exception& error) {
-    std::cerr << "stagewise: " << error.what() << '\n';
-    return kFailed;
-  }
+  open_missing_streams();
+  const int code = guarded_run(argc, argv);
+  // A reader that has gone (`| head`) ends the program by SIGPIPE, as it does others; a full disk has to be told.
+  if (std::cout.flush()) return code;
+  std::cerr << "stagewise: not all results could be written to standard output\n";
+  return code == kDone ? kFailed : code;
 }

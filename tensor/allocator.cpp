@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "tensor/error.h"
+#include "tensor/text.h"
 
 namespace stagewise {
 namespace {
@@ -46,13 +48,27 @@ void* CachingAllocator::allocate(std::size_t bytes) {
     found->second.pop_back();
     statistics_.bytes_cached -= static_cast<std::int64_t>(size);
   } else {
-    pointer = source_.acquire(size);
+    pointer = acquire(size);
     ++statistics_.system_allocations;
   }
   if (reserving_) handed_out_.insert(pointer);
   statistics_.bytes_in_use += static_cast<std::int64_t>(size);
   statistics_.peak_bytes_in_use = std::max(statistics_.peak_bytes_in_use, statistics_.bytes_in_use);
   return guarded_ ? guard(pointer, bytes) : pointer;
+}
+
+void* CachingAllocator::acquire(std::size_t size) {
+  try {
+    return source_.acquire(size);
+  } catch (const std::bad_alloc&) {
+    if (!reserving_) release_cached();  // what was handed out since then has to stay where it is
+  }
+  try {
+    return source_.acquire(size);
+  } catch (const std::bad_alloc&) {
+    throw OutOfMemory(concat("out of memory: ", with_thousands(static_cast<std::int64_t>(size)),
+                             " bytes were asked for, ", with_thousands(statistics_.bytes_in_use), " are in use"));
+  }
 }
 
 void* CachingAllocator::guard(void* pointer, std::size_t bytes) const {
@@ -114,6 +130,10 @@ void CachingAllocator::give_back(const Buffers& buffers) noexcept {
 
 void CachingAllocator::trim() noexcept {
   const std::lock_guard lock(mutex_);
+  release_cached();
+}
+
+void CachingAllocator::release_cached() noexcept {
   for (auto& [size, pointers] : free_) {
     for (void* pointer : pointers) source_.release(pointer, size);
   }

@@ -44,8 +44,9 @@ class CachingAllocator {
   /// The most bytes of one buffer: a size beyond it could wrap round when it is rounded up.
   static constexpr std::size_t kMaxBytes = std::size_t{1} << 62;
 
-  /// At least `bytes` bytes, aligned to 64. Thread-safe. Errors: throws Error for more than kMaxBytes, and what the
-  /// source throws when there is no memory.
+  /// At least `bytes` bytes, aligned to 64. Thread-safe. Where the source throws std::bad_alloc, what is cached is
+  /// given back first and the source asked again. Errors: throws Error for more than kMaxBytes, OutOfMemory with the
+  /// bytes asked for and in use when std::bad_alloc comes again, and what else the source throws.
   void* allocate(std::size_t bytes);
   /// Gives back what allocate(bytes) returned; never throws.
   void deallocate(void* pointer, std::size_t bytes) noexcept;
@@ -61,6 +62,8 @@ class CachingAllocator {
 
  private:
   std::size_t rounded(std::size_t bytes) const;
+  void* acquire(std::size_t size);
+  void release_cached() noexcept;
   void* guard(void* pointer, std::size_t bytes) const;
   bool guards_stand(const void* buffer, std::size_t bytes) const;
 

@@ -1,12 +1,14 @@
 #include "tensor/atomic_file.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -15,6 +17,8 @@
 
 namespace stagewise {
 namespace {
+
+constexpr const char* kPartial = ".partial-";
 
 [[noreturn]] void fail_with_errno(const char* what, const std::string& path) {
   const int code = errno;
@@ -37,10 +41,11 @@ void flush_folder_of(const std::string& path) {
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)) {
   static std::atomic<unsigned> next_number{0};
   do {  // a name that is taken was left by a process that was killed and had this one's number
-    temporary_ = concat(path_, ".partial-", ::getpid(), "-", next_number++);
+    temporary_ = concat(path_, kPartial, ::getpid(), "-", next_number++);
     descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   } while (descriptor_ < 0 && errno == EEXIST);
   if (descriptor_ < 0) fail_with_errno("write", path_);
+  ::flock(descriptor_, LOCK_EX | LOCK_NB);  // for remove_partial_files; who can't lock isn't protected from it
 }
 
 AtomicFile::~AtomicFile() {
@@ -65,6 +70,28 @@ void AtomicFile::commit() {
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_with_errno("write", path_);
   temporary_.clear();
   flush_folder_of(path_);
+}
+
+bool is_partial_name(const std::string& name) {
+  const std::size_t mark = name.rfind(kPartial);
+  if (mark == std::string::npos || mark == 0) return false;
+  const std::string numbers = name.substr(mark + std::strlen(kPartial));
+  const std::size_t dash = numbers.find('-');
+  const auto is_number = [](const std::string& text) {
+    return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  };
+  return dash != std::string::npos && is_number(numbers.substr(0, dash)) && is_number(numbers.substr(dash + 1));
+}
+
+void remove_partial_files(const std::string& folder) noexcept {
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(folder, error), end; !error && entry != end; entry.increment(error)) {
+    if (!is_partial_name(entry->path().filename())) continue;
+    const int descriptor = ::open(entry->path().c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (descriptor < 0) continue;
+    if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) ::unlink(entry->path().c_str());
+    ::close(descriptor);
+  }
 }
 
 void write_file_atomically(const std::string& path, std::string_view contents) {

@@ -26,6 +26,13 @@ class AtomicFile {
   int descriptor_ = -1;
 };
 
+/// Whether `name` is one that an AtomicFile gives its temporary files: FILE.partial-PROCESS-NUMBER.
+bool is_partial_name(const std::string& name);
+
+/// Removes the temporary files in `folder` whose writers were killed; those of living writers, which hold a lock on
+/// them, stay. Never throws.
+void remove_partial_files(const std::string& folder) noexcept;
+
 /// Writes `contents` to `path` through an AtomicFile.
 void write_file_atomically(const std::string& path, std::string_view contents);
 

@@ -16,6 +16,12 @@ class Error : public std::runtime_error {
   explicit Error(const std::string& text) : std::runtime_error(as_utf8(text)) {}
 };
 
+/// There is no memory for what was asked. What to lower depends on who asked: the program says it.
+class OutOfMemory : public Error {
+ public:
+  using Error::Error;
+};
+
 /// The parts, written one after another as `<<` writes them.
 template <class... Parts>
 std::string concat(const Parts&... parts) {

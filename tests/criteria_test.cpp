@@ -1,12 +1,12 @@
 // The criteria against scikit-learn's figures, closed forms and least squares on the features themselves.
 #include <gtest/gtest.h>
 
+#include <Eigen/SVD>
 #include <cmath>
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <ostream>
 
 #include "search/criteria/criterion.h"
 #include "search/criteria/pls.h"
@@ -76,54 +76,73 @@ double accuracy_on(const Samples& samples, const Eigen::MatrixXd& weights, const
 
 // ---- PLS against scikit-learn --------------------------------------------------------------------------------------
 
-std::filesystem::path reference_folder() {
-  const char* shared = std::getenv("STAGEWISE_SHARED");
-  return std::filesystem::path(shared ? shared : STAGEWISE_SOURCE_DIR "/../shared") / "reference" / "pls";
-}
-
 struct Reference {
   std::string name;
   double r2y;  // scikit-learn's r2_score(standardised labels, prediction), averaged over the labels
 };
 
+void PrintTo(const Reference& reference, std::ostream* out) { *out << reference.name; }
+
+/// The figures of `name`: its features [N,P], in units of 1e-5, labels and what scikit-learn made of them.
+nlohmann::json reference_figures(const std::string& name) {
+  return nlohmann::json::parse(std::ifstream(STAGEWISE_SOURCE_DIR "/tests/data/pls/" + name + ".json"));
+}
+
+// The figures come from a power iteration that ends when the square of a step is below 1e-12: so far is it still off.
+constexpr double kStopsEarly = 5e-5;
+
 class PlsReference : public testing::TestWithParam<Reference> {};
 
 TEST_P(PlsReference, VipScoreWeightsAndR2yAgreeWithScikitLearn) {
-  const auto path = reference_folder() / (GetParam().name + ".json");
-  if (!std::filesystem::exists(path)) GTEST_SKIP() << "no " << path << ": set STAGEWISE_SHARED to the shared folder";
-  const auto json = nlohmann::json::parse(std::ifstream(path));
+  const nlohmann::json json = reference_figures(GetParam().name);
   const int images = json["n"], features = json["p"], components = json["components"];
   Samples samples{Eigen::MatrixXd(images, features), json["labels"], json["classes"]};
   for (int i = 0; i < images; ++i) {  // the figures were computed from features in float32
-    for (int j = 0; j < features; ++j) samples.features(i, j) = json["x"][i * features + j].get<float>();
+    for (int j = 0; j < features; ++j) {
+      samples.features(i, j) = static_cast<float>(json["x"][i * features + j].get<double>() / 1e5);
+    }
   }
 
-  const Pls pls = fit_pls(moments_of(samples), {.components = components, .tolerance = 1e-12});
+  const Pls pls = fit_pls(moments_of(samples), {.components = components});
   const Eigen::VectorXd importance = variable_importance(pls);
   ASSERT_EQ(pls.weights.cols(), components);
   for (int j = 0; j < features; ++j) {
     const double expected = json["vip"][j];
-    EXPECT_NEAR(importance(j), expected, 1e-9 * expected) << "feature " << j;
+    EXPECT_NEAR(importance(j), expected, kStopsEarly) << "feature " << j;
     for (int h = 0; h < components; ++h) {
       const double weight = json["x_weights"][j * components + h];
-      EXPECT_NEAR(std::abs(pls.weights(j, h)), std::abs(weight), 1e-9) << "feature " << j << " component " << h;
+      EXPECT_NEAR(std::abs(pls.weights(j, h)), std::abs(weight), kStopsEarly) << "feature " << j << " component " << h;
     }
   }
-  EXPECT_NEAR(importance.mean(), json["score"].get<double>(), 1e-10);
-  EXPECT_NEAR(explained_variance(pls), GetParam().r2y, 1e-11);
-  if (components == 2) {  // the criterion's own, looser tolerance
-    EXPECT_NEAR(score_of("vip", samples), json["score"].get<double>(), 1e-5);
+  EXPECT_NEAR(importance.mean(), json["score"].get<double>(), 1e-6);
+  EXPECT_NEAR(explained_variance(pls), GetParam().r2y, 1e-7);
+  if (components == 2) {  // as many as the criterion's
+    EXPECT_NEAR(score_of("vip", samples), json["score"].get<double>(), 1e-6);
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Files, PlsReference,
                          testing::Values(Reference{"small", 0.747222785585},
-                                         Reference{"residual_stage3", 0.165522415386},
                                          Reference{"constant_columns", 0.186417759523},
                                          Reference{"three_components", 0.244587528061}),
                          [](const auto& info) { return info.param.name; });
 
 // ---- PLS against closed forms --------------------------------------------------------------------------------------
+
+/// Columns of mean 0 and length 1.
+Eigen::MatrixXd standardised(Eigen::MatrixXd columns) {
+  columns.rowwise() -= Eigen::RowVectorXd(columns.colwise().mean());
+  for (auto column : columns.colwise()) column /= column.norm();
+  return columns;
+}
+
+Eigen::MatrixXd one_hot(const Samples& samples) {
+  Eigen::MatrixXd labels = Eigen::MatrixXd::Zero(samples.features.rows(), samples.classes);
+  for (std::size_t i = 0; i < samples.labels.size(); ++i) {
+    labels(static_cast<Eigen::Index>(i), samples.labels[i]) = 1;
+  }
+  return labels;
+}
 
 TEST(Pls, MeanOfSquaredVipIsOne) {
   Samples samples = clusters(200, 12, 5, 4, 1.0);
@@ -151,12 +170,7 @@ TEST(Pls, ExplainedVarianceIsThatOfLeastSquaresOnTheScores) {
   const Samples samples = clusters(150, 9, 4, 5, 0.8);
   const Pls pls = fit_pls(moments_of(samples), {.components = 3});
   // With scores T of the deflated features, the weights W span the space that T spans: regress on X W.
-  Eigen::MatrixXd x = samples.features.rowwise() - samples.features.colwise().mean();
-  for (auto column : x.colwise()) column /= column.norm();
-  Eigen::MatrixXd y = Eigen::MatrixXd::Zero(150, 4);
-  for (int i = 0; i < 150; ++i) y(i, samples.labels[static_cast<std::size_t>(i)]) = 1;
-  y.rowwise() -= Eigen::RowVectorXd(y.colwise().mean());
-  for (auto column : y.colwise()) column /= column.norm();
+  const Eigen::MatrixXd x = standardised(samples.features), y = standardised(one_hot(samples));
   const Eigen::MatrixXd scores = x * pls.weights;
   const Eigen::MatrixXd residual = y - scores * scores.colPivHouseholderQr().solve(y);
   EXPECT_NEAR(explained_variance(pls), 1 - residual.squaredNorm() / y.squaredNorm(), 1e-9);
@@ -169,6 +183,45 @@ TEST(Pls, UnitsAndOffsetsOfFeaturesDoNotMatter) {
   const Eigen::VectorXd difference =
       variable_importance(fit_pls(moments_of(samples))) - variable_importance(fit_pls(moments_of(other)));
   EXPECT_LT(difference.cwiseAbs().maxCoeff(), 1e-9);
+}
+
+/// `samples` with class k called order[k].
+Samples relabelled(Samples samples, const std::vector<int>& order) {
+  for (int& label : samples.labels) label = order[static_cast<std::size_t>(label)];
+  return samples;
+}
+
+TEST(Pls, TheOrderOfTheClassesDoesNotMatter) {
+  Samples equal{Eigen::MatrixXd::Zero(60, 5), {}, 5};  // all singular values are equal
+  for (int i = 0; i < 60; ++i) {
+    equal.labels.push_back(i % 5);
+    equal.features(i, i % 5) = 1;
+  }
+  Samples nearly = equal;  // and all close
+  nearly.features += 1e-3 * clusters(60, 5, 5, 0, 0).features;
+  for (const Samples& samples : {clusters(200, 12, 5, 4, 1.0), clusters(200, 12, 5, 0, 0), equal, nearly}) {
+    for (const std::vector<int>& order : {std::vector<int>{4, 3, 2, 1, 0}, {1, 2, 3, 4, 0}, {2, 0, 4, 1, 3}}) {
+      for (const char* criterion : {"vip", "r2y"}) {
+        EXPECT_NEAR(score_of(criterion, relabelled(samples, order)), score_of(criterion, samples), 1e-10) << criterion;
+      }
+    }
+  }
+}
+
+TEST(Pls, ItsDirectionsAreTheSingularVectorsOfWhatIsLeftWithAPositiveLargestElement) {
+  const Samples samples = clusters(200, 12, 5, 4, 1.0);
+  Eigen::MatrixXd x = standardised(samples.features), y = standardised(one_hot(samples));
+  const Pls pls = fit_pls(moments_of(samples), {.components = 3});
+  for (int component = 0; component < 3; ++component) {
+    const Eigen::MatrixXd cross = x.transpose() * y;
+    const Eigen::VectorXd direction = cross.jacobiSvd(Eigen::ComputeThinU).matrixU().col(0);
+    const Eigen::VectorXd weights = pls.weights.col(component);
+    EXPECT_NEAR(std::abs(weights.dot(direction)), 1, 1e-12);
+    EXPECT_EQ(weights.maxCoeff(), weights.cwiseAbs().maxCoeff());
+    const Eigen::VectorXd scores = (x * direction).normalized();
+    x -= scores * (scores.transpose() * x);
+    y -= scores * (scores.transpose() * y);
+  }
 }
 
 TEST(Pls, ConstantFeatureStaysConstantThroughTheRoundingOfSums) {

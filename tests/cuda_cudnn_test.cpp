@@ -13,6 +13,9 @@
 #include "tests/primitive_cases.h"
 
 namespace stagewise {
+
+void PrintTo(DType dtype, std::ostream* out) { *out << name_of(dtype); }
+
 namespace {
 
 using cuda::ConvolutionSettings;

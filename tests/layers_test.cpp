@@ -13,6 +13,9 @@
 #include "tensor/random.h"
 
 namespace stagewise {
+
+void PrintTo(Variant variant, std::ostream* out) { *out << name_of(variant); }
+
 namespace {
 
 Architecture small_architecture(const std::vector<std::int64_t>& depths, Variant variant = Variant::standard) {

@@ -2,6 +2,7 @@
 // the fast backend with the reference, and the test that the number of threads doesn't change a bit.
 #pragma once
 
+#include <ostream>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,9 @@ struct OpCase {
   std::int64_t reduction = 1;  // the longest sum behind an element of the output or of a gradient: sets the tolerance
   bool differences = true;     // whether central differences can be taken: among thousands of ReLUs one always switches
 };
+
+/// How GoogleTest shows a case.
+inline void PrintTo(const OpCase& op, std::ostream* out) { *out << op.name; }
 
 /// The inputs' elements, uniform in [-1,1]; the same for every backend.
 inline std::vector<double> input_values(const Shape& shape, std::size_t input) {

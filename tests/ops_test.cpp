@@ -13,10 +13,6 @@
 #include "tests/op_cases.h"
 
 namespace stagewise {
-namespace op_cases {
-void PrintTo(const OpCase& op, std::ostream* out) { *out << op.name; }
-}  // namespace op_cases
-
 namespace {
 
 using op_cases::all_op_cases;

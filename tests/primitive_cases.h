@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <ostream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -34,6 +35,9 @@ struct PrimitiveCase {
   std::function<Call(Backend&, DType maps)> make;  // feature maps stored as `maps`
   std::int64_t reduction = 1;                      // the longest sum behind an element of an output: sets the tolerance
 };
+
+/// How GoogleTest shows a case.
+inline void PrintTo(const PrimitiveCase& primitive, std::ostream* out) { *out << primitive.name; }
 
 /// Elements uniform in [low, high], the same on every backend, and numbers that bfloat16 can store.
 inline Tensor uniform(Backend& backend, const Shape& shape, std::uint64_t stream, double low = -1.0, double high = 1.0,

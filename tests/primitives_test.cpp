@@ -17,10 +17,6 @@
 #include "tests/stray_labels.h"
 
 namespace stagewise {
-namespace primitive_cases {
-void PrintTo(const PrimitiveCase& primitive, std::ostream* out) { *out << primitive.name; }
-}  // namespace primitive_cases
-
 namespace {
 
 using primitive_cases::coefficients;

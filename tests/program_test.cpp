@@ -1,121 +1,15 @@
-// The program as a person runs it: exit codes, messages, and runs that are killed, stopped, or out of disk.
-#include <fcntl.h>
-#include <gtest/gtest.h>
-#include <signal.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
+// The program as a person runs it: exit codes, messages, and what it leaves. What others do to it while it runs is in
+// processes_test.cpp.
+#include "tests/program.h"
 
-#include <algorithm>
-#include <chrono>
-#include <filesystem>
-#include <fstream>
-#include <thread>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
 
 #include "cuda/cuda_backend.h"
-#include "tensor/atomic_file.h"
-#include "tensor/safetensors.h"
-#include "tests/temporary_folder.h"
 
 namespace stagewise {
 namespace {
-
-namespace fs = std::filesystem;
-using Arguments = std::vector<std::string>;
-
-struct Result {
-  int code = -1;  // 128 + the signal, where one ended it
-  std::string out, error;
-};
-
-class Program : public testing::Test {
- protected:
-  std::string path(const std::string& name) const { return folder_.path(name); }
-
-  /// Starts the program in the test's folder; a limit on the size of its files stands in for a full disk.
-  pid_t start(const Arguments& arguments, rlim_t largest_file = RLIM_INFINITY) const {
-    std::vector<const char*> argv = {STAGEWISE_PROGRAM};
-    for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-    argv.push_back(nullptr);
-    const std::string program = fs::absolute(STAGEWISE_PROGRAM);
-    const pid_t child = fork();
-    if (child != 0) return child;
-    if (chdir(folder_.path().c_str()) != 0) _exit(99);
-    dup2(open("out.txt", O_WRONLY | O_CREAT | O_TRUNC, 0644), STDOUT_FILENO);
-    dup2(open("error.txt", O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
-    if (largest_file != RLIM_INFINITY) {
-      signal(SIGXFSZ, SIG_IGN);
-      const rlimit limit{largest_file, largest_file};
-      setrlimit(RLIMIT_FSIZE, &limit);
-    }
-    execv(program.c_str(), const_cast<char* const*>(argv.data()));
-    _exit(98);
-  }
-
-  Result finish(pid_t child) const {
-    int status = 0;
-    waitpid(child, &status, 0);
-    return {.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-            .out = read_file(path("out.txt")),
-            .error = read_file(path("error.txt"))};
-  }
-
-  Result run(const Arguments& arguments) const { return finish(start(arguments)); }
-
-  void expect_refused(const Arguments& arguments, const std::string& message) const {
-    const Result result = run(arguments);
-    EXPECT_EQ(result.code, 2) << testing::PrintToString(arguments) << result.error;
-    EXPECT_NE(result.error.find(message), std::string::npos) << testing::PrintToString(arguments) << result.error;
-  }
-
-  /// `command` with small data and a small network, and what comes on top.
-  static Arguments small(const std::string& command, const std::string& out, const Arguments& more = {}) {
-    Arguments arguments = {command, command == "search" ? "--start" : "--blocks",
-                           "1,1",   "--epochs",
-                           "3",     "--synthetic-train",
-                           "100",   "--synthetic-test",
-                           "20",    "--batch-size",
-                           "20",    "--quiet",
-                           "--out", out};
-    arguments.insert(arguments.end(), more.begin(), more.end());
-    return arguments;
-  }
-
-  /// Waits until the journal of `run` has at least `lines` lines; false when the child ended before.
-  bool wait_for_lines(pid_t child, const std::string& run, std::ptrdiff_t lines) const {
-    while (true) {
-      std::ifstream journal(path(run + "/journal.jsonl"));
-      const std::string text((std::istreambuf_iterator<char>(journal)), {});
-      if (std::count(text.begin(), text.end(), '\n') >= lines) return true;
-      siginfo_t info = {};
-      if (waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == child) {
-        return false;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(2));
-    }
-  }
-
-  std::string model(const std::string& run) const { return read_file(path(run + "/model.safetensors")); }
-
-  /// Takes the normalisation out of the model of `run`.
-  void forget_normalisation(const std::string& run) const {
-    const std::string file = path(run + "/model.safetensors");
-    Safetensors tensors = read_safetensors(file);
-    for (const char* name : {"normalisation.scale", "normalisation.offset"}) ASSERT_EQ(tensors.tensors.erase(name), 1U);
-    write_safetensors(file, tensors);
-  }
-
-  /// Nothing but what a run is made of: no temporary files.
-  void expect_tidy(const std::string& run) const {
-    const std::vector<std::string> known = {"architecture.json", "checkpoint.safetensors", "config.toml",
-                                            "journal.jsonl",     "model.safetensors",      "summary.txt"};
-    for (const auto& entry : fs::directory_iterator(path(run))) {
-      EXPECT_TRUE(std::count(known.begin(), known.end(), entry.path().filename())) << entry.path();
-    }
-  }
-
-  TemporaryFolder folder_;
-};
 
 TEST_F(Program, SaysHowToUseItself) {
   EXPECT_EQ(run({"--help"}).code, 0);
@@ -250,6 +144,11 @@ TEST_F(Program, NamesAnImageThatCannotBeRead) {
   EXPECT_NE(prediction.out.find("cat "), std::string::npos) << prediction.out;
   EXPECT_NE(prediction.out.find("dog "), std::string::npos) << prediction.out;
   expect_refused({"predict", "x", "photos/train/dog/broken.png"}, "broken.png");
+  const Result among_others = run(
+      {"predict", "x", "photos/train/cat/1.ppm", "photos/train/dog/broken.png", "gone.png", "photos/train/dog/1.ppm"});
+  EXPECT_EQ(among_others.code, 2);
+  for (const char* part : {"broken.png", "gone.png", "2 of 4"}) EXPECT_TRUE(contains(among_others.error, part));
+  for (const char* part : {"cat/1.ppm: ", "dog/1.ppm: "}) EXPECT_TRUE(contains(among_others.out, part));
   expect_refused({"evaluate", "x"}, "no test set");
 }
 
@@ -308,6 +207,104 @@ TEST_F(Program, RefusesAConfigWithAnUnknownKeyOrABadValue) {
   EXPECT_FALSE(fs::exists(path("x")));
 }
 
+TEST_F(Program, NumbersAreDecimalAndSpelledInOneWay) {
+  ASSERT_EQ(run(small("train", "a",
+                      {"--seed", "08", "--learning-rate", ".05", "--weight-decay", "5e-4", "--warm-up", "+.50",
+                       "--crop-padding", "010"}))
+                .code,
+            0);
+  const std::string config = read_file(path("a/config.toml"));
+  for (const char* line : {"seed = 8\n", "learning-rate = 0.05\n", "weight-decay = 0.0005\n", "warm-up = 0.5\n",
+                           "crop-padding = 10\n", "blocks = \"1,1\"\n"}) {
+    EXPECT_TRUE(contains(config, line));
+  }
+  EXPECT_EQ(run({"train", "--resume", "a", "--learning-rate", "0.050", "--seed", "8"}).code, 0) << "the same numbers";
+  expect_refused({"train", "--resume", "a", "--learning-rate", ".051"}, "learning-rate");
+  for (const char* number : {"0x10", "1_000", "1e2", "++1", "+-1", "1 ", "", "10k"}) {
+    expect_refused({"train", "--out", "x", std::string("--epochs=") + number}, "--epochs");
+  }
+  for (const char* amount : {"0x10", "k", "1kM", "-1", "nan", "1e16", "1.5.2M", "M1"}) {
+    expect_refused({"search", "--out", "x", std::string("--max-params=") + amount}, "max-params");
+  }
+  expect_refused({"train", "--out", "x", "--data", "\xff\xfe"}, "UTF-8");
+  EXPECT_FALSE(fs::exists(path("x")));
+}
+
+TEST_F(Program, ReadsConfigsAsTomlDoes) {
+  folder_.write("a.toml",
+                "# TOML, as a person writes it\n"
+                "epochs = 0x1 # not that many\n\"synthetic-train\" = 1_00\nsynthetic-test = +20\nblocks = '1'\n"
+                "learning-rate = 5e-2\nno-flip = true\nbatch-size = 20\nschedule = \"cos\\u0069ne\"\n");
+  const Result result = run({"train", "--config", "a.toml", "--out", "a", "--quiet"});
+  ASSERT_EQ(result.code, 0) << result.error;
+  const std::string config = read_file(path("a/config.toml"));
+  for (const char* line : {"epochs = 1\n", "synthetic-train = 100\n", "synthetic-test = 20\n", "blocks = \"1\"\n",
+                           "learning-rate = 0.05\n", "no-flip = true\n", "schedule = \"cosine\"\n"}) {
+    EXPECT_TRUE(contains(config, line));
+  }
+  for (const char* wrong :
+       {"epochs = 007\n", "learning-rate = .05\n", "epochs = [1]\n", "[epochs]\na = 1\n", "epochs = 1\nepochs = 2\n",
+        "data = no quotes\n", "epochs = 1979-05-27\n", "epochs = nan\n", "seed = -1\n", "epochs = \"1\"x\n"}) {
+    folder_.write("wrong.toml", wrong);
+    expect_refused({"train", "--config", "wrong.toml", "--out", "x"}, "wrong.toml");
+  }
+  EXPECT_FALSE(fs::exists(path("x")));
+}
+
+TEST_F(Program, WhatItWritesIsTomlForOthersToo) {
+  if (std::system("python3 -c 'import tomllib' 2>/dev/null") != 0) GTEST_SKIP() << "no python3 with tomllib";
+  const std::string odd = "odd \" \\ \t\n 'name' \x7f \xC3\xA9";
+  const std::string ppm = "P6\n8 8\n255\n" + std::string(192, '\x7f');
+  for (const char* name : {"/train/cat/1.ppm", "/train/cat/2.ppm", "/train/dog/1.ppm", "/train/dog/2.ppm"}) {
+    folder_.write(odd + name, ppm);
+  }
+  ASSERT_EQ(run({"search",  "--data",
+                 odd,       "--image-size",
+                 "8",       "--start",
+                 "1",       "--iterations",
+                 "1",       "--epochs",
+                 "1",       "--criterion",
+                 "uniform", "--max-params",
+                 "1M",      "--learning-rate",
+                 ".05",     "--seed",
+                 "007",     "--no-flip",
+                 "--out",   "x",
+                 "--quiet"})
+                .code,
+            0);
+  folder_.write("check.py",
+                "import sys, tomllib\n"
+                "config = tomllib.load(open(sys.argv[1], 'rb'))\n"
+                "expected = {'seed': 7, 'learning-rate': 0.05, 'max-params': 1000000, 'no-flip': True, 'start': '1',\n"
+                "            'data': sys.argv[2], 'strict-convolution': False, 'momentum': 0.9}\n"
+                "for key, value in expected.items():\n"
+                "    assert config[key] == value and type(config[key]) is type(value), (key, config[key])\n");
+  folder_.write("data", fs::weakly_canonical(path(odd)).string());
+  EXPECT_EQ(std::system(("cd '" + folder_.path() + "' && python3 check.py x/config.toml \"$(cat data)\"").c_str()), 0);
+  EXPECT_EQ(run({"search", "--resume", "x"}).code, 0);
+}
+
+TEST_F(Program, RefusesWeightsThatAreNotNumbers) {
+  folder_.write("a.ppm", "P6\n8 8\n255\n" + std::string(192, '\x7f'));
+  const pid_t child = start(small("train", "stopped", {"--validation", "0.1"}));
+  ASSERT_TRUE(wait_for_lines(child, "stopped", 2));
+  kill(child, SIGKILL);
+  finish(child);
+  ASSERT_EQ(run(small("train", "done")).code, 0);
+  const float nothing = std::numeric_limits<float>::quiet_NaN();
+  for (const char* name : {"done/model.safetensors", "stopped/checkpoint.safetensors"}) {
+    Safetensors file = read_safetensors(path(name));
+    std::memcpy(file.tensors.at("classifier.bias").bytes.data(), &nothing, sizeof nothing);
+    write_safetensors(path(name), file);
+  }
+  for (const Arguments& arguments :
+       {Arguments{"evaluate", "done"}, {"predict", "done", "a.ppm"}, {"train", "--resume", "stopped"}}) {
+    const Result result = run(arguments);
+    EXPECT_EQ(result.code, 2);
+    for (const char* part : {"`classifier.bias`", "nan", ".safetensors`"}) EXPECT_TRUE(contains(result.error, part));
+  }
+}
+
 TEST_F(Program, RefusesASafetensorsFileThatLies) {
   std::string header = R"({"stem.conv.weight":{"dtype":"F32","shape":[1000000,1000000],"data_offsets":[0,16]}})";
   header.insert(0, std::string{static_cast<char>(header.size()), 0, 0, 0, 0, 0, 0, 0});
@@ -360,63 +357,6 @@ TEST_F(Program, AFinishedRunSaysHowToUseItAndCanBeUsed) {
   EXPECT_NE(training.out.find(last), std::string::npos) << last;
   expect_refused(small("train", "a"), "--resume a");
   EXPECT_EQ(run({"train", "--resume", "a"}).out, training.out);
-}
-
-TEST_F(Program, KilledAndResumedItEndsWithTheSameBits) {
-  const Arguments more = {"--criterion", "uniform", "--iterations", "1"};
-  ASSERT_EQ(run(small("search", "whole", more)).code, 0);
-  pid_t child = start(small("search", "killed", more));
-  for (const std::ptrdiff_t lines : {2, 4, 6, 9, 13}) {  // of 16 lines, or 17
-    const bool waiting = wait_for_lines(child, "killed", lines);
-    kill(child, SIGKILL);
-    EXPECT_EQ(finish(child).code, 128 + SIGKILL);
-    ASSERT_TRUE(waiting);
-    if (!fs::exists(path("killed/checkpoint.safetensors"))) fs::remove_all(path("killed"));  // it hadn't begun
-    child = start(fs::exists(path("killed")) ? Arguments{"search", "--resume", "killed", "--quiet"}
-                                             : small("search", "killed", more));
-  }
-  const Result result = finish(child);
-  ASSERT_EQ(result.code, 0) << result.error;
-  EXPECT_EQ(model("killed"), model("whole"));
-}
-
-TEST_F(Program, CtrlCEndsWith130AndTheRunGoesOn) {
-  ASSERT_EQ(run(small("train", "whole", {"--epochs", "8"})).code, 2) << "--epochs twice";
-  Arguments arguments = small("train", "whole");
-  *(std::find(arguments.begin(), arguments.end(), "--epochs") + 1) = "12";
-  ASSERT_EQ(run(arguments).code, 0);
-  arguments.back() = "stopped";
-  const pid_t child = start(arguments);
-  ASSERT_TRUE(wait_for_lines(child, "stopped", 3));
-  kill(child, SIGINT);
-  const Result stopped = finish(child);
-  EXPECT_EQ(stopped.code, 130);
-  EXPECT_NE(stopped.error.find("stagewise train --resume stopped"), std::string::npos) << stopped.error;
-  EXPECT_FALSE(fs::exists(path("stopped/model.safetensors")));
-  expect_refused({"evaluate", "stopped"}, "--resume stopped");
-  expect_refused({"train", "--resume", "stopped", "--learning-rate", "0.1"}, "learning-rate");
-  ASSERT_EQ(run({"train", "--resume", "stopped", "--threads", "1", "--quiet"}).code, 0);
-  EXPECT_EQ(model("stopped"), model("whole"));
-  expect_tidy("stopped");
-}
-
-TEST_F(Program, AFullDiskLeavesNothingOfARunThatCouldNotBegin) {
-  const Result result = finish(start(small("train", "x"), 20'000));
-  EXPECT_EQ(result.code, 2);
-  EXPECT_NE(result.error.find("checkpoint.safetensors"), std::string::npos) << result.error;
-  EXPECT_FALSE(fs::exists(path("x")));
-}
-
-TEST_F(Program, AFullDiskLeavesTheLastCheckpointWhole) {
-  ASSERT_EQ(run(small("train", "whole")).code, 0);
-  // The first checkpoint holds no momentum yet and fits; the second doesn't.
-  const auto full = static_cast<rlim_t>(fs::file_size(path("whole/checkpoint.safetensors")));
-  const Result result = finish(start(small("train", "x"), full * 3 / 4));
-  EXPECT_EQ(result.code, 2);
-  EXPECT_NE(result.error.find("checkpoint.safetensors"), std::string::npos) << result.error;
-  expect_tidy("x");
-  ASSERT_EQ(run({"train", "--resume", "x", "--quiet"}).code, 0);
-  EXPECT_EQ(model("x"), model("whole"));
 }
 
 }  // namespace

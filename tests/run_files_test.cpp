@@ -1,8 +1,12 @@
 // What a run writes and reads: models, the journal, the folder; and the small things they are made of.
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 
 #include "cpu/cpu_backend.h"
 #include "search/importance.h"
@@ -10,7 +14,9 @@
 #include "search/run/directory.h"
 #include "search/run/journal.h"
 #include "search/run/text.h"
+#include "search/training/learner.h"
 #include "search/training/model_file.h"
+#include "search/training/network_tensors.h"
 #include "search/training/run_data.h"
 #include "tensor/atomic_file.h"
 #include "tensor/safetensors.h"
@@ -79,6 +85,46 @@ TEST_F(RunFiles, AModelThatIsNotWholeNamesTheTensor) {
                        "lacks the tensor `normalisation.scale`"));
 }
 
+TEST_F(RunFiles, WeightsThatAreNotNumbersNameTheTensorAndTheFile) {
+  for (const char* name : {"stages.0.blocks.1.conv1.weight", "stages.0.blocks.0.batch_norm2.running_variance",
+                           "classifier.bias", "normalisation.scale", "normalisation.offset"}) {
+    for (const float value : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
+                              -std::numeric_limits<float>::infinity()}) {
+      const std::string error = error_after([&](Safetensors& file) {
+        auto& bytes = file.tensors.at(name).bytes;
+        std::memcpy(bytes.data() + bytes.size() - sizeof value, &value, sizeof value);
+      });
+      EXPECT_TRUE(contains(error, path("changed.safetensors") + "`: element "));
+      EXPECT_TRUE(contains(error, concat("of `", name, "` is ", value)));
+    }
+  }
+  const Model model = load_model(*backend_, saved_model());
+  EXPECT_NO_THROW(require_finite(*model.network, "the network"));
+  model.network->tensors().at("classifier.bias").data<float>()[2] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(message_of([&] { require_finite(*model.network, "epoch 3"); }),
+            "epoch 3: element 2 of `classifier.bias` is nan, not a finite number: these weights can't be used");
+}
+
+TEST_F(RunFiles, ACheckpointsWeightsAndVelocitiesAreNumbers) {
+  Learner learner;
+  learner.network = std::make_unique<ResNet>(*backend_, Architecture::of_depths({1}), 7);
+  const std::map<std::string, Tensor> tensors = learner.network->tensors();
+  const std::string name = "stages.0.blocks.0.conv1.weight";
+  learner.optimiser.set_velocity(name, Tensor(*backend_, tensors.at(name).shape()));
+  backend_->fill(learner.optimiser.velocities().at(name), 0);
+  Safetensors file;
+  store_network(*learner.network, "", file);
+  store_velocities(learner.optimiser, "", file);
+  Sgd optimiser;
+  EXPECT_NO_THROW(load_velocities(file, "", *backend_, optimiser));
+  std::memset(file.tensors.at("velocity." + name).bytes.data(), 0xFF, 4);
+  EXPECT_TRUE(
+      contains(message_of([&] { load_velocities(file, "", *backend_, optimiser); }), "`velocity." + name + "`"));
+  std::memset(file.tensors.at(name).bytes.data(), 0xFF, 4);
+  EXPECT_TRUE(
+      contains(message_of([&] { load_network(file, "", "FILE", *learner.network); }), "`FILE`: element 0 of `" + name));
+}
+
 TEST_F(RunFiles, MetadataThatLiesIsRefused) {
   EXPECT_TRUE(contains(error_after([](Safetensors& file) { file.metadata.erase("architecture"); }), "metadata"));
   EXPECT_TRUE(contains(error_after([](Safetensors& file) { file.metadata["architecture"] = "{}"; }), "changed"));
@@ -119,14 +165,43 @@ TEST_F(RunFiles, TwoWritersOfOneJournalAreRefused) {
 }
 
 TEST_F(RunFiles, ANewRunTakesNoFolderThatHoldsSomething) {
-  const RunDirectory run = RunDirectory::create(path("run"), "train");
-  EXPECT_NO_THROW(RunDirectory::create(path("run"), "train"));  // still empty
-  write_file_atomically(run.checkpoint(), "x");
+  EXPECT_EQ(RunDirectory::create(path("run/"), "train").path(), path("run"));
+  write_file_atomically(RunDirectory::create(path("run"), "train").checkpoint(), "x");  // still empty
   EXPECT_TRUE(contains(message_of([&] { RunDirectory::create(path("run"), "train"); }), "--resume"));
   write_file_atomically(path("file"), "x");
   EXPECT_TRUE(contains(message_of([&] { RunDirectory::create(path("file"), "train"); }), "is a file"));
+  EXPECT_TRUE(contains(message_of([&] { RunDirectory::check_free(path("file/run")); }), "is a file"));
   EXPECT_TRUE(contains(message_of([&] { RunDirectory::create(folder_.path(), "train"); }), "isn't empty"));
   EXPECT_TRUE(contains(message_of([&] { RunDirectory::resume(path("nowhere")); }), "no run to go on with"));
+}
+
+TEST_F(RunFiles, AFolderBelongsToOneRunAtATime) {
+  {
+    const RunDirectory run = RunDirectory::create(path("run"), "train");
+    EXPECT_TRUE(contains(message_of([&] { RunDirectory::create(path("run"), "train"); }), "another process"));
+    write_file_atomically(run.checkpoint(), "x");
+    EXPECT_TRUE(contains(message_of([&] { RunDirectory::resume(path("run")); }), "another process"));
+    EXPECT_TRUE(RunDirectory::holds_run(path("run")));
+  }
+  EXPECT_NO_THROW(RunDirectory::resume(path("run")));
+}
+
+TEST_F(RunFiles, AFolderThatCannotBeWrittenShowsBeforeAnythingIsMade) {
+  fs::create_directories(path("locked"));
+  ASSERT_EQ(chmod(path("locked").c_str(), 0555), 0);
+  const bool root = geteuid() == 0;  // who may write everywhere
+  if (root) {
+    ASSERT_EQ(chmod(folder_.path().c_str(), 0755), 0);
+    ASSERT_EQ(seteuid(65534), 0);
+  }
+  const std::string below = message_of([&] { RunDirectory::check_free(path("locked/deep/run")); });
+  const std::string itself = message_of([&] { RunDirectory::create(path("locked"), "train"); });
+  if (root) {
+    ASSERT_EQ(seteuid(0), 0);
+  }
+  EXPECT_EQ(below, "[--out] cannot write to `" + path("locked") + "`: Permission denied");
+  EXPECT_EQ(itself, below);
+  EXPECT_TRUE(fs::is_empty(path("locked")));
 }
 
 TEST_F(RunFiles, ADiscardedRunLeavesNothing) {
@@ -134,6 +209,11 @@ TEST_F(RunFiles, ADiscardedRunLeavesNothing) {
   write_file_atomically(run.config(), "x");
   run.discard();
   EXPECT_FALSE(fs::exists(run.path()));
+  fs::create_directories(path("there"));
+  const RunDirectory in_place = RunDirectory::create(path("there"), "train");
+  write_file_atomically(in_place.config(), "x");
+  in_place.discard();
+  EXPECT_TRUE(fs::is_empty(path("there")));
 }
 
 TEST(Text, NumbersAsPeopleReadThem) {

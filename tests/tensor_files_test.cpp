@@ -1,6 +1,8 @@
 // The files that tensors are kept in: safetensors, also such as lie, and files that appear whole or not at all.
 #include <gtest/gtest.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <array>
 #include <csignal>
@@ -244,6 +246,30 @@ TEST(AtomicFiles, AppearOnlyWhenCommitted) {
   file.commit();
   EXPECT_EQ(folder.read("file"), "newer");
   EXPECT_EQ(folder.entries(), 1);
+}
+
+TEST(AtomicFiles, LeftoversOfKilledWritersAreRemovedAndNothingElse) {
+  const TemporaryFolder folder;
+  const pid_t child = fork();
+  if (child == 0) {
+    AtomicFile file(folder.path("killed"));
+    file.write("half", 4);
+    kill(getpid(), SIGKILL);
+  }
+  waitpid(child, nullptr, 0);
+  ASSERT_EQ(folder.entries(), 1);
+  AtomicFile living(folder.path("living"));
+  const std::vector<std::string> foreign = {"a.partial-1",  "a.partial-1-", "a.partial-1-2x", "a.partial--2",
+                                            ".partial-1-2", "partial-1-2",  "a.partial-x-2"};
+  for (const std::string& name : foreign) folder.write(name, "");
+  for (const std::string& name : foreign) EXPECT_FALSE(is_partial_name(name)) << name;
+  std::filesystem::create_directories(folder.path("folder.partial-1-2"));
+  EXPECT_TRUE(is_partial_name("a.partial-b.partial-1-2"));
+  remove_partial_files(folder.path());
+  EXPECT_EQ(folder.entries(), static_cast<std::ptrdiff_t>(foreign.size()) + 2);
+  living.commit();
+  EXPECT_EQ(folder.read("living"), "");
+  remove_partial_files(folder.path("nowhere"));
 }
 
 TEST(AtomicFiles, SayWhereTheyCouldNotBeWrittenOrRead) {

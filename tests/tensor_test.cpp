@@ -349,6 +349,25 @@ TEST_F(Allocator, RefusesSizesThatItCannotRoundUp) {
   EXPECT_THROW(allocator.allocate(~std::size_t{0}), Error);
 }
 
+TEST_F(Allocator, OutOfMemoryGivesBackWhatIsCachedBeforeItIsAnError) {
+  CachingAllocator::Source bounded = source();
+  bounded.acquire = [this, unbounded = bounded.acquire](std::size_t bytes) {
+    if (system_bytes_ + bytes > 100'000) throw std::bad_alloc();
+    return unbounded(bytes);
+  };
+  CachingAllocator allocator(bounded);
+  void* const kept = allocator.allocate(10'240);
+  allocator.deallocate(allocator.allocate(61'440), 61'440);
+  void* const large = allocator.allocate(81'920);  // has room only without what is cached
+  EXPECT_EQ(allocator.statistics().bytes_cached, 0);
+  EXPECT_THROW(allocator.allocate(20'480), OutOfMemory);
+  EXPECT_EQ(message_of([&] { allocator.allocate(20'480); }),
+            "out of memory: 20,480 bytes were asked for, 92,160 are in use");
+  allocator.deallocate(large, 81'920);
+  EXPECT_NO_THROW(allocator.deallocate(allocator.allocate(20'480), 20'480));
+  allocator.deallocate(kept, 10'240);
+}
+
 TEST_F(Allocator, TrimGivesTheCachedBuffersBack) {
   CachingAllocator allocator(source());
   void* const kept = allocator.allocate(64);

@@ -1,9 +1,11 @@
 #include "search/commands/config_file.h"
 
-#include <algorithm>
-#include <cstdlib>
-#include <sstream>
+#include <toml++/toml.h>
 
+#include <algorithm>
+#include <cstdio>
+
+#include "search/commands/numbers.h"
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
 
@@ -11,26 +13,15 @@ namespace stagewise {
 
 namespace {
 
-std::string trimmed(const std::string& text) {
-  const auto first = text.find_first_not_of(" \t\r");
-  if (first == std::string::npos) return "";
-  return text.substr(first, text.find_last_not_of(" \t\r") - first + 1);
-}
-
-bool is_bare(const std::string& value) {
-  if (value == "true" || value == "false") return true;
-  if (value.empty() || value.find_first_not_of("+-.0123456789eE") != std::string::npos) return false;
-  char* end = nullptr;
-  std::strtod(value.c_str(), &end);
-  return *end == '\0';
-}
-
+/// A TOML string.
 std::string quoted(const std::string& value) {
   std::string text = "\"";
   for (const char c : value) {
     if (c == '"' || c == '\\') text += '\\';
-    if (c == '\n') {
-      text += "\\n";
+    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) {
+      char code[8];
+      std::snprintf(code, sizeof code, "\\u%04X", static_cast<unsigned>(c));
+      text += code;
     } else {
       text += c;
     }
@@ -38,23 +29,19 @@ std::string quoted(const std::string& value) {
   return text + "\"";
 }
 
-/// The value of `"..." # remark` or of `bare # remark`.
-std::string parse_value(const std::string& text, const std::string& where) {
-  if (text.empty() || text[0] != '"') return trimmed(text.substr(0, text.find('#')));
-  std::string value;
-  std::size_t at = 1;
-  for (; at < text.size() && text[at] != '"'; ++at) {
-    if (text[at] == '\\' && at + 1 < text.size()) {
-      ++at;
-      value += text[at] == 'n' ? '\n' : text[at];
-    } else {
-      value += text[at];
-    }
-  }
-  require(at < text.size(), where, ": the closing quote is missing");
-  const std::string rest = trimmed(text.substr(at + 1));
-  require(rest.empty() || rest[0] == '#', where, ": expected nothing after the closing quote, got `", rest, "`");
-  return value;
+/// Numbers and flags are TOML as they stand: numbers.h has spelled them.
+bool is_bare(const CLI::Option& option) {
+  const std::string type = option.get_type_name();
+  return option.get_expected_min() == 0 || type == "INT" || type == "UINT" || type == "FLOAT";
+}
+
+/// What TOML holds, as the command line would have it.
+std::string text_of(const toml::node& node, const std::string& where) {
+  if (const auto text = node.value_exact<std::string>()) return *text;
+  if (const auto truth = node.value_exact<bool>()) return *truth ? "true" : "false";
+  if (const auto whole = node.value_exact<std::int64_t>()) return spelled(*whole);
+  if (const auto number = node.value_exact<double>()) return spelled(*number);
+  fail(where, ": expected a number, a text in quotes, true or false");
 }
 
 std::string value_of(const CLI::Option& option) {
@@ -85,24 +72,22 @@ std::string config_text(const CLI::App& command) {
   for (const CLI::Option* option : command.get_options()) {
     const std::string value = value_of(*option);
     if (!option->get_configurable() || option->get_lnames().empty()) continue;
-    text += option->get_lnames().front() + " = " + (is_bare(value) ? value : quoted(value)) + "\n";
+    text += option->get_lnames().front() + " = " + (is_bare(*option) ? value : quoted(value)) + "\n";
   }
   return text;
 }
 
 std::map<std::string, std::string> read_config(const std::string& path) {
+  const auto line = [&](const toml::source_region& source) { return concat("`", path, "`, line ", source.begin.line); };
+  toml::table table;
+  try {
+    table = toml::parse(read_file(path));
+  } catch (const toml::parse_error& error) {
+    fail(line(error.source()), ": ", error.description());
+  }
   std::map<std::string, std::string> values;
-  std::istringstream lines(read_file(path));
-  std::string line;
-  for (int number = 1; std::getline(lines, line); ++number) {
-    const std::string where = concat("`", path, "`, line ", number);
-    line = trimmed(line);
-    if (line.empty() || line[0] == '#') continue;
-    const auto equals = line.find('=');
-    require(equals != std::string::npos, where, ": expected `name = value`, got `", line, "`");
-    const std::string name = trimmed(line.substr(0, equals));
-    const std::string value = parse_value(trimmed(line.substr(equals + 1)), where);
-    require(values.emplace(name, value).second, where, ": `", name, "` is there twice");
+  for (const auto& [key, node] : table) {
+    values.emplace(key.str(), text_of(node, concat(line(node.source()), ": `", key.str(), "`")));
   }
   return values;
 }
@@ -121,7 +106,7 @@ void apply_resumed_config(CLI::App& command, const std::string& path) {
   for (const auto& [name, value] : read_config(path)) {
     const CLI::Option* option = find(command, name);
     if (option == nullptr || option->count() == 0 || name == "threads") continue;
-    require(value_of(*option) == value, "[--resume] --", name, " is ", value, " in `", path,
+    require(same_value(value_of(*option), value), "[--resume] --", name, " is ", value, " in `", path,
             "`: it can't be changed to ", value_of(*option), " in the middle of a run");
   }
   apply_config(command, path);

@@ -1,4 +1,5 @@
-// config.toml: a command's options as `name = value`, a line each. What is given on the command line wins over it.
+// config.toml: a command's options as `name = value`, a line each, in TOML (toml.io). What is given on the command line
+// wins over it.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -11,7 +12,8 @@ namespace stagewise {
 /// talks.
 std::string config_text(const CLI::App& command);
 
-/// Names and values. Errors: throws Error, with the line, for what is not `name = value`.
+/// Names and values, these as the command line would have them. Errors: throws Error, with the line, for what is not
+/// TOML, and for a value that is no number, text or truth.
 std::map<std::string, std::string> read_config(const std::string& path);
 
 enum class UnknownKeys { refuse, pass_over };

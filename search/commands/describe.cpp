@@ -2,6 +2,7 @@
 
 #include "layers/cost.h"
 #include "search/commands/commands.h"
+#include "search/commands/numbers.h"
 #include "search/network_drawing.h"
 #include "search/run/device.h"
 #include "search/run/text.h"
@@ -84,9 +85,11 @@ Command add_describe(CLI::App& program) {
   CLI::Option* model = command->add_option("model", options->model, "A run's folder or a .safetensors file");
   command->add_option("--blocks", options->blocks, "Or a network by its blocks a stage, e.g. 6,8,6")->excludes(model);
   command->add_option("--variant", options->variant, "standard (default) or paper");
-  command->add_option("--classes", options->classes, "With --blocks")->check(CLI::Range(1, 1000000))->excludes(model);
+  command->add_option("--classes", options->classes, "With --blocks")
+      ->transform(between<std::int64_t>(1, 1000000))
+      ->excludes(model);
   command->add_option("--image-size", options->image_size, "With --blocks: pixels a side")
-      ->check(CLI::Range(1, 4096))
+      ->transform(between<std::int64_t>(1, 4096))
       ->excludes(model);
   CLI::Option* plan =
       command->add_flag("--plan", options->plan, "Also how the device computes each convolution, and why");

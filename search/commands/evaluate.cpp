@@ -6,6 +6,7 @@
 #include "search/results.h"
 #include "search/run/device.h"
 #include "search/run/directory.h"
+#include "search/run/progress.h"
 #include "search/run/text.h"
 #include "search/training/model_file.h"
 #include "search/training/predictions.h"

@@ -2,46 +2,43 @@
 
 #include <cmath>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 
+#include "cpu/cores.h"
+#include "search/commands/numbers.h"
 #include "search/criteria/criterion.h"
+#include "search/run/directory.h"
 #include "search/run/text.h"
 
 namespace stagewise {
 
 namespace {
 
-/// A number in lo..hi, both allowed; NaN is in no range.
-template <class T>
-CLI::Validator between(T lo, T hi) {
-  const std::string kind = std::is_integral_v<T> ? "a whole number" : "a number";
-  return CLI::Validator(
-      [=](std::string& text) {
-        T value{};
-        if (CLI::detail::lexical_cast(text, value) && value >= lo && value <= hi) return std::string();
-        return concat("expected ", kind, " in ", lo, "..", hi, ", got `", text, "`");
-      },
-      "");
-}
-
 constexpr std::int64_t kMillion = 1'000'000;
 
-/// `850000`, `850k` or `0.85M` to digits.
-std::string amount(const std::string& text) {
-  char* end = nullptr;
-  double number = std::strtod(text.c_str(), &end);
-  const std::string unit = end;
-  if (unit == "k") number *= 1e3;
-  if (unit == "M") number *= 1e6;
-  if (unit == "G") number *= 1e9;
-  if (unit == "T") number *= 1e12;
-  const bool sound = end != text.c_str() && (unit.empty() || unit == "k" || unit == "M" || unit == "G" || unit == "T");
-  require(sound && number >= 0 && number <= 1e18, "expected an amount such as 850000, 850k or 0.85M, got `", text, "`");
-  return std::to_string(std::llround(number));
+/// `850000`, `850k` or `0.85M` to digits; says what is wrong with anything else.
+std::string amount(std::string& text) {
+  const std::size_t digits = text.find_last_not_of("kMGT") + 1;
+  const std::string unit = text.substr(digits);
+  const std::optional<double> number = parse_number<double>(text.substr(0, digits));
+  const double factor = unit.empty() ? 1 : unit == "k" ? 1e3 : unit == "M" ? 1e6 : unit == "G" ? 1e9 : unit == "T" ? 1e12 : std::nan("");
+  const double value = number.value_or(-1) * factor;
+  if (!(value >= 0 && value <= 1e18)) {
+    return concat("expected an amount such as 850000, 850k or 0.85M, got `", text, "`");
+  }
+  text = std::to_string(std::llround(value));
+  return "";
 }
 
-/// Folders are written down whole, so that a config file works from everywhere.
-std::string absolute_data(const std::string& data) {
-  return data == "synthetic" || data.empty() ? data : std::filesystem::absolute(data).lexically_normal().string();
+/// Folders are written down whole, so that a config file works from everywhere; it is UTF-8.
+std::string absolute_data(std::string& data) {
+  try {
+    nlohmann::json(data).dump();
+  } catch (const nlohmann::json::exception&) {
+    return "expected a name in UTF-8, got bytes that aren't: rename the folder, or reach it through a link";
+  }
+  if (data != "synthetic" && !data.empty()) data = std::filesystem::absolute(data).lexically_normal().string();
+  return "";
 }
 
 }  // namespace
@@ -61,10 +58,12 @@ SearchOptions Settings::search_options() const {
   return options;
 }
 
+std::string Settings::resumed() const { return resume_or_start && RunDirectory::holds_run(out) ? out : resume; }
+
 DataOptions Settings::data_options() const {
   DataOptions options = data;
   options.seed = seed;
-  options.threads = device.threads;
+  options.threads = device.threads > 0 ? device.threads : cpu::usable_cores();
   return options;
 }
 
@@ -75,7 +74,7 @@ void add_device_options(CLI::App& command, Settings& settings) {
   command
       .add_option("--threads", settings.device.threads,
                   "CPU threads; 0 takes one a core. The results don't depend on it")
-      ->check(between<std::int64_t>(0, 1024))
+      ->transform(between<std::int64_t>(0, 1024))
       ->group(group);
   command
       .add_option("--precision", settings.device.precision,
@@ -100,20 +99,20 @@ void add_data_options(CLI::App& command, Settings& settings) {
           "--data", data.data,
           "synthetic (drawn from the seed), a folder with CIFAR-10's or CIFAR-100's binary version, or a folder "
           "with train/CLASS/* and perhaps test/CLASS/* (JPEG, PNG, BMP, PPM)")
-      ->transform(absolute_data)
+      ->transform(CLI::Validator(absolute_data, ""))
       ->group(group);
   command.add_option("--image-size", data.image_size, "Pixels a side that the images of a folder are resized to")
-      ->check(between<std::int64_t>(4, 512))
+      ->transform(between<std::int64_t>(4, 512))
       ->group(group);
   command.add_flag("--skip-unreadable", data.skip_unreadable, "Leave out images that can't be decoded")->group(group);
   command.add_option("--synthetic-train", data.synthetic_train, "Training images of the synthetic data")
-      ->check(between<std::int64_t>(20, kMillion))
+      ->transform(between<std::int64_t>(20, kMillion))
       ->group(group);
   command.add_option("--synthetic-test", data.synthetic_test, "Test images of the synthetic data")
-      ->check(between<std::int64_t>(10, kMillion))
+      ->transform(between<std::int64_t>(10, kMillion))
       ->group(group);
   command.add_option("--seed", settings.seed, "Every draw comes from it: same seed, same bits")
-      ->check(between<std::uint64_t>(0, std::uint64_t{1} << 53))
+      ->transform(between<std::uint64_t>(0, std::uint64_t{1} << 53))
       ->group(group);
 }
 
@@ -122,12 +121,12 @@ void add_split_options(CLI::App& command, Settings& settings) {
   command
       .add_option("--train-images", settings.data.train_images,
                   "Use only so many training images, evenly from all classes; 0 uses all")
-      ->check(between<std::int64_t>(0, 1000 * kMillion))
+      ->transform(between<std::int64_t>(0, 1000 * kMillion))
       ->group(group);
   command
       .add_option("--validation", settings.data.validation,
                   "Share of the training images that is held out to steer decisions, never trained on")
-      ->check(between(0.0, 0.5))
+      ->transform(between(0.0, 0.5))
       ->group(group);
 }
 
@@ -147,7 +146,7 @@ void add_training_options(CLI::App& command, Settings& settings) {
   const std::string group = "Training";
   TrainingOptions& training = settings.search.training;
   const auto number = [&](const std::string& name, auto& value, const std::string& text, auto lo, auto hi) {
-    command.add_option(name, value, text)->check(between(lo, hi))->group(group);
+    command.add_option(name, value, text)->transform(between(lo, hi))->group(group);
   };
   number("--epochs", training.epochs, "Passes over the training images in all, where --work is not given",
          std::int64_t{1}, std::int64_t{100000});
@@ -199,10 +198,10 @@ void add_budget_options(CLI::App& command, Settings& settings) {
           "--work", search.work,
           "Multiply-accumulates of forward passes over training images, e.g. 3.07e13 or 30.7T (a third for images "
           "that are only looked at); 0: as many as --epochs takes")
-      ->transform(amount)
+      ->transform(CLI::Validator(amount, ""))
       ->group(group);
   command.add_option("--save-minutes", search.save_minutes, "A checkpoint at least this often")
-      ->check(between(0.0, 1e6))
+      ->transform(between(0.0, 1e6))
       ->group(group);
 }
 
@@ -228,10 +227,10 @@ void add_growth_options(CLI::App& command, Settings& settings) {
   command
       .add_option("--margin", settings.margin,
                   "Blocks stay that save more than this (default: 0.005 for ablation, 0 for the others)")
-      ->check(CLI::Number)
+      ->transform(between(-1e9, 1e9))
       ->group(group);
   command.add_option("--skip", search.skip, "Probability with which a stage's blocks on trial are skipped")
-      ->check(between(0.0, 0.9))
+      ->transform(between(0.0, 0.9))
       ->group(group);
   command
       .add_option("--initialiser", settings.initialiser,
@@ -240,20 +239,20 @@ void add_growth_options(CLI::App& command, Settings& settings) {
   command.add_flag("--keep-held-out", settings.keep_held_out, "Never train on the held-out images")->group(group);
   command
       .add_option("--max-params", search.limits.max_parameters, "Limit, e.g. 0.85M; running statistics count; 0: none")
-      ->transform(amount)
+      ->transform(CLI::Validator(amount, ""))
       ->group(group);
   command
       .add_option("--max-macs", search.limits.max_macs, "Limit of multiply-accumulates an image, e.g. 150M; 0: none")
-      ->transform(amount)
+      ->transform(CLI::Validator(amount, ""))
       ->group(group);
   command.add_option("--iterations", search.iterations, "paper: how often the network may grow")
-      ->check(between<std::int64_t>(1, 1000))
+      ->transform(between<std::int64_t>(1, 1000))
       ->group(group);
   command.add_option("--step", search.step, "paper: blocks that a stage grows by")
-      ->check(between<std::int64_t>(1, 1000))
+      ->transform(between<std::int64_t>(1, 1000))
       ->group(group);
   command.add_option("--models", search.models, "evolution: networks that half of the work goes to")
-      ->check(between<std::int64_t>(2, 1000))
+      ->transform(between<std::int64_t>(2, 1000))
       ->group(group);
 }
 
@@ -271,6 +270,13 @@ void add_run_options(CLI::App& command, Settings& settings) {
                                         "config.toml; the command line wins")
                             ->configurable(false)
                             ->group(group);
+  command
+      .add_flag("--resume-or-start", settings.resume_or_start,
+                "Go on with the run in --out where one was begun, else start it: one command line for a job that is "
+                "tried again until it is done")
+      ->needs("--out")
+      ->configurable(false)
+      ->group(group);
   resume->excludes("--out")->excludes(config);
 }
 

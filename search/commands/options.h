@@ -15,6 +15,7 @@ struct Settings {
   DeviceOptions device;
   bool quiet = false;
   std::string out, resume, config;
+  bool resume_or_start = false;
 
   std::string blocks = "3,3,3", blocks_option;
   std::string variant = "standard", schedule = "one-cycle";
@@ -27,6 +28,8 @@ struct Settings {
 
   /// The choices turned into what they name. Errors: throws Error for a name that isn't known.
   SearchOptions search_options() const;
+  /// The run to go on with; empty to start one.
+  std::string resumed() const;
   DataOptions data_options() const;
 };
 
@@ -39,7 +42,7 @@ void add_network_options(CLI::App& command, Settings& settings, const std::strin
 void add_training_options(CLI::App& command, Settings& settings);
 void add_budget_options(CLI::App& command, Settings& settings);
 void add_growth_options(CLI::App& command, Settings& settings);
-/// --out, --resume, --config.
+/// --out, --resume, --resume-or-start, --config.
 void add_run_options(CLI::App& command, Settings& settings);
 
 /// A search or a training from the first epoch, or from where a run stopped, to its results.

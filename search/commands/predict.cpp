@@ -5,6 +5,7 @@
 #include "datasets/image_folder.h"
 #include "layers/inference.h"
 #include "search/commands/commands.h"
+#include "search/commands/numbers.h"
 #include "search/commands/options.h"
 #include "search/run/device.h"
 #include "search/run/text.h"
@@ -60,9 +61,19 @@ void run_predict(const PredictOptions& options) {
           model.network->architecture().channels);
   const InferenceNetwork inference(*model.network);
   const DType maps = feature_map_type(options.settings.device, *backend);
+  std::size_t unread = 0;
   for (const std::string& path : options.images) {
-    print_top(model, path, probabilities_of(model, inference, path, maps), options.top);
+    try {
+      print_top(model, path, probabilities_of(model, inference, path, maps), options.top);
+    } catch (const OutOfMemory&) {
+      throw;
+    } catch (const Error& error) {  // one bad file doesn't keep the others from being answered
+      ++unread;
+      std::cout.flush();
+      std::cerr << "stagewise: " << error.what() << '\n';
+    }
   }
+  require(unread == 0, "[predict] without an answer: ", unread, " of ", options.images.size());
 }
 
 }  // namespace
@@ -72,7 +83,7 @@ Command add_predict(CLI::App& program) {
   const auto options = std::make_shared<PredictOptions>();
   command->add_option("model", options->model, "A run's folder or a .safetensors file")->required();
   command->add_option("images", options->images, "JPEG, PNG, BMP or PPM files")->required();
-  command->add_option("--top", options->top, "How many classes to name")->check(CLI::Range(1, 1000));
+  command->add_option("--top", options->top, "How many classes to name")->transform(between<std::int64_t>(1, 1000));
   add_device_options(*command, options->settings);
   return {.app = command, .run = [options] { run_predict(*options); }};
 }

@@ -6,6 +6,7 @@
 #include "search/results.h"
 #include "search/run/device.h"
 #include "search/run/interrupt.h"
+#include "search/run/progress.h"
 #include "search/run/text.h"
 #include "tensor/atomic_file.h"
 
@@ -43,11 +44,17 @@ void show_results(const RunDirectory& run) {
 }  // namespace
 
 void run_search(CLI::App& command, Settings& settings) {
-  const SearchOptions options = settings.search_options();
+  const std::string resumed = settings.resumed();
+  // Options that the command line left open may come from files.
+  if (!settings.config.empty()) apply_config(command, settings.config);
   std::optional<RunDirectory> run;
+  if (!resumed.empty()) {
+    run = RunDirectory::resume(resumed);
+    apply_resumed_config(command, run->config());
+  }
+  const SearchOptions options = settings.search_options();
   std::optional<CheckpointFile> saved;
-  if (!settings.resume.empty()) {
-    run = RunDirectory::resume(settings.resume);
+  if (run) {
     saved = read_checkpoint(run->checkpoint());
     if (saved->state.phase == Phase::finished) return show_results(*run);
   } else {
@@ -59,11 +66,11 @@ void run_search(CLI::App& command, Settings& settings) {
   progress.line("Device: " + backend->description());
   const RunData data = open_data(settings, options, *backend, progress);
   data.architecture(options.start, options.variant);  // says what is wrong with it before anything is written
+  catch_interrupts();
   if (!run) run = RunDirectory::create(settings.out, command.get_name());
   const auto search = saved ? std::make_unique<SearchRun>(*backend, data, options, *run, progress, std::move(saved))
                             : begin(command, settings, *backend, data, *run, progress);
   progress.line("Run: " + run->path() + ", " + std::to_string(search->state().passes) + " epochs done");
-  catch_interrupts();
   try {
     while (search->step()) {
     }

@@ -1,5 +1,6 @@
 #include "search/criteria/pls.h"
 
+#include <Eigen/Eigenvalues>
 #include <cmath>
 
 #include "tensor/error.h"
@@ -10,32 +11,33 @@ namespace {
 
 // Below this share of the whole, what is left after deflation is rounding.
 constexpr double kNothingLeft = 1e-10;
+// What differs by less than this share of itself counts as equal.
+constexpr double kTie = 1e-9;
 
 /// 1 / sqrt(x) for each element; 0 where x is 0, which keeps constant columns at 0.
 Eigen::VectorXd inverse_root(const Eigen::VectorXd& x) {
   return x.unaryExpr([](double value) { return value > 0 ? 1 / std::sqrt(value) : 0.0; });
 }
 
-/// The cross products' [P,K] dominant left singular vector, by power iteration from the first label that is correlated.
-Eigen::VectorXd dominant_direction(const Eigen::MatrixXd& cross, const PlsOptions& options) {
-  Eigen::Index first = 0;
-  while (cross.col(first).norm() <= kNothingLeft * cross.norm()) ++first;
-  Eigen::VectorXd direction = cross.col(first).normalized();
-  for (int i = 1; i < options.iterations; ++i) {
-    const Eigen::VectorXd next = (cross * (cross.transpose() * direction)).normalized();
-    const double change = (next - direction).squaredNorm();
-    direction = next;
-    if (change < options.tolerance) break;
-  }
-  return direction;
+/// The cross products' [P,K] dominant left singular vector, from the K x K eigenproblem of their squares: unlike a
+/// power iteration it has no start that would favour a class. Its sign makes the largest element positive.
+Eigen::VectorXd dominant_direction(const Eigen::MatrixXd& cross) {
+  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> squares(cross.transpose() * cross);
+  const Eigen::VectorXd& values = squares.eigenvalues();  // ascending
+  Eigen::Index tied = 1;
+  while (tied < values.size() && values(values.size() - 1 - tied) >= (1 - kTie) * values(values.size() - 1)) ++tied;
+  Eigen::MatrixXd directions = cross * squares.eigenvectors().rightCols(tied);
+  directions.colwise().normalize();
+  const Eigen::VectorXd lengths = directions.rowwise().squaredNorm();  // of each feature's projection on their space
+  Eigen::Index feature = 0;
+  while (lengths(feature) < (1 - kTie) * lengths.maxCoeff()) ++feature;
+  return (directions * directions.row(feature).transpose()).normalized();
 }
 
 }  // namespace
 
 Pls fit_pls(const Moments& moments, const PlsOptions& options) {
-  require(options.components > 0 && options.tolerance > 0 && options.iterations > 0,
-          "[pls] expected positive components, tolerance and iterations, got ", options.components, ", ",
-          options.tolerance, " and ", options.iterations);
+  require(options.components > 0, "[pls] expected at least 1 component, got ", options.components);
   const Scatter scatter = scatter_of(moments);
   const Eigen::Index features = scatter.features.rows();
   Eigen::VectorXd label_scatter = Eigen::VectorXd::Zero(moments.class_counts.size());
@@ -53,7 +55,7 @@ Pls fit_pls(const Moments& moments, const PlsOptions& options) {
   Pls pls{Eigen::MatrixXd(features, options.components), Eigen::VectorXd(options.components)};
   int found = 0;
   for (; found < options.components && cross.norm() > kNothingLeft * all_cross; ++found) {
-    const Eigen::VectorXd direction = dominant_direction(cross, options);
+    const Eigen::VectorXd direction = dominant_direction(cross);
     const Eigen::VectorXd projected = within * direction;  // X^T t, of the scores t = X w
     const double variance = direction.dot(projected);      // t^T t
     if (variance <= kNothingLeft) break;

@@ -9,8 +9,9 @@ namespace {
 
 volatile sig_atomic_t interrupt_requested = 0;
 
-extern "C" void on_signal(int) {
-  if (interrupt_requested != 0) _exit(130);
+extern "C" void on_signal(int signal) {
+  // A terminal that closes sends SIGHUP twice, its shell once and the system once: nobody's impatience.
+  if (interrupt_requested != 0 && signal != SIGHUP) _exit(130);
   interrupt_requested = 1;
 }
 
@@ -21,8 +22,11 @@ void catch_interrupts() {
   action.sa_handler = on_signal;
   action.sa_flags = SA_RESTART;
   sigemptyset(&action.sa_mask);
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    struct sigaction before = {};
+    sigaction(signal, nullptr, &before);
+    if (before.sa_handler != SIG_IGN) sigaction(signal, &action, nullptr);
+  }
 }
 
 void request_interrupt(bool requested) { interrupt_requested = requested ? 1 : 0; }

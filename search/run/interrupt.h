@@ -1,4 +1,5 @@
-// Ctrl-C and the system's request to end, turned into a flag that is looked at between two batches.
+// Ctrl-C, the system's request to end and a terminal that closes, turned into a flag that is looked at between two
+// batches.
 #pragma once
 
 #include <stdexcept>
@@ -11,7 +12,8 @@ class Interrupted : public std::runtime_error {
   Interrupted() : std::runtime_error("interrupted") {}
 };
 
-/// From now on the first SIGINT or SIGTERM sets the flag, and a second one ends the process at once with exit code 130.
+/// From now on the first SIGINT, SIGTERM or SIGHUP sets the flag, and another SIGINT or SIGTERM ends the process at
+/// once with exit code 130. One that was ignored when the process began (nohup, trap '' INT) stays ignored.
 void catch_interrupts();
 /// Sets and clears the flag by hand.
 void request_interrupt(bool requested = true);

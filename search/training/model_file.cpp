@@ -62,6 +62,7 @@ std::vector<float> floats_of(const Safetensors& file, const std::string& name, c
   const SafetensorsEntry& entry = found->second;
   require(entry.dtype == DType::float32 && entry.shape == shape, "`", path, "`: expected `", name, "` to be float32 ",
           shape, ", it is ", name_of(entry.dtype), " ", entry.shape);
+  require_finite(entry, name, "`" + path + "`");
   std::vector<float> values(static_cast<std::size_t>(shape.count()));
   std::copy(entry.bytes.begin(), entry.bytes.end(), reinterpret_cast<unsigned char*>(values.data()));
   return values;

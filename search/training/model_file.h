@@ -25,7 +25,8 @@ void save_model(const std::string& path, const ResNet& network, const Normalisat
 
 /// Reads a .safetensors file, or model.safetensors in a run's folder. The paper's released files have no `architecture`
 /// but `blocks` ("6,8,6") in their metadata. Errors: throws Error, naming the file and the tensor, when the file can't
-/// be read, a tensor is missing, too many or of another shape, or the network isn't of the `variant` asked for.
+/// be read, a tensor is missing, too many, of another shape or holds NaN or infinity, or the network isn't of the
+/// `variant` asked for.
 Model load_model(Backend& backend, const std::string& path, std::optional<Variant> variant = {});
 
 /// The architecture alone, of the same files.

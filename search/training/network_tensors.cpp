@@ -1,8 +1,38 @@
 #include "search/training/network_tensors.h"
 
+#include <cmath>
+
 #include "tensor/backend.h"
 
 namespace stagewise {
+
+namespace {
+
+template <class T>
+void require_finite_as(const SafetensorsEntry& entry, const std::string& name, const std::string& where) {
+  const auto* const values = reinterpret_cast<const T*>(entry.bytes.data());
+  for (std::int64_t i = 0; i < entry.shape.count(); ++i) {
+    const auto value = static_cast<double>(values[i]);
+    require(std::isfinite(value), where, ": element ", i, " of `", name, "` is ", value,
+            ", not a finite number: these weights can't be used");
+  }
+}
+
+}  // namespace
+
+void require_finite(const SafetensorsEntry& entry, const std::string& name, const std::string& where) {
+  switch (entry.dtype) {
+    case DType::uint8:
+    case DType::int32: return;
+    case DType::bfloat16: return require_finite_as<BFloat16>(entry, name, where);
+    case DType::float32: return require_finite_as<float>(entry, name, where);
+    case DType::float64: return require_finite_as<double>(entry, name, where);
+  }
+}
+
+void require_finite(const ResNet& network, const std::string& where) {
+  for (const auto& [name, tensor] : network.tensors()) require_finite(to_entry(tensor), name, where);
+}
 
 SafetensorsEntry to_entry(const Tensor& tensor) {
   SafetensorsEntry entry{.dtype = tensor.dtype(), .shape = tensor.shape(), .bytes = {}};
@@ -29,6 +59,7 @@ void load_network(const Safetensors& file, const std::string& prefix, const std:
     require(entry.shape == tensor.shape() && entry.dtype == tensor.dtype(), "`", path, "`: expected `", prefix, name,
             "` to be ", name_of(tensor.dtype()), " ", tensor.shape(), ", it is ", name_of(entry.dtype), " ",
             entry.shape);
+    require_finite(entry, prefix + name, "`" + path + "`");
     tensor.backend().copy_from_host(entry.bytes.data(), tensor);
   }
 }
@@ -44,6 +75,7 @@ namespace {
 template <class Take>
 void for_each_behind(const std::string& start, const Safetensors& file, Backend& backend, const Take& take) {
   for (auto at = file.tensors.lower_bound(start); at != file.tensors.end() && at->first.starts_with(start); ++at) {
+    require_finite(at->second, at->first, "the checkpoint");
     take(at->first.substr(start.size()), to_tensor(backend, at->second));
   }
 }

@@ -1,6 +1,7 @@
 // Kernels with a bug planted in each, beside the same kernels without it: the software GPU's own test.
 #pragma once
 
+#include <ostream>
 #include <vector>
 
 namespace softgpu_test {
@@ -16,6 +17,8 @@ struct PlantedBug {
   /// False where the mistake is between launches: the report names no line.
   bool has_line = true;
 };
+
+inline void PrintTo(const PlantedBug& bug, std::ostream* out) { *out << bug.name; }
 
 std::vector<PlantedBug> planted_bugs();
 

@@ -14,8 +14,6 @@
 
 namespace softgpu_test {
 
-void PrintTo(const PlantedBug& bug, std::ostream* out) { *out << bug.name; }
-
 namespace {
 
 constexpr const char* orders[] = {"forward", "reverse", "random:1", "random:2"};
