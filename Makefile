@@ -13,7 +13,7 @@ CIFAR10 ?= data
 CTEST_FLAGS ?= -LE long
 TARGETS ?= all
 
-BUILD_PACKAGES = g++ cmake nlohmann-json3-dev libcli11-dev libeigen3-dev libstb-dev
+BUILD_PACKAGES = g++ cmake nlohmann-json3-dev libcli11-dev libeigen3-dev libstb-dev libtomlplusplus-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev
 
 CIFAR10_URL = https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz

@@ -159,7 +159,7 @@ class Experiment {
 
  private:
   double train(int arm, ImageShares& shares) {
-    const double luck = 0.04 * std::normal_distribution<double>()(draws_) + (arm == 0 ? shift_ : 0.0);
+    const double luck = 0.02 * std::normal_distribution<double>()(draws_) + (arm == 0 ? shift_ : 0.0);
     double right = 0.0;
     for (std::size_t i = 0; i < shares.right.size(); ++i) {
       const double chance = chances_[arm][i] + luck * chances_[arm][i] * (1.0 - chances_[arm][i]);
