@@ -147,6 +147,7 @@ class SweepRunner {
       }
       const SweepRun& run = *active->run;
       active = active_.erase(active);
+      last_status_ = {};
       const auto record = *code == 0 ? finished(run) : std::nullopt;
       if (record) {
         ++done_;
