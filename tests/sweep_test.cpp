@@ -133,7 +133,7 @@ TEST_F(SweepProgram, SkipsWhatIsFinishedAndGoesOnWithWhatIsNot) {
 
   const auto untouched = fs::last_write_time(path("s/one/seed-1/model.safetensors"));
   // What was killed before its first checkpoint begins again.
-  folder_.write("s/one/seed-2/config.toml", "");
+  folder_.write("s/one/seed-2/config.toml", "# stagewise train\n");
   const Result result = run({"sweep", "sweep.toml", "--jobs", "2"});
   ASSERT_EQ(result.code, 0) << result.error;
   EXPECT_EQ(fs::last_write_time(path("s/one/seed-1/model.safetensors")), untouched);
