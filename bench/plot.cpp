@@ -2,13 +2,9 @@
 // does for a byte it moves, under what the machine's arithmetic and its memory allow. gnuplot draws. From Google
 // Benchmark's JSON: the rows' counters `GFLOP/s` and `intensity` (or `GB/s`), and the roofs that the same run measured,
 // in its context: peak_gflops_all, bandwidth_gbs_all and, if there, peak_gflops_one, bandwidth_gbs_one.
-#include <sys/wait.h>
-
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
-#include <csignal>
-#include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -19,11 +15,14 @@
 #include <vector>
 
 #include "bench/mann_whitney.h"
+#include "search/report/gnuplot.h"
 #include "tensor/error.h"
 
 namespace stagewise {
 namespace {
 
+using gnuplot::kColours;
+using gnuplot::quoted;
 using nlohmann::json;
 
 struct Point {
@@ -133,13 +132,6 @@ Plot read(const std::string& path) {
   }
 }
 
-// As gnuplot reads it: between single quotes, of which it wants two for one.
-std::string quoted(const std::string& text) {
-  std::string quoted = "'";
-  for (const char letter : text) quoted += letter == '\'' ? "''" : letter == '\n' ? " " : std::string(1, letter);
-  return quoted + "'";
-}
-
 // The picture in pixels, and the plot's edges as parts of it: what is right of the plot belongs to the key.
 constexpr int kWidth = 1100, kHeight = 620;
 constexpr double kLeftEdge = 0.07, kRightEdge = 0.70, kBottomEdge = 0.11, kTopEdge = 0.91;
@@ -162,9 +154,6 @@ std::string title_of(const Roof& roof) {
   text << roof.name << ": " << roof.gflops << " GFLOP/s, " << roof.bandwidth << " GB/s";
   return quoted(text.str());
 }
-
-// Told apart in print, too: shape and colour change together.
-constexpr const char* kColours[] = {"#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#8c6d00", "#000000"};
 
 std::string script_of(const Plot& plot, const std::string& out) {
   std::ostringstream script;
@@ -193,19 +182,6 @@ std::string script_of(const Plot& plot, const std::string& out) {
   return script.str();
 }
 
-void draw(const std::string& script, const std::string& out) {
-  require(std::ofstream(out).good(), "can't write `", out, "`");
-  std::signal(SIGPIPE, SIG_IGN);  // a gnuplot that isn't there shows in its exit status
-  std::FILE* gnuplot = popen("gnuplot", "w");
-  require(gnuplot != nullptr, "can't start gnuplot");
-  std::fputs(script.c_str(), gnuplot);
-  const int status = pclose(gnuplot);
-  constexpr int kNotFound = 127;  // the shell's word for it
-  require(!WIFEXITED(status) || WEXITSTATUS(status) != kNotFound,
-          "gnuplot, which draws, is not installed (Debian: apt-get install gnuplot-nox)");
-  require(status == 0, "gnuplot could not draw ", out, "; what it said is above");
-}
-
 }  // namespace
 }  // namespace stagewise
 
@@ -216,7 +192,7 @@ int main(int argc, char** argv) {
   program.add_option("OUT", out, "The picture to write, an SVG")->required();
   try {
     program.parse(argc, argv);
-    stagewise::draw(stagewise::script_of(stagewise::read(results), out), out);
+    stagewise::gnuplot::draw(stagewise::script_of(stagewise::read(results), out), out);
     return 0;
   } catch (const CLI::ParseError& error) {
     return program.exit(error) == 0 ? 0 : 2;

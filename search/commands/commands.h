@@ -17,5 +17,7 @@ Command add_evaluate(CLI::App& program);
 Command add_predict(CLI::App& program);
 Command add_describe(CLI::App& program);
 Command add_devices(CLI::App& program);
+Command add_sweep(CLI::App& program);
+Command add_compare(CLI::App& program);
 
 }  // namespace stagewise

@@ -1,0 +1,102 @@
+#include "search/report/run_record.h"
+
+#include <nlohmann/json.hpp>
+#include <numeric>
+#include <sstream>
+
+#include "layers/cost.h"
+#include "search/run/directory.h"
+#include "tensor/atomic_file.h"
+#include "tensor/error.h"
+
+namespace stagewise {
+
+namespace {
+
+using Json = nlohmann::json;
+
+/// The journal's events; a last line that was cut off by a kill is no event.
+std::vector<Json> read_journal(const std::string& path) {
+  std::istringstream lines(read_file(path));
+  std::vector<Json> events;
+  std::string line;
+  for (int number = 1; std::getline(lines, line); ++number) {
+    const Json event = Json::parse(line, nullptr, /*allow_exceptions=*/false);
+    if (lines.eof() && event.is_discarded()) break;
+    require(event.is_object() && event.contains("event"), "`", path, "`, line ", number,
+            ": expected an event as a JSON object, got `", line, "`");
+    events.push_back(event);
+  }
+  return events;
+}
+
+template <class T>
+std::optional<T> number_in(const Json& event, const char* key) {
+  const auto found = event.find(key);
+  if (found == event.end() || !found->is_number()) return {};
+  return found->get<T>();
+}
+
+/// The run's architecture, or nothing where it can't be read: then its costs are unknown, and that is all.
+std::optional<Architecture> architecture_of(const std::string& path) {
+  if (!RunDirectory::holds_file(path)) return {};
+  try {
+    return Architecture::from_json(read_file(path));
+  } catch (const Error&) {
+    return {};
+  }
+}
+
+/// `frame` with other depths.
+std::optional<Architecture> with_depths(Architecture frame, const std::vector<std::int64_t>& depths) {
+  if (depths.size() != frame.stages.size()) return {};
+  for (std::size_t stage = 0; stage < depths.size(); ++stage) {
+    frame.stages[stage].blocks.resize(static_cast<std::size_t>(depths[stage]));
+    std::iota(frame.stages[stage].blocks.begin(), frame.stages[stage].blocks.end(), 0);
+  }
+  return frame;
+}
+
+std::optional<double> work_of(const std::vector<Json>& events, const Architecture& frame) {
+  const auto images = number_in<double>(events.front(), "training_images");
+  const double validation = number_in<double>(events.front(), "validation_images").value_or(0.0);
+  if (!images) return {};
+  double work = 0.0;
+  for (const Json& event : events) {
+    if (event.at("event") != "epoch") continue;
+    const auto network = with_depths(frame, event.value("blocks", std::vector<std::int64_t>{}));
+    if (!network) return {};
+    work += static_cast<double>(cost_of(*network).total().macs) * (*images + validation / 3.0);
+  }
+  return work > 0.0 ? std::optional(work) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<RunRecord> read_run(const std::string& path) {
+  const std::string journal = path + "/journal.jsonl";
+  if (!RunDirectory::holds_file(journal)) return {};
+  const std::vector<Json> events = read_journal(journal);
+  if (events.empty() || events.back().at("event") != "finished") return {};
+  const Json& finished = events.back();
+  require(finished.contains("blocks"), "`", journal, "`, last line: expected the network's `blocks`");
+  RunRecord run{.path = path, .blocks = finished.at("blocks").get<std::vector<std::int64_t>>()};
+  run.test_accuracy = number_in<double>(finished, "test_accuracy");
+  run.validation_accuracy = number_in<double>(finished, "validation_accuracy");
+  if (number_in<std::int64_t>(events.front(), "validation_images") == 0) run.validation_accuracy.reset();
+  run.parameters = number_in<std::int64_t>(finished, "parameters");
+  run.macs = number_in<std::int64_t>(finished, "macs");
+  run.work = number_in<double>(finished, "work");
+  run.seconds = number_in<double>(finished, "seconds");
+  if (const auto architecture = architecture_of(path + "/architecture.json")) {
+    const Cost cost = cost_of(*architecture).total();
+    if (!run.parameters) run.parameters = cost.parameters();
+    if (!run.macs) run.macs = cost.macs;
+    if (!run.work) run.work = work_of(events, *architecture);
+  }
+  return run;
+}
+
+std::string predictions_file(const std::string& run) { return run + "/test_predictions.csv"; }
+
+}  // namespace stagewise

@@ -1,0 +1,31 @@
+// What a finished run came to, from the files in its folder.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace stagewise {
+
+struct RunRecord {
+  std::string path;
+  std::vector<std::int64_t> blocks;     // of each stage
+  std::optional<double> test_accuracy;  // shares of 1; none where there were no such images
+  std::optional<double> validation_accuracy;
+  std::optional<std::int64_t> parameters, macs;  // running statistics count; MACs for one image
+  std::optional<double> work;                    // multiply-accumulates; see below
+  std::optional<double> seconds;
+};
+
+/// The run in the folder `path`; nothing when it isn't finished (or there is none). A run is finished when its
+/// journal's last event says so. What that event lacks is derived where it can be: parameters and MACs from
+/// architecture.json, the work from the epochs: the multiply-accumulates of a forward pass for every image trained on,
+/// and, as a step costs three forward passes, a third of that for every validation image. Scoring is not in it.
+/// Errors: throws Error, with the line, when the journal can't be read.
+std::optional<RunRecord> read_run(const std::string& path);
+
+/// The file in a run's folder that holds what its network said of each test image.
+std::string predictions_file(const std::string& run);
+
+}  // namespace stagewise
