@@ -50,7 +50,7 @@ std::string summarise(const SearchState& state, const ResNet& network, const Run
 }
 
 void write_results(const RunDirectory& run, const ResNet& network, const RunData& data, const std::string& summary) {
-  save_model(run.model(), network, data.normalisation, data.classes);
+  save_model(run.model(), network, data.normalisation, data.classes, data.source);
   write_file_atomically(run.architecture(), network.architecture().to_json() + "\n");
   write_file_atomically(run.summary(), summary);
 }

@@ -10,6 +10,7 @@
 #include "search/results.h"
 #include "search/run/interrupt.h"
 #include "search/run/text.h"
+#include "search/training/network_tensors.h"
 #include "search/trial.h"
 #include "search/work.h"
 #include "tensor/atomic_file.h"
@@ -42,6 +43,12 @@ void turn_last_bit(const Tensor& weight, std::int64_t place) {
   weight.backend().copy_from_host(values.data(), weight);
 }
 
+/// What the bits depend on: the device's kind, or the CPU's instruction set, but not the number of threads.
+std::string arithmetic_of(const Backend& backend) {
+  const std::string description = backend.description();
+  return backend.name() + " " + description.substr(0, description.find(','));
+}
+
 bool any_on_trial(const SearchState& state) {
   return std::any_of(state.on_trial.begin(), state.on_trial.end(), [](const auto& blocks) { return !blocks.empty(); });
 }
@@ -65,9 +72,11 @@ SearchRun::SearchRun(Backend& backend, const RunData& data, const SearchOptions&
   if (saved) {
     Checkpoint checkpoint = load_checkpoint(*saved, backend, options_.training.sgd);
     state_ = checkpoint.state;
+    check_same(state_);
     learner_ = std::move(checkpoint.learner);
     best_ = std::move(checkpoint.best);
     journal_ = std::make_unique<Journal>(directory.journal(), state_.journal_bytes);
+    if (options_.rate_factor != state_.rate_factor) change_rate();
   } else {
     begin();
   }
@@ -75,7 +84,26 @@ SearchRun::SearchRun(Backend& backend, const RunData& data, const SearchOptions&
 
 SearchRun::~SearchRun() = default;
 
+/// Going on gives the bits of never having stopped, so it must be with the same images and the same arithmetic.
+void SearchRun::check_same(const SearchState& state) const {
+  const std::string what = difference(state.data, data_.fingerprint);
+  require(what.empty(), "[--resume] the data isn't what `", directory_.path(), "` began with: ", what);
+  const std::string here = arithmetic_of(backend_);
+  require(state.arithmetic == here || options_.any_device, "[--resume] `", directory_.path(), "` was computed by ",
+          state.arithmetic, ", here it would go on by ", here,
+          ", with other bits: allow that with --any-device, or go back there");
+}
+
+void SearchRun::change_rate() {
+  record({{"event", "learning rate changed"}, {"factor", options_.rate_factor}, {"before", state_.rate_factor}});
+  state_.rate_factor = options_.rate_factor;
+  save();
+}
+
 void SearchRun::begin() {
+  state_.data = data_.fingerprint;
+  state_.arithmetic = arithmetic_of(backend_);
+  state_.rate_factor = options_.rate_factor;
   journal_ = std::make_unique<Journal>(directory_.journal());
   start_network(data_.architecture(options_.start, options_.variant), total_work_);
   if (options_.twin > 0) turn_last_bit(learner_.network->stem().weight.value(), options_.twin - 1);
@@ -117,7 +145,8 @@ const std::vector<std::int32_t>& SearchRun::training_images() const {
 }
 
 void SearchRun::join_held_out() {
-  if (state_.held_out_joined || data_.validation.empty()) return;
+  const bool apart = data_.fingerprint.held_out > 0;  // the data itself keeps them from training
+  if (state_.held_out_joined || data_.validation.empty() || apart) return;
   state_.held_out_joined = true;
   if (state_.position.batch > 0) state_.position = {.pass = state_.position.pass + 1};
   record({{"event", "held-out images join the training"}, {"images", data_.validation.size()}});
@@ -269,7 +298,7 @@ std::optional<PassResult> SearchRun::test() {
   const Images images = data_.load_test ? data_.load_test() : Images{};
   if (images.count() == 0) return {};
   record({{"event", "test set opened"}, {"images", images.count()}, {"utc", utc_now()}});
-  const ImageStore store(backend_, images, data_.normalisation, data_.images.feature_maps());
+  const ImageStore store(backend_, images, data_.images.classes(), data_.normalisation, data_.images.feature_maps());
   const Predictions predictions =
       predict_all(InferenceNetwork(*learner_.network), store, all_indices(store.count()), watch("test set"));
   write_predictions(directory_.test_predictions(), predictions);
@@ -278,6 +307,9 @@ std::optional<PassResult> SearchRun::test() {
 
 void SearchRun::conclude() {
   settle_best();
+  require_finite(*learner_.network,
+                 "the trained network, whose training has diverged: go on from the last checkpoint "
+                 "with a lower --rate-factor;");
   // What can still go wrong with the test set must not cost the network.
   write_results(directory_, *learner_.network, data_, summarise(state_, *learner_.network, data_, options_, {}));
   const std::optional<PassResult> tested = test();

@@ -52,6 +52,8 @@ struct SearchOptions {
   std::int64_t models = 8;                // that evolution trains
   double average_decay = 0.0;  // of the weights' average that is evaluated and kept; 0: the weights themselves
   double save_minutes = 5.0;   // a checkpoint at least this often
+  double rate_factor = 1.0;    // of the learning rate from here on
+  bool any_device = false;     // go on by another arithmetic than the run began with
   std::int64_t twin = 0;       // the last bit of this weight of the stem is turned, from 1; 0: none
   std::uint64_t seed = 0;
 };
@@ -103,6 +105,8 @@ class SearchRun {
 
  private:
   void begin();
+  void check_same(const SearchState& state) const;
+  void change_rate();
   void train_on();
   void end_pass(const PassResult& result, const std::string& what);
   void conclude();

@@ -10,17 +10,21 @@ NLOHMANN_JSON_SERIALIZE_ENUM(Phase,
                              {{Phase::train, "train"}, {Phase::searched, "searched"}, {Phase::finished, "finished"}})
 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PassPosition, pass, batch, images, loss_sum, right)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DataFingerprint, classes, counts, held_out, height, width, channels, digest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ScheduleSpan, begin, end)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SearchState, phase, work, looking, stretch_end, schedule, position, steps,
                                    images_seen, passes, held_out_joined, round, models, network_seed, on_trial, scores,
                                    train_accuracy, validation_accuracy, validation_loss, validated, best_validation,
-                                   rate_factor, seconds, strategy_memory, stop_reason, journal_bytes)
+                                   rate_factor, data, arithmetic, seconds, strategy_memory, stop_reason, journal_bytes)
 
 std::string SearchState::to_json() const { return nlohmann::json(*this).dump(); }
 
 SearchState SearchState::from_json(const std::string& text) {
   try {
-    return nlohmann::json::parse(text).get<SearchState>();
+    SearchState state = nlohmann::json::parse(text).get<SearchState>();
+    require(state.data.counts.size() == state.data.classes.size(), "the checkpoint's state counts ",
+            state.data.counts.size(), " classes and names ", state.data.classes.size());
+    return state;
   } catch (const nlohmann::json::exception& error) {
     fail("the checkpoint's state is not what this version writes: ", error.what());
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "datasets/fingerprint.h"
 #include "search/training/trainer.h"
 
 namespace stagewise {
@@ -38,7 +39,9 @@ struct SearchState {
   double train_accuracy = 0.0, validation_accuracy = 0.0, validation_loss = 0.0;
   bool validated = false;
   double best_validation = -1.0;  // of a whole network before this one, which is kept; less than 0: none is
-  double rate_factor = 1.0;       // of the learning rate, lowered by a resume
+  double rate_factor = 1.0;       // of the learning rate, changed by a resume
+  DataFingerprint data;           // what the run is trained on
+  std::string arithmetic;         // the device and instruction set that compute it
   double seconds = 0.0;           // over all processes that worked on the run
   std::string strategy_memory;    // what the strategy keeps, JSON
   std::string stop_reason;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <set>
 
 #include "search/commands/numbers.h"
 #include "tensor/atomic_file.h"
@@ -102,10 +103,21 @@ void apply_config(CLI::App& command, const std::string& path, UnknownKeys unknow
   }
 }
 
+namespace {
+
+/// What doesn't change a run's result, or is asked for to change it.
+bool may_change(const std::string& name) {
+  static const std::set<std::string> names = {"threads",      "data",        "skip-unreadable",
+                                              "save-minutes", "rate-factor", "any-device"};
+  return names.contains(name);
+}
+
+}  // namespace
+
 void apply_resumed_config(CLI::App& command, const std::string& path) {
   for (const auto& [name, value] : read_config(path)) {
     const CLI::Option* option = find(command, name);
-    if (option == nullptr || option->count() == 0 || name == "threads") continue;
+    if (option == nullptr || option->count() == 0 || may_change(name)) continue;
     require(same_value(value_of(*option), value), "[--resume] --", name, " is ", value, " in `", path,
             "`: it can't be changed to ", value_of(*option), " in the middle of a run");
   }

@@ -51,6 +51,11 @@ void run_evaluate(CLI::App& command, EvaluateOptions& options) {
   const std::unique_ptr<Backend> backend = open_backend(settings.device);
   const Model model = load_model(*backend, options.model,
                                  options.variant.empty() ? std::nullopt : std::optional(variant_from(options.variant)));
+  if (command.get_option("--data")->count() == 0) {
+    require(!model.data.empty(), "[evaluate] `", options.model,
+            "` doesn't say what it was trained on: name the data with --data");
+    settings.data.data = model.data;
+  }
   const Dataset dataset = open_data(model, settings, progress);
   const Images test = dataset.load_test ? dataset.load_test() : Images{};
   require(test.count() > 0, "[evaluate] `", settings.data.data, "` has no test set");

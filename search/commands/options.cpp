@@ -21,7 +21,12 @@ std::string amount(std::string& text) {
   const std::size_t digits = text.find_last_not_of("kMGT") + 1;
   const std::string unit = text.substr(digits);
   const std::optional<double> number = parse_number<double>(text.substr(0, digits));
-  const double factor = unit.empty() ? 1 : unit == "k" ? 1e3 : unit == "M" ? 1e6 : unit == "G" ? 1e9 : unit == "T" ? 1e12 : std::nan("");
+  const double factor = unit.empty()  ? 1
+                        : unit == "k" ? 1e3
+                        : unit == "M" ? 1e6
+                        : unit == "G" ? 1e9
+                        : unit == "T" ? 1e12
+                                      : std::nan("");
   const double value = number.value_or(-1) * factor;
   if (!(value >= 0 && value <= 1e18)) {
     return concat("expected an amount such as 850000, 850k or 0.85M, got `", text, "`");
@@ -276,6 +281,15 @@ void add_run_options(CLI::App& command, Settings& settings) {
                 "tried again until it is done")
       ->needs("--out")
       ->configurable(false)
+      ->group(group);
+  command
+      .add_option("--rate-factor", settings.search.rate_factor,
+                  "The learning rate times this from here on: a way on with --resume after a training diverged")
+      ->transform(between(1e-6, 1e3))
+      ->group(group);
+  command
+      .add_flag("--any-device", settings.search.any_device,
+                "Go on with --resume on another device or instruction set than the run began on, with other bits")
       ->group(group);
   resume->excludes("--out")->excludes(config);
 }

@@ -31,7 +31,9 @@ RunData open_data(const Settings& settings, const SearchOptions& options, Backen
   const DType maps = feature_map_type(settings.device, backend);
   DataOptions wanted = settings.data_options();
   RunData data = open_run_data(backend, wanted, options.variant, maps, progress.listener());
-  if (data.validation.empty() || !options.join_held_out || needs_held_out(options, data)) return data;
+  if (data.validation.empty() || data.fingerprint.held_out > 0 || !options.join_held_out ||
+      needs_held_out(options, data))
+    return data;
   progress.line("  nothing is decided on held-out images, so all are trained on");
   wanted.validation = 0.0;
   return open_run_data(backend, wanted, options.variant, maps);
@@ -68,6 +70,7 @@ void run_search(CLI::App& command, Settings& settings) {
   data.architecture(options.start, options.variant);  // says what is wrong with it before anything is written
   catch_interrupts();
   if (!run) run = RunDirectory::create(settings.out, command.get_name());
+  if (saved) write_file_atomically(run->config(), config_text(command));  // what may change on the way
   const auto search = saved ? std::make_unique<SearchRun>(*backend, data, options, *run, progress, std::move(saved))
                             : begin(command, settings, *backend, data, *run, progress);
   progress.line("Run: " + run->path() + ", " + std::to_string(search->state().passes) + " epochs done");

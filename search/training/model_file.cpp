@@ -108,7 +108,7 @@ void refuse_extra_tensors(const Safetensors& file, const std::string& path, cons
 }  // namespace
 
 void save_model(const std::string& path, const ResNet& network, const Normalisation& normalisation,
-                const std::vector<std::string>& classes) {
+                const std::vector<std::string>& classes, const std::string& data) {
   const Architecture architecture = network.architecture();
   Safetensors file;
   store_network(network, "", file);
@@ -117,6 +117,7 @@ void save_model(const std::string& path, const ResNet& network, const Normalisat
       entry_of(normalisation.offset, {architecture.height, architecture.width, architecture.channels});
   file.metadata["architecture"] = architecture.to_json();
   file.metadata["classes"] = nlohmann::json(classes).dump();
+  if (!data.empty()) file.metadata["data"] = data;
   write_safetensors(path, file);
 }
 
@@ -131,6 +132,7 @@ Model load_model(Backend& backend, const std::string& path, std::optional<Varian
   refuse_extra_tensors(file, file_path, *model.network);
   model.normalisation = normalisation_in(file, file_path, architecture);
   model.classes = classes_in(file, file_path, architecture.classes);
+  if (const auto data = file.metadata.find("data"); data != file.metadata.end()) model.data = data->second;
   return model;
 }
 

@@ -121,7 +121,8 @@ RunData open_run_data(Backend& backend, const DataOptions& options, Variant vari
   require(split.train.size() >= 2, "[--data] `", options.data, "` leaves ", split.train.size(),
           " images to train on, at least 2 are needed");
   const Normalisation normalisation = normalisation_of(variant, images, split.train);
-  return {.description = dataset.description,
+  return {.source = options.data,
+          .description = dataset.description,
           .classes = dataset.classes,
           .height = images.height,
           .width = images.width,

@@ -31,6 +31,7 @@ struct DataListener {
 };
 
 struct RunData {
+  std::string source;  // as DataOptions::data
   std::string description;
   std::vector<std::string> classes;
   std::int64_t height = 0, width = 0, channels = 0;
