@@ -144,10 +144,10 @@ std::vector<Moments> stage_moments(const ResNet& network, const ImageStore& imag
   PassProgress progress{.images_total = static_cast<std::int64_t>(indices.size())};
   for_each_batch(images, indices, [&](const Batch& batch) {
     const std::vector<Tensor> features = stage_features(network, batch);
+    while (device.size() < features.size()) {
+      device.push_back(empty_moments(network.backend(), features[device.size()].shape()[1], classes));
+    }
     for (std::size_t stage = 0; stage < features.size(); ++stage) {
-      if (device.size() <= stage) {
-        device.push_back(empty_moments(network.backend(), features[stage].shape()[1], classes));
-      }
       AccumulateMoments moments = device[stage];
       moments.features = features[stage];
       moments.labels = batch.labels;

@@ -39,7 +39,9 @@ std::string summarise(const SearchState& state, const ResNet& network, const Run
   text += row("test accuracy", test             ? percent(test->accuracy()) + ", " + right_of(*test)
                                : data.load_test ? "not measured yet"
                                                 : "the data has no test set");
-  text += row("networks trained", std::to_string(state.models));
+  text += row("networks trained",
+              std::to_string(state.models) +
+                  (state.kept_earlier ? "; an earlier one than the last was better, and is this one" : ""));
   text += row("work", work_text(static_cast<double>(state.work)) + ", " +
                           percent(static_cast<double>(state.looking) / static_cast<double>(state.work)) +
                           " of it measuring");

@@ -290,6 +290,7 @@ void SearchRun::settle_best() {
   if (best_ && state_.validated && state_.best_validation > state_.validation_accuracy) {
     learner_.network = std::move(best_);
     state_.validation_accuracy = state_.best_validation;
+    state_.kept_earlier = true;
   }
   best_.reset();
 }

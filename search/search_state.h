@@ -38,6 +38,7 @@ struct SearchState {
   std::vector<double> scores;                       // of the network's stages, when they were last scored
   double train_accuracy = 0.0, validation_accuracy = 0.0, validation_loss = 0.0;
   bool validated = false;
+  bool kept_earlier = false;      // the best network by validation was not the last one, and is what is left
   double best_validation = -1.0;  // of a whole network before this one, which is kept; less than 0: none is
   double rate_factor = 1.0;       // of the learning rate, changed by a resume
   DataFingerprint data;           // what the run is trained on

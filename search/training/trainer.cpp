@@ -190,10 +190,16 @@ PassResult train_epoch(Learner& learner, const ImageStore& images, std::span<con
 
 void for_each_batch(const ImageStore& images, std::span<const std::int32_t> indices,
                     const std::function<void(const Batch&)>& visit) {
-  const auto most = static_cast<std::size_t>(evaluation_batch(images));
+  auto most = static_cast<std::size_t>(evaluation_batch(images));
   while (!indices.empty()) {
     const auto count = std::min(indices.size(), most);
-    visit(images.batch(indices.first(count)));
+    try {
+      visit(images.batch(indices.first(count)));
+    } catch (const OutOfMemory&) {
+      if (count == 1) throw;
+      most = count / 2;
+      continue;
+    }
     indices = indices.subspan(count);
   }
 }

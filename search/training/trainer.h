@@ -86,7 +86,8 @@ void estimate_running_statistics(const ResNet& network, const ImageStore& images
 /// 0, 1, ..., count-1: all images of a store.
 std::vector<std::int32_t> all_indices(std::int64_t count);
 
-/// Calls `visit` with each batch of the images at `indices`, as they are, in order.
+/// Calls `visit` with each batch of the images at `indices`, as they are, in order. Where memory is short, batches are
+/// halved and visited again: so a visit allocates all that it needs before it changes anything that stays.
 void for_each_batch(const ImageStore& images, std::span<const std::int32_t> indices,
                     const std::function<void(const Batch&)>& visit);
 
