@@ -306,11 +306,18 @@ std::optional<PassResult> SearchRun::test() {
   return predictions.result();
 }
 
+/// A training can diverge in its very last steps, after the last loss that was looked at.
+void SearchRun::check_end() const {
+  const std::string lower = concat(" Try a lower --learning-rate than ", options_.training.schedule.peak);
+  require_finite(*learner_.network, "the training diverged at its end." + lower + ". The network");
+  const auto few = std::span(statistics_images_).first(std::min<std::size_t>(256, statistics_images_.size()));
+  const double loss = evaluate(*learner_.network, data_.images, few).loss;
+  require(is_sound(loss), "the training diverged at its end: the network's loss is ", loss, ".", lower);
+}
+
 void SearchRun::conclude() {
   settle_best();
-  require_finite(*learner_.network,
-                 "the trained network, whose training has diverged: go on from the last checkpoint "
-                 "with a lower --rate-factor;");
+  check_end();
   // What can still go wrong with the test set must not cost the network.
   write_results(directory_, *learner_.network, data_, summarise(state_, *learner_.network, data_, options_, {}));
   const std::optional<PassResult> tested = test();

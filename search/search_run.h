@@ -109,6 +109,7 @@ class SearchRun {
   void change_rate();
   void train_on();
   void end_pass(const PassResult& result, const std::string& what);
+  void check_end() const;
   void conclude();
   std::optional<PassResult> test();
   void settle_best();

@@ -14,8 +14,6 @@ namespace {
 constexpr std::int64_t kLargestEvaluationBatch = 256;
 constexpr std::int64_t kEvaluatedPixels = kLargestEvaluationBatch * 32 * 32;  // a batch's, of larger images fewer
 constexpr std::int64_t kBatchesBetweenReads = 20;
-// Of a mean loss over the pass. Sound ones are near log(classes); what is a thousand times that will not come back.
-constexpr double kDiverged = 1e4;
 
 /// Loss and right answers, summed on the device and read back late: reading waits for the device.
 class Tally {
@@ -121,8 +119,9 @@ class TrainingStep {
 };
 
 void check_sound(double loss, const PassPosition& position, const TrainingOptions& options) {
-  require(std::isfinite(loss) && loss < kDiverged, "the training diverged: the loss of epoch ", position.pass + 1,
-          " is ", loss, ". Try a lower --learning-rate than ", options.schedule.peak);
+  require(is_sound(loss), "the training diverged: the loss of epoch ", position.pass + 1, " is ", loss,
+          ". Try a lower --learning-rate than ", options.schedule.peak,
+          ", or go on from the last checkpoint: --resume, with a --rate-factor below 1");
 }
 
 /// How many images an evaluation takes at a time: of large ones fewer, so that their maps fit.
@@ -139,6 +138,9 @@ void check_classes(const ResNet& network, const ImageStore& images) {
 }
 
 }  // namespace
+
+// Sound losses are near log(classes); what is a thousand times that will not come back.
+bool is_sound(double loss) { return std::isfinite(loss) && loss < 1e4; }
 
 bool train_pass(Learner& learner, const ImageStore& images, std::span<const std::int32_t> indices,
                 const TrainingOptions& options, PassPosition& position, PassResult& result, const StepChooser& choose,

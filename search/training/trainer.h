@@ -66,6 +66,9 @@ bool train_pass(Learner& learner, const ImageStore& images, std::span<const std:
                 const TrainingOptions& options, PassPosition& position, PassResult& result, const StepChooser& choose,
                 const PassCallback& callback = {});
 
+/// Whether a mean loss is one that a training can have: else it has diverged.
+bool is_sound(double loss);
+
 /// The images that a pass over `count` of them trains on: all but a last one that would be a batch of its own.
 std::int64_t images_in_pass(std::int64_t count, std::int64_t batch_size);
 
