@@ -47,17 +47,16 @@ double mean_of(const std::vector<std::int64_t>& depths) {
   return sum / static_cast<double>(depths.size());
 }
 
-/// `depths`, from the last stage on back to what `before` has where the network would be beyond the limits.
+/// `depths`, less one block at a time of the stage that grew most, the last among equals, until the network is within
+/// the limits; none goes below `before`.
 std::vector<std::int64_t> within_limits(const Architecture& start, std::vector<std::int64_t> depths,
                                         const std::vector<std::int64_t>& before, const GrowthLimits& limits) {
-  while (!over_limits(deepened(start, depths), limits).empty()) {
-    std::size_t deepest = depths.size();
-    for (std::size_t stage = 0; stage < depths.size(); ++stage) {
-      const auto added = [&](std::size_t s) { return depths[s] - before[s]; };
-      if (added(stage) > 0 && (deepest == depths.size() || added(stage) >= added(deepest))) deepest = stage;
+  while (depths != before && !over_limits(deepened(start, depths), limits).empty()) {
+    std::size_t most = 0;
+    for (std::size_t stage = 1; stage < depths.size(); ++stage) {
+      if (depths[stage] - before[stage] >= depths[most] - before[most]) most = stage;
     }
-    if (deepest == depths.size()) return before;
-    depths[deepest] -= 1;
+    depths[most] -= 1;
   }
   return depths;
 }

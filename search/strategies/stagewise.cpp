@@ -10,6 +10,7 @@
 #include "layers/cost.h"
 #include "search/importance.h"
 #include "search/network_drawing.h"
+#include "search/run/text.h"
 #include "search/strategies/strategies.h"
 #include "search/trial.h"
 #include "search/work.h"
@@ -168,8 +169,9 @@ class Jump final : public Strategy {
       : start_(data.architecture(options.start, options.variant)), plan_(growth_plan(options, data, total_work)) {}
 
   std::string plan() const override {
-    return plan_.rounds.empty() ? plan_text(start_, plan_)
-                                : concat("one jump to ", plan_.final_depths.size(), " stages of the plan's depths");
+    if (plan_.rounds.empty()) return plan_text(start_, plan_);
+    return concat("one jump to ", join(plan_.final_depths), " at ", percent(plan_.rounds.front().insert),
+                  " of the work");
   }
 
   void next(SearchRun& run) override {
