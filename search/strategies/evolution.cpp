@@ -43,9 +43,9 @@ class Evolution final : public Strategy {
       state.schedule.end = work_a_model_;
       return run.stretch_to(work_a_model_);
     }
+    run.validate();
     if (state.work >= run.total_work()) return run.stop("the work is done");
     std::vector<Individual> seen = recall(state.strategy_memory);
-    run.validate();
     seen.push_back({run.network().architecture().depths(), state.validation_accuracy});
     state.strategy_memory = remembered(seen);
     run.record({{"event", "individual"},
