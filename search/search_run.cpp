@@ -175,10 +175,12 @@ void SearchRun::train_on() {
   const bool trial = any_on_trial(state_);
   const auto save_after = std::chrono::duration<double, std::ratio<60>>(options_.save_minutes);
   std::map<NetworkForm, std::int64_t> macs;
-  bool interrupted = false;
+  bool interrupted = false, begun = false;
   const auto choose = [&](std::int64_t images) -> std::optional<StepChoice> {
     interrupted = is_interrupted();
-    if (interrupted || state_.work >= state_.stretch_end || Clock::now() - last_save_ >= save_after) return {};
+    if (interrupted || state_.work >= state_.stretch_end) return {};
+    if (begun && Clock::now() - last_save_ >= save_after) return {};
+    begun = true;  // however often the run is saved, it gets on
     NetworkForm form = 0;
     if (trial) {
       form = drawn_form(state_.on_trial, options_.skip, options_.seed, state_.steps);
