@@ -294,6 +294,7 @@ void SearchRun::settle_best() {
     state_.validation_accuracy = state_.best_validation;
   }
   best_.reset();
+  state_.best_validation = -1.0;  // from here on there is one network
 }
 
 std::optional<PassResult> SearchRun::test() {
