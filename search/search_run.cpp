@@ -137,6 +137,7 @@ void SearchRun::start_network(const Architecture& architecture, std::int64_t wor
   learner_.optimiser = Sgd(options_.training.sgd);
   if (options_.average_decay > 0.0) learner_.average.emplace(options_.average_decay);
   state_.schedule = {.begin = state_.work, .end = work};
+  begin_pass();  // an epoch's loss is one network's
   state_.validated = false;
 }
 
@@ -144,11 +145,15 @@ const std::vector<std::int32_t>& SearchRun::training_images() const {
   return state_.held_out_joined ? all_images_ : data_.train;
 }
 
+void SearchRun::begin_pass() {
+  if (state_.position.batch > 0) state_.position = {.pass = state_.position.pass + 1};
+}
+
 void SearchRun::join_held_out() {
   const bool apart = data_.fingerprint.held_out > 0;  // the data itself keeps them from training
   if (state_.held_out_joined || data_.validation.empty() || apart) return;
   state_.held_out_joined = true;
-  if (state_.position.batch > 0) state_.position = {.pass = state_.position.pass + 1};
+  begin_pass();
   record({{"event", "held-out images join the training"}, {"images", data_.validation.size()}});
 }
 
