@@ -119,7 +119,7 @@ TEST(ResNet, DrawsHeNormalFiltersByTheSeedAndTheNameOnly) {
 
 class Growth : public testing::TestWithParam<Variant> {};
 
-TEST_P(Growth, AZeroGammaInsertionLeavesTheLogitsEqualToTheBit) {
+TEST_P(Growth, AnInsertionAsTheIdentityLeavesTheLogitsEqualToTheBit) {
   const auto backend = make_cpu_backend();
   const Architecture architecture = small_architecture({2, 2, 1}, GetParam());
   const Tensor images = random_images(*backend, architecture, 5);
@@ -128,11 +128,14 @@ TEST_P(Growth, AZeroGammaInsertionLeavesTheLogitsEqualToTheBit) {
   for (int step = 0; step < 3; ++step) train_step(trained, optimiser, images, 0.05);
   for (std::size_t stage = 0; stage < 3; ++stage) {
     for (std::int64_t index = 1; index <= trained.stages()[stage].depth(); ++index) {
-      for (const bool training : {false, true}) {
-        const auto before = trained.clone(), grown = trained.clone();
-        grown->stages()[stage].insert(index, BlockInitialiser::zero_gamma);
-        EXPECT_EQ(logits(*grown, images, training), logits(*before, images, training))
-            << "stage " << stage << ", index " << index << (training ? ", training" : ", evaluation");
+      for (const auto initialiser : {BlockInitialiser::zero_gamma, BlockInitialiser::copy_zero}) {
+        for (const bool training : {false, true}) {
+          const auto before = trained.clone(), grown = trained.clone();
+          grown->stages()[stage].insert(index, initialiser);
+          EXPECT_EQ(logits(*grown, images, training), logits(*before, images, training))
+              << name_of(initialiser) << ", stage " << stage << ", index " << index
+              << (training ? ", training" : ", evaluation");
+        }
       }
     }
   }
