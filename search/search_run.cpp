@@ -137,6 +137,7 @@ void SearchRun::start_network(const Architecture& architecture, std::int64_t wor
   learner_.optimiser = Sgd(options_.training.sgd);
   if (options_.average_decay > 0.0) learner_.average.emplace(options_.average_decay);
   state_.schedule = {.begin = state_.work, .end = work};
+  begin_pass();  // an epoch's loss is one network's
   state_.validated = false;
 }
 
@@ -144,11 +145,15 @@ const std::vector<std::int32_t>& SearchRun::training_images() const {
   return state_.held_out_joined ? all_images_ : data_.train;
 }
 
+void SearchRun::begin_pass() {
+  if (state_.position.batch > 0) state_.position = {.pass = state_.position.pass + 1};
+}
+
 void SearchRun::join_held_out() {
   const bool apart = data_.fingerprint.held_out > 0;  // the data itself keeps them from training
   if (state_.held_out_joined || data_.validation.empty() || apart) return;
   state_.held_out_joined = true;
-  if (state_.position.batch > 0) state_.position = {.pass = state_.position.pass + 1};
+  begin_pass();
   record({{"event", "held-out images join the training"}, {"images", data_.validation.size()}});
 }
 
@@ -175,10 +180,12 @@ void SearchRun::train_on() {
   const bool trial = any_on_trial(state_);
   const auto save_after = std::chrono::duration<double, std::ratio<60>>(options_.save_minutes);
   std::map<NetworkForm, std::int64_t> macs;
-  bool interrupted = false;
+  bool interrupted = false, begun = false;
   const auto choose = [&](std::int64_t images) -> std::optional<StepChoice> {
     interrupted = is_interrupted();
-    if (interrupted || state_.work >= state_.stretch_end || Clock::now() - last_save_ >= save_after) return {};
+    if (interrupted || state_.work >= state_.stretch_end) return {};
+    if (begun && Clock::now() - last_save_ >= save_after) return {};
+    begun = true;  // however often the run is saved, it gets on
     NetworkForm form = 0;
     if (trial) {
       form = drawn_form(state_.on_trial, options_.skip, options_.seed, state_.steps);
@@ -293,6 +300,7 @@ void SearchRun::settle_best() {
     state_.kept_earlier = true;
   }
   best_.reset();
+  state_.best_validation = -1.0;  // from here on there is one network
 }
 
 std::optional<PassResult> SearchRun::test() {

@@ -107,6 +107,8 @@ class SearchRun {
   void begin();
   void check_same(const SearchState& state) const;
   void change_rate();
+  /// What is left of the pass that the training is in, is left out.
+  void begin_pass();
   void train_on();
   void end_pass(const PassResult& result, const std::string& what);
   void check_end() const;

@@ -4,46 +4,18 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "cpu/cpu_backend.h"
 #include "cuda/cuda_backend.h"
-#include "search/stagewise_search.h"
+#include "search/search_run.h"
 #include "tensor/atomic_file.h"
+#include "tests/small_data.h"
 #include "tests/temporary_folder.h"
 
 namespace stagewise {
 namespace {
-
-/// The synthetic images at a quarter of their size, every fourth pixel of every fourth row: 8x8.
-Images small_images(const Images& of) {
-  Images small{.height = of.height / 4, .width = of.width / 4, .channels = of.channels, .labels = of.labels};
-  for (std::int64_t i = 0; i < of.count(); ++i) {
-    for (std::int64_t h = 0; h < of.height; h += 4) {
-      for (std::int64_t w = 0; w < of.width; w += 4) {
-        const auto pixel = of.pixels.begin() + ((i * of.height + h) * of.width + w) * of.channels;
-        small.pixels.insert(small.pixels.end(), pixel, pixel + of.channels);
-      }
-    }
-  }
-  return small;
-}
-
-RunData small_data(Backend& backend, DType maps) {
-  const Dataset synthetic = open_dataset("synthetic", {.synthetic_train = 40, .synthetic_test = 10});
-  const Images train = small_images(synthetic.train);
-  const Normalisation normalisation = channel_normalisation(train);
-  RunData data{.description = "small",
-               .classes = synthetic.classes,
-               .height = train.height,
-               .width = train.width,
-               .channels = train.channels,
-               .normalisation = normalisation,
-               .images = ImageStore(backend, train, 10, normalisation, maps)};
-  for (std::int32_t i = 0; i < 40; ++i) (i % 5 == 0 ? data.validation : data.train).push_back(i);
-  data.load_test = [synthetic] { return small_images(synthetic.load_test()); };
-  return data;
-}
 
 /// What the journal says of a search on a device: losses and scores in order, and each decision's outcome.
 struct Course {
@@ -51,32 +23,40 @@ struct Course {
   std::vector<std::vector<std::int64_t>> blocks;
 };
 
-Course search_on(Backend& backend, DType maps) {
+Course search_on(Backend& backend, DType maps, const SearchOptions& options) {
   const TemporaryFolder folder;
-  const RunData data = small_data(backend, maps);
-  SearchOptions options{.start = {1, 1}, .iterations = 1, .criterion = "r2y"};
-  options.training.epochs = 1;
-  options.training.batch_size = 8;
-  options.training.schedule.peak = 0.05;
+  const RunData data = small_data(backend, 40, 10, maps);
   Progress progress(/*quiet=*/true);
   const RunDirectory run = RunDirectory::create(folder.path("run"), "search");
-  StagewiseSearch search(backend, data, options, run, progress);
+  SearchRun search(backend, data, options, run, progress);
   while (search.step()) {
   }
   Course course;
   std::istringstream lines(read_file(run.journal()));
   for (std::string line; std::getline(lines, line);) {
     const auto event = nlohmann::json::parse(line);
-    if (event["event"] == "epoch") {
-      course.losses.push_back(event["loss"]);
-      course.losses.push_back(event["validation_loss"]);
-    }
+    if (event["event"] == "epoch") course.losses.push_back(event["loss"]);
     if (event["event"] == "score") {
       for (const double score : event["scores"]) course.scores.push_back(score);
     }
-    if (event["event"] == "decision") course.blocks.push_back(event["blocks_after"]);
+    if (event["event"] != "decision") continue;
+    course.blocks.push_back(event["blocks_after"]);
+    for (const auto& stage : event["stages"]) {
+      if (stage.contains("score")) course.scores.push_back(stage["score"]);
+    }
   }
   return course;
+}
+
+/// Six epochs of the start's work.
+SearchOptions options_of(const std::string& strategy) {
+  SearchOptions options{.start = {1, 1}, .strategy = strategy};
+  options.training.epochs = 6;
+  options.training.batch_size = 8;
+  options.training.schedule.peak = 0.05;
+  if (strategy == "paper") options.iterations = 1, options.criterion = "r2y";
+  if (strategy == "stagewise") options.grow_to = {2, 2}, options.skip = 0.5;
+  return options;
 }
 
 void expect_near(const std::vector<double>& got, const std::vector<double>& expected, double tolerance,
@@ -125,7 +105,8 @@ TEST(CudaDraws, ABatchIsTheCpusToTheBit) {
 
 TEST(CudaSearch, FollowsTheCpusLossesAndMakesItsDecisions) {
   const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = CudaOptions::Memory::exact});
-  const Course expected = search_on(*cpu, DType::float32), got = search_on(*cuda, DType::float32);
+  const SearchOptions options = options_of("paper");
+  const Course expected = search_on(*cpu, DType::float32, options), got = search_on(*cuda, DType::float32, options);
   // A dozen steps at this rate let the last bits grow a thousandfold.
   expect_near(got.losses, expected.losses, 1e-3, "loss of epoch");
   expect_near(got.scores, expected.scores, 1e-2, "score");
@@ -136,7 +117,8 @@ TEST(CudaSearch, FollowsTheCpusLossesAndMakesItsDecisions) {
 TEST(CudaSearch, InBFloat16ItsLossesAreThoseOfFloat32WithinTheRounding) {
   const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = CudaOptions::Memory::exact});
   if (!cuda->supports(DType::bfloat16)) GTEST_SKIP() << "this card has no bfloat16";
-  const Course expected = search_on(*cpu, DType::float32), got = search_on(*cuda, DType::bfloat16);
+  const SearchOptions options = options_of("paper");
+  const Course expected = search_on(*cpu, DType::float32, options), got = search_on(*cuda, DType::bfloat16, options);
   expect_near(got.losses, expected.losses, 0.05, "loss of epoch");
 }
 
@@ -144,7 +126,8 @@ TEST(CudaSearch, InBFloat16ItsLossesAreThoseOfFloat32WithinTheRounding) {
 TEST(CudaSearch, GivesTheSameBitsAgainWhetherItsStepsAreRecordedOrNot) {
   const auto first = make_cuda_backend(), second = make_cuda_backend({.memory = CudaOptions::Memory::exact});
   ASSERT_TRUE(first->can_record() && !second->can_record());
-  const Course once = search_on(*first, DType::float32), again = search_on(*second, DType::float32);
+  const SearchOptions options = options_of("stagewise");  // a recording for each form of the network
+  const Course once = search_on(*first, DType::float32, options), again = search_on(*second, DType::float32, options);
   EXPECT_EQ(once.losses, again.losses);
   EXPECT_EQ(once.scores, again.scores);
 }

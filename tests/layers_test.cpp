@@ -119,7 +119,7 @@ TEST(ResNet, DrawsHeNormalFiltersByTheSeedAndTheNameOnly) {
 
 class Growth : public testing::TestWithParam<Variant> {};
 
-TEST_P(Growth, AZeroGammaInsertionLeavesTheLogitsEqualToTheBit) {
+TEST_P(Growth, AnInsertionAsTheIdentityLeavesTheLogitsEqualToTheBit) {
   const auto backend = make_cpu_backend();
   const Architecture architecture = small_architecture({2, 2, 1}, GetParam());
   const Tensor images = random_images(*backend, architecture, 5);
@@ -128,11 +128,14 @@ TEST_P(Growth, AZeroGammaInsertionLeavesTheLogitsEqualToTheBit) {
   for (int step = 0; step < 3; ++step) train_step(trained, optimiser, images, 0.05);
   for (std::size_t stage = 0; stage < 3; ++stage) {
     for (std::int64_t index = 1; index <= trained.stages()[stage].depth(); ++index) {
-      for (const bool training : {false, true}) {
-        const auto before = trained.clone(), grown = trained.clone();
-        grown->stages()[stage].insert(index, BlockInitialiser::zero_gamma);
-        EXPECT_EQ(logits(*grown, images, training), logits(*before, images, training))
-            << "stage " << stage << ", index " << index << (training ? ", training" : ", evaluation");
+      for (const auto initialiser : {BlockInitialiser::zero_gamma, BlockInitialiser::copy_zero}) {
+        for (const bool training : {false, true}) {
+          const auto before = trained.clone(), grown = trained.clone();
+          grown->stages()[stage].insert(index, initialiser);
+          EXPECT_EQ(logits(*grown, images, training), logits(*before, images, training))
+              << name_of(initialiser) << ", stage " << stage << ", index " << index
+              << (training ? ", training" : ", evaluation");
+        }
       }
     }
   }
@@ -344,35 +347,40 @@ TEST(WeightAverage, GoesOnFromWhatItIsGiven) {
 }
 
 TEST(Schedule, FollowsItsClosedForm) {
-  const Schedule one_cycle{.kind = ScheduleKind::one_cycle, .peak = 0.4, .warm_up = 0.25};
-  const std::pair<std::int64_t, double> line[] = {
-      // of 200 steps: the peak is at 50, 150 steps from the end
-      {0, 0.04}, {25, 0.22}, {49, 0.4 - 0.36 / 50}, {50, 0.4}, {51, 0.4 * 149 / 150}, {125, 0.2}, {199, 0.4 / 150}};
-  for (const auto& [step, rate] : line) EXPECT_NEAR(one_cycle.at(step, 200), rate, 1e-12) << step;
+  const auto expect_rates = [](const Schedule& schedule, const std::vector<std::pair<double, double>>& rates) {
+    for (const auto& [now, rate] : rates) EXPECT_NEAR(schedule.at(now), rate, 1e-12) << now;
+  };
+  // The trapezoid: up over the first quarter, the peak, down over the last half.
+  expect_rates({.kind = ScheduleKind::one_cycle, .peak = 0.4, .warm_up = 0.25, .decay = 0.5},
+               {{0, 0.04}, {0.125, 0.22}, {0.25, 0.4}, {0.4, 0.4}, {0.5, 0.4}, {0.75, 0.2}, {0.99, 0.008}, {1, 0}});
+  // A decay that reaches into the warm-up begins where that ends.
+  for (const double decay : {0.75, 0.9}) {
+    expect_rates({.kind = ScheduleKind::one_cycle, .peak = 0.4, .warm_up = 0.25, .decay = decay},
+                 {{0, 0.04}, {0.25, 0.4}, {0.255, 0.4 * 149 / 150}, {0.625, 0.2}, {1, 0}});
+  }
+  expect_rates({.kind = ScheduleKind::one_cycle, .peak = 0.4, .warm_up = 0.25, .decay = 0.0}, {{0.3, 0.4}, {1, 0.4}});
 
-  const Schedule cosine{.kind = ScheduleKind::cosine, .peak = 1.0, .warm_up = 0.2};
   const double pi = std::acos(-1.0);
-  const std::pair<std::int64_t, double> curve[] = {
-      // of 100 steps: the peak is at 20
-      {0, 0.1}, {10, 0.55}, {20, 1.0}, {40, 0.5 + std::sqrt(0.125)}, {60, 0.5}, {99, 0.5 * (1 - std::cos(pi / 80))}};
-  for (const auto& [step, rate] : curve) EXPECT_NEAR(cosine.at(step, 100), rate, 1e-12) << step;
-
-  const Schedule steps{.kind = ScheduleKind::step, .peak = 0.1};
-  const std::pair<std::int64_t, double> stairs[] = {{0, 0.1},   {49, 0.1},   {50, 0.01},
-                                                    {74, 0.01}, {75, 0.001}, {99, 0.001}};
-  for (const auto& [step, rate] : stairs) EXPECT_NEAR(steps.at(step, 100), rate, 1e-15) << step;
-
-  const Schedule constant{.kind = ScheduleKind::constant, .peak = 0.3};
-  for (const std::int64_t step : {0, 50, 99}) EXPECT_EQ(constant.at(step, 100), 0.3);
+  expect_rates({.kind = ScheduleKind::cosine, .peak = 1.0, .warm_up = 0.2}, {{0, 0.1},
+                                                                             {0.1, 0.55},
+                                                                             {0.2, 1.0},
+                                                                             {0.4, 0.5 + std::sqrt(0.125)},
+                                                                             {0.6, 0.5},
+                                                                             {0.99, 0.5 * (1 - std::cos(pi / 80))},
+                                                                             {1, 0}});
+  expect_rates({.kind = ScheduleKind::step, .peak = 0.1},
+               {{0, 0.1}, {0.499, 0.1}, {0.5, 0.01}, {0.749, 0.01}, {0.75, 0.001}, {1, 0.001}});
+  expect_rates({.kind = ScheduleKind::constant, .peak = 0.3}, {{0, 0.3}, {0.5, 0.3}, {1, 0.3}});
 }
 
-TEST(Schedule, StartsAtThePeakWithoutWarmUpAndRefusesStepsBeyondTheEnd) {
+TEST(Schedule, StartsAtThePeakWithoutWarmUpAndRefusesSharesBeyondTheEnds) {
   for (const ScheduleKind kind : {ScheduleKind::one_cycle, ScheduleKind::cosine}) {
-    EXPECT_NEAR((Schedule{.kind = kind, .peak = 0.4, .warm_up = 0.0}.at(0, 10)), 0.4, 1e-12);
-    EXPECT_NEAR((Schedule{.kind = kind, .peak = 0.4, .warm_up = 1.0}.at(9, 10)), 0.4 * 0.91, 1e-12);
+    EXPECT_NEAR((Schedule{.kind = kind, .peak = 0.4, .warm_up = 0.0}.at(0)), 0.4, 1e-12);
+    EXPECT_NEAR((Schedule{.kind = kind, .peak = 0.4, .warm_up = 1.0}.at(0.9)), 0.4 * 0.91, 1e-12);
   }
-  for (const std::int64_t step : {-1, 10}) EXPECT_THROW(Schedule().at(step, 10), Error);
-  EXPECT_THROW((Schedule{.warm_up = 1.5}.at(0, 10)), Error);
+  for (const double now : {-0.1, 1.1, std::nan("")}) EXPECT_THROW(Schedule().at(now), Error);
+  EXPECT_THROW((Schedule{.warm_up = 1.5}.at(0)), Error);
+  EXPECT_THROW((Schedule{.decay = -0.1}.at(0)), Error);
   EXPECT_THROW(schedule_kind_from("linear"), Error);
 }
 

@@ -195,7 +195,7 @@ std::vector<bool> flipped_images(const ImageStore& store, std::int64_t batch_siz
 
 TEST(Loader, AlternatingFlipsShowEachImageTheOtherWayInEveryEpoch) {
   const auto backend = make_reference_backend(true);
-  const ImageStore store(*backend, position_images(200), identity_normalisation());
+  const ImageStore store(*backend, position_images(200), 3, identity_normalisation());
   const std::vector<bool> first = flipped_images(store, 16, 1, 0);
   EXPECT_NEAR(static_cast<double>(std::count(first.begin(), first.end(), true)), 100.0, 30.0);
   std::vector<bool> others = first;
@@ -224,7 +224,7 @@ std::array<int, 36> cut_pixels(std::int64_t cutout, std::int64_t count, std::int
   const auto backend = make_cpu_backend();
   Images images = position_images(count);
   std::fill(images.pixels.begin(), images.pixels.end(), std::uint8_t{200});
-  const ImageStore store(*backend, images, identity_normalisation());
+  const ImageStore store(*backend, images, 3, identity_normalisation());
   std::vector<std::int32_t> indices(static_cast<std::size_t>(count));
   std::iota(indices.begin(), indices.end(), 0);
   std::array<int, 36> counts{};
@@ -262,7 +262,7 @@ TEST(Loader, CutsOutASquareWhoseCentreLiesAnywhere) {
 
 TEST(Loader, ACutoutLeavesTheOtherDrawsAsTheyAre) {
   const auto backend = make_reference_backend(true);
-  const ImageStore store(*backend, position_images(40), identity_normalisation());
+  const ImageStore store(*backend, position_images(40), 3, identity_normalisation());
   std::vector<std::int32_t> indices(40);
   std::iota(indices.begin(), indices.end(), 0);
   const std::vector<double> whole = TrainingEpoch(store, indices, 40, {}, 4, 2).next().x.to_doubles(),

@@ -16,9 +16,9 @@ constexpr bool kSanitized = false;
 
 class Processes : public Program {
  protected:
-  /// A training of 12 epochs, for those that are to be stopped on the way.
-  static Arguments longer(const std::string& out) {
-    Arguments arguments = small("train", out);
+  /// 12 epochs, for those that are to be stopped on the way.
+  static Arguments longer(const std::string& out, const std::string& command = "train", const Arguments& more = {}) {
+    Arguments arguments = small(command, out, more);
     *(std::find(arguments.begin(), arguments.end(), "--epochs") + 1) = "12";
     return arguments;
   }
@@ -34,17 +34,17 @@ class Processes : public Program {
 // ---- Kills ---------------------------------------------------------------------------------------------------------
 
 TEST_F(Processes, KilledAndResumedItEndsWithTheSameBits) {
-  const Arguments more = {"--criterion", "uniform", "--iterations", "1"};
-  ASSERT_EQ(run(small("search", "whole", more)).code, 0);
-  pid_t child = start(small("search", "killed", more));
-  for (const std::ptrdiff_t lines : {2, 4, 6, 9, 13}) {  // of 16 lines, or 17
+  const Arguments more = {"--grow-to", "2,2"};
+  ASSERT_EQ(run(longer("whole", "search", more)).code, 0);
+  pid_t child = start(longer("killed", "search", more));
+  for (const std::ptrdiff_t lines : {2, 4, 6, 9, 13}) {  // of 19
     const bool waiting = wait_for_lines(child, "killed", lines);
     kill(child, SIGKILL);
     EXPECT_EQ(finish(child).code, 128 + SIGKILL);
     ASSERT_TRUE(waiting);
     child =
         start(fs::exists(path("killed/checkpoint.safetensors")) ? Arguments{"search", "--resume", "killed", "--quiet"}
-                                                                : small("search", "killed", more));
+                                                                : longer("killed", "search", more));
   }
   const Result result = finish(child);
   ASSERT_EQ(result.code, 0) << result.error;

@@ -84,9 +84,10 @@ TEST_F(Program, RefusesImpossibleOptionsAndLeavesNothing) {
   expect_refused({"train", "--out", "x", "--frobnicate"}, "--frobnicate");
   const std::vector<std::pair<std::string, std::string>> numbers = {
       {"--epochs", "0"},          {"--epochs", "many"},
-      {"--epochs", "1.5"},        {"--batch-size", "0"},
+      {"--epochs", "1.5"},        {"--batch-size", "-1"},
       {"--learning-rate", "nan"}, {"--learning-rate", "inf"},
-      {"--learning-rate", "0"},   {"--validation", "0.9"},
+      {"--learning-rate", "-1"},  {"--validation", "0.9"},
+      {"--work", "1000"},         {"--decay", "1.5"},
       {"--momentum", "1"},        {"--label-smoothing", "1"},
       {"--threads", "-1"},        {"--seed", "-5"},
       {"--image-size", "0"},      {"--synthetic-train", "99999999999999999999"}};
@@ -96,7 +97,7 @@ TEST_F(Program, RefusesImpossibleOptionsAndLeavesNothing) {
   for (const char* flag : {"--schedule", "--variant", "--device"}) {
     expect_refused({"train", "--out", "x", flag, "nonsense"}, "nonsense");
   }
-  for (const char* flag : {"--criterion", "--inherit", "--initialiser", "--max-params"}) {
+  for (const char* flag : {"--criterion", "--strategy", "--initialiser", "--max-params", "--grow-to"}) {
     expect_refused({"search", "--out", "x", flag, "nonsense"}, "nonsense");
   }
   expect_refused({"train", "--out", "x", "--train-images", "9000"}, "--train-images");
@@ -223,7 +224,7 @@ TEST_F(Program, NumbersAreDecimalAndSpelledInOneWay) {
   for (const char* number : {"0x10", "1_000", "1e2", "++1", "+-1", "1 ", "", "10k"}) {
     expect_refused({"train", "--out", "x", std::string("--epochs=") + number}, "--epochs");
   }
-  for (const char* amount : {"0x10", "k", "1kM", "-1", "nan", "1e16", "1.5.2M", "M1"}) {
+  for (const char* amount : {"0x10", "k", "1kM", "-1", "nan", "1e19", "1.5.2M", "M1"}) {
     expect_refused({"search", "--out", "x", std::string("--max-params=") + amount}, "max-params");
   }
   expect_refused({"train", "--out", "x", "--data", "\xff\xfe"}, "UTF-8");
@@ -234,12 +235,12 @@ TEST_F(Program, ReadsConfigsAsTomlDoes) {
   folder_.write("a.toml",
                 "# TOML, as a person writes it\n"
                 "epochs = 0x1 # not that many\n\"synthetic-train\" = 1_00\nsynthetic-test = +20\nblocks = '1'\n"
-                "learning-rate = 5e-2\nno-flip = true\nbatch-size = 20\nschedule = \"cos\\u0069ne\"\n");
+                "learning-rate = 5e-2\nflip = \"none\"\nbatch-size = 20\nschedule = \"cos\\u0069ne\"\n");
   const Result result = run({"train", "--config", "a.toml", "--out", "a", "--quiet"});
   ASSERT_EQ(result.code, 0) << result.error;
   const std::string config = read_file(path("a/config.toml"));
   for (const char* line : {"epochs = 1\n", "synthetic-train = 100\n", "synthetic-test = 20\n", "blocks = \"1\"\n",
-                           "learning-rate = 0.05\n", "no-flip = true\n", "schedule = \"cosine\"\n"}) {
+                           "learning-rate = 0.05\n", "flip = \"none\"\n", "schedule = \"cosine\"\n"}) {
     EXPECT_TRUE(contains(config, line));
   }
   for (const char* wrong :
@@ -258,27 +259,45 @@ TEST_F(Program, WhatItWritesIsTomlForOthersToo) {
   for (const char* name : {"/train/cat/1.ppm", "/train/cat/2.ppm", "/train/dog/1.ppm", "/train/dog/2.ppm"}) {
     folder_.write(odd + name, ppm);
   }
-  ASSERT_EQ(run({"search",  "--data",
-                 odd,       "--image-size",
-                 "8",       "--start",
-                 "1",       "--iterations",
-                 "1",       "--epochs",
-                 "1",       "--criterion",
-                 "uniform", "--max-params",
-                 "1M",      "--learning-rate",
-                 ".05",     "--seed",
-                 "007",     "--no-flip",
-                 "--out",   "x",
+  ASSERT_EQ(run({"search",
+                 "--data",
+                 odd,
+                 "--image-size",
+                 "8",
+                 "--start",
+                 "1",
+                 "--strategy",
+                 "paper",
+                 "--iterations",
+                 "1",
+                 "--epochs",
+                 "3",
+                 "--criterion",
+                 "uniform",
+                 "--max-params",
+                 "1M",
+                 "--learning-rate",
+                 ".05",
+                 "--seed",
+                 "007",
+                 "--keep-held-out",
+                 "--batch-size",
+                 "2",
+                 "--out",
+                 "x",
+                 "--validation",
+                 "0",
                  "--quiet"})
                 .code,
             0);
-  folder_.write("check.py",
-                "import sys, tomllib\n"
-                "config = tomllib.load(open(sys.argv[1], 'rb'))\n"
-                "expected = {'seed': 7, 'learning-rate': 0.05, 'max-params': 1000000, 'no-flip': True, 'start': '1',\n"
-                "            'data': sys.argv[2], 'strict-convolution': False, 'momentum': 0.9}\n"
-                "for key, value in expected.items():\n"
-                "    assert config[key] == value and type(config[key]) is type(value), (key, config[key])\n");
+  folder_.write(
+      "check.py",
+      "import sys, tomllib\n"
+      "config = tomllib.load(open(sys.argv[1], 'rb'))\n"
+      "expected = {'seed': 7, 'learning-rate': 0.05, 'max-params': 1000000, 'keep-held-out': True, 'start': '1',\n"
+      "            'data': sys.argv[2], 'strict-convolution': False, 'momentum': 0.9}\n"
+      "for key, value in expected.items():\n"
+      "    assert config[key] == value and type(config[key]) is type(value), (key, config[key])\n");
   folder_.write("data", fs::weakly_canonical(path(odd)).string());
   EXPECT_EQ(std::system(("cd '" + folder_.path() + "' && python3 check.py x/config.toml \"$(cat data)\"").c_str()), 0);
   EXPECT_EQ(run({"search", "--resume", "x"}).code, 0);
@@ -324,7 +343,7 @@ TEST_F(Program, SaysWhyThereIsNoCuda) {
 
 TEST_F(Program, ARunsConfigRepeatsItBitForBit) {
   ASSERT_EQ(
-      run(small("search", "a", {"--criterion", "random", "--seed", "3", "--flip", "alternating", "--iterations", "1"}))
+      run(small("search", "a", {"--grow-to", "2,2", "--criterion", "random", "--seed", "3", "--flip", "alternating"}))
           .code,
       0);
   const Result again = run({"search", "--config", "a/config.toml", "--out", "b", "--quiet"});
@@ -338,7 +357,7 @@ TEST_F(Program, ARunsConfigRepeatsItBitForBit) {
 
 TEST_F(Program, TheThreadsDoNotChangeTheBits) {
   for (const char* threads : {"1", "2", "3"}) {
-    ASSERT_EQ(run(small("search", threads, {"--threads", threads, "--iterations", "1"})).code, 0);
+    ASSERT_EQ(run(small("search", threads, {"--threads", threads, "--grow-to", "2,1"})).code, 0);
     EXPECT_EQ(model(threads), model("1")) << threads;
   }
 }

@@ -74,7 +74,7 @@ void expect_scores(int iteration, const std::array<double, 3>& expected) {
   const auto scores = score_stages(*model.network, images, all, {}, *make_criterion("vip"), 0);
   ASSERT_EQ(scores.size(), expected.size());
   for (std::size_t stage = 0; stage < expected.size(); ++stage) {
-    EXPECT_NEAR(scores[stage], expected[stage], 1e-3 * expected[stage]) << "stage " << stage + 1;
+    EXPECT_NEAR(scores[stage].value, expected[stage], 1e-3 * expected[stage]) << "stage " << stage + 1;
   }
 }
 

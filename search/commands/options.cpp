@@ -35,6 +35,9 @@ std::string amount(std::string& text) {
   return "";
 }
 
+/// A number, or nothing, which a config file has as "".
+std::string margin_or_nothing(std::string& text) { return text.empty() ? "" : between(-1e9, 1e9)(text); }
+
 /// Folders are written down whole, so that a config file works from everywhere; it is UTF-8.
 std::string absolute_data(std::string& data) {
   try {
@@ -232,7 +235,7 @@ void add_growth_options(CLI::App& command, Settings& settings) {
   command
       .add_option("--margin", settings.margin,
                   "Blocks stay that save more than this (default: 0.005 for ablation, 0 for the others)")
-      ->transform(between(-1e9, 1e9))
+      ->transform(CLI::Validator(margin_or_nothing, ""))
       ->group(group);
   command.add_option("--skip", search.skip, "Probability with which a stage's blocks on trial are skipped")
       ->transform(between(0.0, 0.9))

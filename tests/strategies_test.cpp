@@ -1,0 +1,149 @@
+// What each strategy decides, and that its journal says all that it took.
+#include "layers/cost.h"
+#include "search/decision.h"
+#include "search/growth.h"
+#include "search/work.h"
+#include "tests/search_runs.h"
+
+namespace stagewise {
+namespace {
+
+class Strategies : public SearchRuns {};
+
+TEST_F(Strategies, TheJournalAloneIsEnoughToRedoEveryDecision) {
+  for (const char* criterion : {"ablation", "vip"}) {
+    SearchOptions options = options_of("stagewise");
+    options.criterion = criterion;
+    const RunDirectory run = new_run(criterion);
+    run_through(run, options);
+    const auto decisions = journal_of(run, "decision");
+    ASSERT_EQ(decisions.size(), 1u);
+    for (const nlohmann::json& event : decisions) {
+      std::vector<StageScore> scores;
+      std::vector<std::int64_t> fresh;
+      for (const auto& stage : event["stages"]) {
+        scores.push_back({stage["score"], stage["lower"], stage["upper"]});
+        fresh.push_back(stage["new"]);
+      }
+      EXPECT_EQ(fresh, (std::vector<std::int64_t>{1, 2}));
+      const auto again = decide(scores, fresh, std::vector<bool>(scores.size(), true), event["margin"]);
+      std::vector<std::int64_t> depths = options.start;
+      for (std::size_t stage = 0; stage < again.size(); ++stage) {
+        EXPECT_EQ(event["stages"][stage]["stays"], again[stage].stays);
+        EXPECT_EQ(event["stages"][stage]["reason"], again[stage].reason);
+        depths[stage] += again[stage].stays ? fresh[stage] : 0;
+      }
+      EXPECT_EQ(event["blocks_after"], depths);
+      EXPECT_EQ(blocks_of(run), depths);
+    }
+  }
+}
+
+class PaperStrategy : public SearchRuns {
+ protected:
+  PaperStrategy() {
+    options_.strategy = "paper";
+    options_.criterion = "uniform";
+    options_.iterations = 2;
+    options_.training.epochs = 10;
+  }
+};
+
+TEST_F(PaperStrategy, GrowsEveryStageUnderTheUniformCriterionAndCountsItsModels) {
+  const RunDirectory run = new_run("a");
+  const SearchState state = run_through(run);
+  EXPECT_EQ(blocks_of(run).size(), 2u);
+  EXPECT_EQ(state.models, 1 + 2 * options_.iterations);
+  const auto decisions = journal_of(run, "decision");
+  ASSERT_EQ(decisions.size(), 2u);
+  EXPECT_EQ(decisions[0]["blocks_after"], (std::vector<std::int64_t>{2, 2}));
+  EXPECT_EQ(decisions[1]["blocks_after"], (std::vector<std::int64_t>{3, 3}));
+  EXPECT_EQ(state.stop_reason, "all 2 iterations are done");
+}
+
+TEST_F(PaperStrategy, TheJournalAloneIsEnoughToRedoEveryDecision) {
+  options_.criterion = "vip";
+  options_.margin = -0.02;
+  const RunDirectory run = new_run("a");
+  run_through(run);
+  const auto decisions = journal_of(run, "decision");
+  ASSERT_FALSE(decisions.empty());
+  for (const nlohmann::json& event : decisions) {
+    std::vector<double> before, deeper;
+    std::vector<bool> grown;
+    for (const auto& stage : event["stages"]) {
+      before.push_back(stage["before"]);
+      deeper.push_back(stage["deeper"]);
+      grown.push_back(stage["grown"]);
+    }
+    const Architecture architecture = Architecture::of_depths(event["blocks_before"].get<std::vector<std::int64_t>>());
+    const GrowthRules rules{.step = event["step"], .margin = event["margin"]};
+    const auto again = decide_growth(architecture, before, deeper, rules);
+    for (std::size_t stage = 0; stage < again.size(); ++stage) EXPECT_EQ(again[stage].grown, grown[stage]);
+    std::vector<std::int64_t> depths = architecture.depths();
+    for (const std::size_t stage : growing_stages(again)) depths[stage] += rules.step;
+    EXPECT_EQ(event["blocks_after"], depths);
+  }
+}
+
+TEST_F(PaperStrategy, TheScoresOfADecisionAreThoseThatWereMeasured) {
+  options_.criterion = "vip";
+  options_.iterations = 1;
+  const RunDirectory run = new_run("a");
+  run_through(run);
+  std::vector<std::vector<double>> measured;
+  int decisions = 0;
+  for (const nlohmann::json& event : journal_of(run)) {
+    if (event["event"] == "score") measured.push_back(event["scores"]);
+    if (event["event"] != "decision") continue;
+    ++decisions;
+    ASSERT_GE(measured.size(), 2u);
+    for (std::size_t stage = 0; stage < 2; ++stage) {
+      EXPECT_EQ(event["stages"][stage]["before"], measured[measured.size() - 2][stage]);
+      EXPECT_EQ(event["stages"][stage]["deeper"], measured.back()[stage]);
+    }
+  }
+  EXPECT_EQ(decisions, 1);
+}
+
+TEST_F(PaperStrategy, EveryNetworkIsFromScratchWithAWholeSchedule) {
+  const RunDirectory run = new_run("a");
+  SearchRun search(*backend_, data_, options_, run, progress_);
+  std::map<std::string, std::vector<unsigned char>> before;
+  ScheduleSpan span;
+  for (std::int64_t models = 1; search.step();) {
+    const SearchState& state = search.state();
+    if (state.models == models || state.phase != Phase::train) {
+      before = tensors_of(search.network());
+      continue;
+    }
+    models = state.models;
+    EXPECT_EQ(state.schedule.begin, state.work);
+    EXPECT_EQ(state.schedule.end - state.schedule.begin, search.total_work() / 5);
+    EXPECT_EQ(state.stretch_end, state.schedule.end);
+    EXPECT_EQ(state.position.images, 0) << "its epoch's loss is its own";
+    const auto after = tensors_of(search.network());
+    EXPECT_NE(after.at("stem.conv.weight"), before.at("stem.conv.weight"));
+    EXPECT_NE(after.at("classifier.weight"), before.at("classifier.weight"));
+  }
+}
+
+TEST_F(PaperStrategy, StopsAtTheLimitsAndSaysSo) {
+  const Cost start = cost_of(data_.architecture(options_.start, options_.variant)).total();
+  options_.limits.max_parameters = start.parameters() + 1;
+  const RunDirectory run = new_run("a");
+  const SearchState state = run_through(run);
+  EXPECT_EQ(state.models, 2);
+  EXPECT_NE(state.stop_reason.find("limits"), std::string::npos) << state.stop_reason;
+  EXPECT_EQ(journal_of(run, "decision")[0]["parameters"], start.parameters());
+}
+
+TEST_F(PaperStrategy, StopsWhenNoScoreRoseByMoreThanTheMargin) {
+  options_.margin = 1.5;  // under `uniform` a score rises by exactly the step
+  const SearchState state = run_through(new_run("a"));
+  EXPECT_EQ(state.models, 2);
+  EXPECT_NE(state.stop_reason.find("margin"), std::string::npos) << state.stop_reason;
+}
+
+}  // namespace
+}  // namespace stagewise
