@@ -150,8 +150,8 @@ __global__ void channel_sums_kernel(const T* x, Partial partial, std::int64_t pi
   for (int lane = 0; lane < kLanes; ++lane) partial(0, blockIdx.x, channel + lane) = sums.at[lane];
 }
 
-// The second stage: a warp's lanes are neighbouring channels, the block's rows share the runs out between them. Few blocks
-// have anything to do, so what counts is how many loads are under way at once.
+// The second stage: a warp's lanes are neighbouring channels, the block's rows share the runs out between them. Few
+// blocks have anything to do, so what counts is how many loads are under way at once.
 constexpr int kRows = 32;
 
 /// The sum over the block's rows of each lane's value, for all of them.
@@ -198,8 +198,8 @@ __global__ void join_moments_kernel(const float* partial, int runs, std::int64_t
   variance[channel] = squares / in_all;
 }
 
-/// The runs' sums of one part after the other (blockIdx.y): first[c] = factors[c] * sum (no factors, no multiplication),
-/// second[c] = sum.
+/// The runs' sums of one part after the other (blockIdx.y): first[c] = factors[c] * sum (no factors, no
+/// multiplication), second[c] = sum.
 __global__ void add_runs_kernel(const float* partial, int runs, int channels, const float* factors, float* first,
                                 float* second) {
   __shared__ float scratch[kRows][kWarp];
@@ -229,7 +229,7 @@ void add_runs(const float* partial, const ChannelRuns& cut, const float* factors
               cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(blocks_for(cut.channels, kWarp)), second != nullptr ? 2 : 1);
   add_runs_kernel<<<grid, dim3(kWarp, kRows), 0, stream>>>(partial, static_cast<int>(cut.grid.x), cut.channels, factors,
-                                                          first, second);
+                                                           first, second);
   STAGEWISE_CHECK_LAUNCH(add_runs_kernel);
 }
 

@@ -108,8 +108,8 @@ void Convolutions::backward_data(const ConvolutionBackwardData& call) {
 }
 
 /// The gradient is in float32 whatever the maps are. From maps in bfloat16 cuDNN sums into float32, and rightly, only
-/// where the numbers of channels are multiples of 8; elsewhere, as in the stem, the maps are widened, so that nothing is
-/// rounded.
+/// where the numbers of channels are multiples of 8; elsewhere, as in the stem, the maps are widened, so that nothing
+/// is rounded.
 bool Convolutions::run_with_cudnn(const ConvolutionBackwardWeights& call) {
   if (!cudnn_) return false;
   if (cudnn_->run(call)) return true;

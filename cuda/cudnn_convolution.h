@@ -35,7 +35,7 @@ struct ConvolutionGraph {
   Shape x, weight, y;
   Conv2dOptions options;
   DType maps = DType::float32, filters = DType::float32;
-  bool normalise = false;   // x is normalised and ReLUed on read
+  bool normalise = false;  // x is normalised and ReLUed on read
   bool bias = false, addend = false, relu = false;
   bool add_to_output = false;  // the addend is what y, or by data dx, holds before
 
@@ -58,8 +58,8 @@ class CudnnConvolutions {
   /// with feature maps in bfloat16; bias and coefficients are float32. An addend must be another tensor than the
   /// output, or the output itself.
   ///
-  /// Mean and variance are not for cuDNN: its kernels that gather statistics end in atomic sums, so that no two runs give
-  /// the same bits (seen on an H200, though their plans carry no note of it).
+  /// Mean and variance are not for cuDNN: its kernels that gather statistics end in atomic sums, so that no two runs
+  /// give the same bits (seen on an H200, though their plans carry no note of it).
   bool run(const ConvolutionForward& call);
   /// Without normalised_input: cuDNN has no plan for that in bfloat16 or float32.
   bool run(const ConvolutionBackwardData& call);
