@@ -75,7 +75,7 @@ TEST_F(ScoreProgram, EveryCriterionScoresEveryStageWithAnInterval) {
   EXPECT_TRUE(rows.contains({"ablation", 1}));
   EXPECT_EQ(rows.size(), 11U);
   EXPECT_EQ(rows.at({"uniform", 1}).score, 2.0);
-  EXPECT_TRUE(contains(result.out, "20 images are held out"));
+  EXPECT_TRUE(contains(result.out, "images are held out for probe"));
   EXPECT_TRUE(contains(result.out, "never trained on"));
 }
 
@@ -87,7 +87,7 @@ TEST_F(ScoreProgram, SaysWhatTheHeldOutImagesAreWorth) {
   expect_refused({"score", "none", "--criterion", "probe"}, "--validation");
   expect_refused({"score", "none", "--criterion", "ablation"}, "--validation");
   EXPECT_TRUE(contains(run({"score", "none", "--validation", "0.1"}).out, "has trained on them"));
-  EXPECT_TRUE(contains(run({"score", "none/model.safetensors"}).out, "is not known"));
+  EXPECT_TRUE(contains(run({"score", "none/model.safetensors", "--synthetic-train", "100"}).out, "is not known"));
   const Result searched = run(small("search", "s", {"--grow-to", "2,2"}));
   ASSERT_EQ(searched.code, 0) << searched.error;
   EXPECT_TRUE(contains(run({"score", "s"}).out, "joined its training at the end"));
