@@ -1,4 +1,4 @@
-# make search   installs what is missing, builds, and runs a small search on the built-in data
+# make search   installs what is missing, builds, and shows a search on the built-in data beside plain trainings
 # make test     the tests;  make test-all adds the long ones (all released networks)
 # make bench    how fast kernels and whole steps are here, beside the roof and oneDNN: bench/README.md
 # make bench-peers  the same beside PyTorch and ONNX Runtime: bench/peers/README.md
@@ -28,7 +28,7 @@ build:
 	@cmake --build $(BUILD) -j $(JOBS) --target stagewise
 
 search: build
-	$(BUILD)/stagewise search --data synthetic --start 1,1,1 --step 1 --iterations 2 --epochs 2
+	@bench/search/show $(BUILD)/stagewise
 
 test:
 	@.ci/install-packages $(TEST_PACKAGES)

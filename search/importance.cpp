@@ -117,20 +117,6 @@ void add(const Moments& part, Moments& sum) {
   sum.class_counts += part.class_counts;
 }
 
-/// The stages' moments over each of the parts that the images at `indices` are dealt into.
-std::vector<std::vector<Moments>> moments_of_parts(const ResNet& network, const ImageStore& images,
-                                                   std::span<const std::int32_t> indices,
-                                                   const PassCallback& callback) {
-  const std::size_t count = std::min(kParts, indices.size());
-  std::vector<std::vector<Moments>> parts;
-  for (std::size_t part = 0; part < count; ++part) {
-    std::vector<std::int32_t> dealt;
-    for (std::size_t i = part; i < indices.size(); i += count) dealt.push_back(indices[i]);
-    parts.push_back(stage_moments(network, images, dealt, callback));
-  }
-  return parts;
-}
-
 }  // namespace
 
 PoolingWindow pooling_window(std::int64_t height, std::int64_t width) {
@@ -161,6 +147,26 @@ std::vector<Moments> stage_moments(const ResNet& network, const ImageStore& imag
   return moments;
 }
 
+MomentParts moments_of_parts(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> indices,
+                             const PassCallback& callback) {
+  const std::size_t count = std::min(kParts, indices.size());
+  MomentParts parts;
+  for (std::size_t part = 0; part < count; ++part) {
+    std::vector<std::int32_t> dealt;
+    for (std::size_t i = part; i < indices.size(); i += count) dealt.push_back(indices[i]);
+    parts.push_back(stage_moments(network, images, dealt, callback));
+  }
+  return parts;
+}
+
+void add_parts(const MomentParts& more, MomentParts& parts) {
+  parts.resize(std::max(parts.size(), more.size()));
+  for (std::size_t part = 0; part < more.size(); ++part) {
+    parts[part].resize(more[part].size());
+    for (std::size_t stage = 0; stage < more[part].size(); ++stage) add(more[part][stage], parts[part][stage]);
+  }
+}
+
 double jackknife_error(const std::vector<double>& without_part) {
   const auto parts = static_cast<double>(without_part.size());
   if (without_part.size() < 2) return 0.0;
@@ -174,12 +180,17 @@ std::vector<ReplicatedScore> score_stages(const ResNet& network, const ImageStor
                                           std::span<const std::int32_t> train, std::span<const std::int32_t> validation,
                                           const Criterion& criterion, std::uint64_t seed, std::int64_t round,
                                           const PassCallback& callback) {
+  return score_stages(network, images,
+                      criterion.needs_moments() ? moments_of_parts(network, images, train, callback) : MomentParts{},
+                      validation, criterion, seed, round);
+}
+
+std::vector<ReplicatedScore> score_stages(const ResNet& network, const ImageStore& images, const MomentParts& parts,
+                                          std::span<const std::int32_t> validation, const Criterion& criterion,
+                                          std::uint64_t seed, std::int64_t round) {
   require(!criterion.needs_validation() || !validation.empty(), "[--criterion] ", criterion.name(),
           " judges on held-out images, and there are none: give --validation a share");
   const std::size_t stages = network.stages().size();
-  const std::vector<std::vector<Moments>> parts = criterion.needs_moments()
-                                                      ? moments_of_parts(network, images, train, callback)
-                                                      : std::vector<std::vector<Moments>>();
   LinearJudge judge(network, images, validation);
   std::vector<ReplicatedScore> scores;
   for (std::size_t stage = 0; stage < stages; ++stage) {

@@ -22,6 +22,17 @@ PoolingWindow pooling_window(std::int64_t height, std::int64_t width);
 std::vector<Moments> stage_moments(const ResNet& network, const ImageStore& images,
                                    std::span<const std::int32_t> indices, const PassCallback& callback = {});
 
+/// Moments over equal parts of some images, which are dealt out one after the other: [part][stage].
+using MomentParts = std::vector<std::vector<Moments>>;
+
+/// Each stage's moments over each of eight parts of the images at `indices` (fewer where there are fewer images). One
+/// pass.
+MomentParts moments_of_parts(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> indices,
+                             const PassCallback& callback = {});
+
+/// Adds `more`, part by part, as if its images had been among those of `parts`.
+void add_parts(const MomentParts& more, MomentParts& parts);
+
 /// A score of a stage, and what it would have been without each of eight equal parts of the training images: its
 /// jackknife replicates (Efron 1982), none for criteria that don't look at images.
 struct ReplicatedScore {
@@ -39,5 +50,10 @@ std::vector<ReplicatedScore> score_stages(const ResNet& network, const ImageStor
                                           std::span<const std::int32_t> train, std::span<const std::int32_t> validation,
                                           const Criterion& criterion, std::uint64_t seed, std::int64_t round = 0,
                                           const PassCallback& callback = {});
+
+/// The same from moments that have been gathered already, so that one pass serves several criteria.
+std::vector<ReplicatedScore> score_stages(const ResNet& network, const ImageStore& images, const MomentParts& train,
+                                          std::span<const std::int32_t> validation, const Criterion& criterion,
+                                          std::uint64_t seed, std::int64_t round = 0);
 
 }  // namespace stagewise

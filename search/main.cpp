@@ -29,10 +29,10 @@ int run(int argc, char** argv) {
   program.require_subcommand(1);
   program.option_defaults()->always_capture_default();
   program.set_version_flag("--version", "stagewise 0.1.0");
-  const std::vector<stagewise::Command> commands = {stagewise::add_search(program),   stagewise::add_train(program),
-                                                    stagewise::add_evaluate(program), stagewise::add_predict(program),
-                                                    stagewise::add_describe(program), stagewise::add_devices(program),
-                                                    stagewise::add_sweep(program),    stagewise::add_compare(program)};
+  const std::vector<stagewise::Command> commands = {
+      stagewise::add_search(program),  stagewise::add_train(program),   stagewise::add_evaluate(program),
+      stagewise::add_score(program),   stagewise::add_predict(program), stagewise::add_describe(program),
+      stagewise::add_devices(program), stagewise::add_sweep(program),   stagewise::add_compare(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

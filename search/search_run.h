@@ -149,6 +149,16 @@ SearchOptions settled(SearchOptions options, const RunData& data);
 /// Whether anything is measured on held-out images.
 bool needs_held_out(const SearchOptions& options, const RunData& data);
 
+/// A share of a run's work, and the network that it is planned to go into.
+struct PlannedStretch {
+  double share = 0.0;
+  Architecture architecture;
+};
+
+/// How the strategy means to spend `work`, if all blocks stay that it inserts. Strategies that train many networks are
+/// taken for the middle of what they may train.
+std::vector<PlannedStretch> planned_stretches(const SearchOptions& options, const RunData& data, std::int64_t work);
+
 /// The work that `options` ask for on these images. Errors: throws Error when there is not enough for a step.
 std::int64_t work_of(const SearchOptions& options, const RunData& data);
 

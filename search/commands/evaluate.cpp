@@ -1,14 +1,11 @@
 #include <iostream>
 
 #include "search/commands/commands.h"
-#include "search/commands/config_file.h"
-#include "search/commands/options.h"
+#include "search/commands/open_model.h"
 #include "search/results.h"
 #include "search/run/device.h"
-#include "search/run/directory.h"
 #include "search/run/progress.h"
 #include "search/run/text.h"
-#include "search/training/model_file.h"
 #include "search/training/predictions.h"
 
 namespace stagewise {
@@ -22,47 +19,16 @@ struct EvaluateOptions {
   std::string predictions;  // where to write what is said of each image; empty: nowhere
 };
 
-void check_classes(const Model& model, const Dataset& dataset) {
-  const auto known = static_cast<std::size_t>(model.network->architecture().classes);
-  require(known == dataset.classes.size(), "[evaluate] the network knows ", known, " classes, the data has ",
-          dataset.classes.size());
-  for (std::size_t i = 0; i < model.classes.size(); ++i) {
-    require(model.classes[i] == dataset.classes[i], "[evaluate] the network's class ", i, " is `", model.classes[i],
-            "`, the data's is `", dataset.classes[i], "`");
-  }
-}
-
-Dataset open_data(const Model& model, const Settings& settings, Progress& progress) {
-  DataOptions options = settings.data_options();
-  options.image_size = model.network->architecture().height;
-  options.read_train = !model.normalisation;
-  Dataset dataset = open_announced(options, progress.listener());
-  check_classes(model, dataset);
-  return dataset;
-}
-
 void run_evaluate(CLI::App& command, EvaluateOptions& options) {
   Settings& settings = options.settings;
-  if (const std::string config = options.model + "/config.toml"; RunDirectory::holds_file(config)) {
-    apply_config(command, config,
-                 UnknownKeys::pass_over);  // the data that the run was trained on, unless told otherwise
-  }
+  take_options_of(command, options.model);
   Progress progress(settings.quiet);
   const std::unique_ptr<Backend> backend = open_backend(settings.device);
-  const Model model = load_model(*backend, options.model,
-                                 options.variant.empty() ? std::nullopt : std::optional(variant_from(options.variant)));
-  if (command.get_option("--data")->count() == 0) {
-    require(!model.data.empty(), "[evaluate] `", options.model,
-            "` doesn't say what it was trained on: name the data with --data");
-    settings.data.data = model.data;
-  }
-  const Dataset dataset = open_data(model, settings, progress);
+  const auto [model, dataset, normalisation] =
+      open_model(command, settings, options.model, options.variant, /*read_train=*/false, *backend, progress);
   const Images test = dataset.load_test ? dataset.load_test() : Images{};
   require(test.count() > 0, "[evaluate] `", settings.data.data, "` has no test set");
-  // The paper's files hold no normalisation; it is that of the data's training images.
-  const Variant variant = model.network->architecture().variant;
-  const ImageStore images(*backend, test, static_cast<std::int64_t>(dataset.classes.size()),
-                          model.normalisation ? *model.normalisation : normalisation_of(variant, dataset.train),
+  const ImageStore images(*backend, test, static_cast<std::int64_t>(dataset.classes.size()), normalisation,
                           feature_map_type(settings.device, *backend));
   const PassCallback callback = [&](const PassProgress& pass) { progress.pass("test set", pass); };
   PassResult result;

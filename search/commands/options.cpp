@@ -158,6 +158,7 @@ void add_training_options(CLI::App& command, Settings& settings) {
   };
   number("--epochs", training.epochs, "Passes over the training images in all, where --work is not given",
          std::int64_t{1}, std::int64_t{100000});
+  command.get_option("--epochs")->excludes("--hours");
   training.batch_size = 0;
   training.schedule.peak = 0.0;
   training.sgd.weight_decay = -1.0;
@@ -207,6 +208,16 @@ void add_budget_options(CLI::App& command, Settings& settings) {
           "Multiply-accumulates of forward passes over training images, e.g. 3.07e13 or 30.7T (a third for images "
           "that are only looked at); 0: as many as --epochs takes")
       ->transform(CLI::Validator(amount, ""))
+      ->group(group);
+  command
+      .add_option(
+          "--hours", settings.hours,
+          "As much work as this machine does in so many hours: measured for some seconds at the start, and kept "
+          "as --work in config.toml")
+      ->transform(between(0.001, 10000.0))
+      ->configurable(false)
+      ->excludes("--work")
+      ->excludes("--resume")
       ->group(group);
   command.add_option("--save-minutes", search.save_minutes, "A checkpoint at least this often")
       ->transform(between(0.0, 1e6))

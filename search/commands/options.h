@@ -22,6 +22,7 @@ struct Settings {
   std::string initialiser = "zero-gamma", grow_to, margin;
   std::string flip = "alternating";
   bool keep_held_out = false;
+  double hours = 0.0;  // in place of search.work, once a run begins; 0: not asked for
   std::uint64_t seed = 0;
   DataOptions data;
   SearchOptions search;

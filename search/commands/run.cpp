@@ -1,6 +1,7 @@
 // What `search` and `train` share: a run from its first epoch, or from where it stopped, to its results.
 #include <iostream>
 
+#include "search/calibrate.h"
 #include "search/commands/config_file.h"
 #include "search/commands/options.h"
 #include "search/results.h"
@@ -26,17 +27,30 @@ std::unique_ptr<SearchRun> begin(CLI::App& command, const Settings& settings, Ba
   }
 }
 
+/// --hours becomes --work, as if the person had given that.
+void take_hours(CLI::App& command, Settings& settings, Backend& backend, const RunData& data, Progress& progress) {
+  const Calibration calibration = calibrate(backend, data, settings.search_options(), settings.hours);
+  progress.line("Calibrated: " + calibration.text);
+  CLI::Option& work = *command.get_option("--work");
+  work.clear();
+  work.add_result(std::to_string(calibration.work));
+  work.run_callback();
+}
+
 /// The run's images. Where nothing would be decided on held-out images, none are held out.
-RunData open_data(const Settings& settings, const SearchOptions& options, Backend& backend, Progress& progress) {
+RunData open_data(CLI::App& command, Settings& settings, bool begins, Backend& backend, Progress& progress) {
   const DType maps = feature_map_type(settings.device, backend);
+  const Variant variant = settings.search_options().variant;
   DataOptions wanted = settings.data_options();
-  RunData data = open_run_data(backend, wanted, options.variant, maps, progress.listener());
+  RunData data = open_run_data(backend, wanted, variant, maps, progress.listener());
+  if (begins && settings.hours > 0.0) take_hours(command, settings, backend, data, progress);
+  const SearchOptions options = settings.search_options();
   if (data.validation.empty() || data.fingerprint.held_out > 0 || !options.join_held_out ||
       needs_held_out(options, data))
     return data;
   progress.line("  nothing is decided on held-out images, so all are trained on");
   wanted.validation = 0.0;
-  return open_run_data(backend, wanted, options.variant, maps);
+  return open_run_data(backend, wanted, variant, maps);
 }
 
 void show_results(const RunDirectory& run) {
@@ -54,7 +68,7 @@ void run_search(CLI::App& command, Settings& settings) {
     run = RunDirectory::resume(resumed);
     apply_resumed_config(command, run->config());
   }
-  const SearchOptions options = settings.search_options();
+  settings.search_options();  // says what is wrong with it before any data is read
   std::optional<CheckpointFile> saved;
   if (run) {
     saved = read_checkpoint(run->checkpoint());
@@ -66,7 +80,8 @@ void run_search(CLI::App& command, Settings& settings) {
   Progress progress(settings.quiet);
   const std::unique_ptr<Backend> backend = open_backend(settings.device);
   progress.line("Device: " + backend->description());
-  const RunData data = open_data(settings, options, *backend, progress);
+  const RunData data = open_data(command, settings, !saved, *backend, progress);
+  const SearchOptions options = settings.search_options();
   data.architecture(options.start, options.variant);  // says what is wrong with it before anything is written
   catch_interrupts();
   if (!run) run = RunDirectory::create(settings.out, command.get_name());

@@ -30,7 +30,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct SweepOptions {
-  std::string file, out;
+  std::string file, out, data;
   int jobs = 1;
   bool quiet = false;
 };
@@ -209,7 +209,7 @@ class SweepRunner {
 };
 
 void run_sweep(const SweepOptions& options) {
-  Sweep sweep = read_sweep(options.file, options.out);
+  Sweep sweep = read_sweep(options.file, options.out, options.data);
   for (const SweepRun& run : sweep.runs) check(run, options.file);
   const std::string out = sweep.out;
   catch_interrupts();
@@ -218,7 +218,8 @@ void run_sweep(const SweepOptions& options) {
     runner.run();
   } catch (const Interrupted&) {
     std::cerr << "Stopped. The same command goes on where the runs stand:\n  stagewise sweep " << options.file
-              << (options.out.empty() ? "" : " --out " + options.out) << '\n';
+              << (options.out.empty() ? "" : " --out " + options.out)
+              << (options.data.empty() ? "" : " --data " + options.data) << '\n';
     throw;
   }
   const std::vector<SweepRow> rows = runner.rows();
@@ -239,6 +240,7 @@ Command add_sweep(CLI::App& program) {
   const auto options = std::make_shared<SweepOptions>();
   command->add_option("file", options->file, "A TOML file: out, seeds, [common] options and [arms.NAME]")->required();
   command->add_option("--out", options->out, "Folder for the runs, instead of the file's");
+  command->add_option("--data", options->data, "What all runs are trained on, instead of the file's");
   command->add_option("--jobs", options->jobs, "How many runs at once, for a device that one run leaves idle")
       ->check(CLI::Range(1, 64));
   command->add_flag("--quiet", options->quiet, "Print the result only");

@@ -149,7 +149,7 @@ std::vector<std::string> SweepRun::arguments() const {
   return arguments;
 }
 
-Sweep read_sweep(const std::string& path, const std::string& out) {
+Sweep read_sweep(const std::string& path, const std::string& out, const std::string& data) {
   const toml::table file = parse(path);
   const Place place{path};
   Sweep sweep{.out = out, .runs = {}};
@@ -173,6 +173,11 @@ Sweep read_sweep(const std::string& path, const std::string& out) {
   const toml::table* arms = file["arms"].as_table();
   require(arms != nullptr && !arms->empty(), "`", path, "`: expected at least one [arms.NAME]");
   sweep.runs = in_order(arms_of(*arms, *common, seeds, place), sweep.out);
+  for (SweepRun& run : sweep.runs) {
+    if (data.empty()) break;
+    std::erase_if(run.options, [](const auto& option) { return option.first == "data"; });
+    run.options.emplace_back("data", data);
+  }
   return sweep;
 }
 

@@ -38,9 +38,9 @@ struct Sweep {
   std::vector<SweepRun> runs;  // all arms with the first seed, in the file's order, then all with the second, ...
 };
 
-/// `out`, when it isn't empty, takes the place of the file's. Errors: throws Error, with file and line, for what isn't
-/// TOML, for keys that have no meaning and for values that no option could take; whether the options exist is checked
-/// where the commands are known.
-Sweep read_sweep(const std::string& path, const std::string& out);
+/// `out` and `data`, where they aren't empty, take the place of the file's. Errors: throws Error, with file and line,
+/// for what isn't TOML, for keys that have no meaning and for values that no option could take; whether the options
+/// exist is checked where the commands are known.
+Sweep read_sweep(const std::string& path, const std::string& out, const std::string& data);
 
 }  // namespace stagewise

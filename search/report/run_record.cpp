@@ -97,6 +97,17 @@ std::optional<RunRecord> read_run(const std::string& path) {
   return run;
 }
 
+std::optional<HeldOutImages> held_out_images_of(const std::string& path) {
+  const std::string journal = path + "/journal.jsonl";
+  if (!RunDirectory::holds_file(journal)) return {};
+  const std::vector<Json> events = read_journal(journal);
+  if (events.empty() || number_in<std::int64_t>(events.front(), "validation_images") == 0) return HeldOutImages::none;
+  for (const Json& event : events) {
+    if (event.at("event") == "held-out images join the training") return HeldOutImages::joined_the_training;
+  }
+  return HeldOutImages::never_trained_on;
+}
+
 std::string predictions_file(const std::string& run) { return run + "/test_predictions.csv"; }
 
 }  // namespace stagewise

@@ -25,6 +25,12 @@ struct RunRecord {
 /// Errors: throws Error, with the line, when the journal can't be read.
 std::optional<RunRecord> read_run(const std::string& path);
 
+/// What became of the images that a run held out.
+enum class HeldOutImages { none, joined_the_training, never_trained_on };
+
+/// From the journal of the run in the folder `path`; nothing where there is no journal. Errors: as read_run().
+std::optional<HeldOutImages> held_out_images_of(const std::string& path);
+
 /// The file in a run's folder that holds what its network said of each test image.
 std::string predictions_file(const std::string& run);
 

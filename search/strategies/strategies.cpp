@@ -20,19 +20,24 @@ class Plain final : public Strategy {
   }
 };
 
+std::vector<PlannedStretch> stretches_of(const Architecture& start, const GrowthPlan& plan) {
+  std::vector<PlannedStretch> stretches = {{.share = 1.0, .architecture = start}};
+  double from = 0.0;
+  for (const GrowthRound& round : plan.rounds) {
+    stretches.back().share = round.insert - from;
+    from = round.insert;
+    stretches.push_back({.share = 1.0 - from, .architecture = deepened(start, round.depths)});
+  }
+  return stretches;
+}
+
 /// Passes of `plan` over `images` that `work` pays for.
 double passes_of(const Architecture& start, const GrowthPlan& plan, double work, double images) {
-  const auto macs = [&](const std::vector<std::int64_t>& depths) {
-    return static_cast<double>(training_work(deepened(start, depths), 1));
-  };
-  double passes = 0.0, from = 0.0;
-  std::vector<std::int64_t> depths = start.depths();
-  for (const GrowthRound& round : plan.rounds) {
-    passes += (round.insert - from) * work / macs(depths);
-    from = round.insert;
-    depths = round.depths;
+  double passes = 0.0;
+  for (const PlannedStretch& stretch : stretches_of(start, plan)) {
+    passes += stretch.share * work / static_cast<double>(training_work(stretch.architecture, 1));
   }
-  return (passes + (1.0 - from) * work / macs(depths)) / images;
+  return passes / images;
 }
 
 }  // namespace
@@ -41,6 +46,21 @@ GrowthPlan growth_plan(const SearchOptions& options, const RunData& data, std::i
   const Architecture start = data.architecture(options.start, options.variant);
   if (!options.grow_to.empty()) return plan_growth_to(start, options.grow_to, options.limits);
   return plan_growth(start, work, std::ssize(data.train), options.limits);
+}
+
+std::vector<PlannedStretch> planned_stretches(const SearchOptions& options, const RunData& data, std::int64_t work) {
+  const Architecture start = data.architecture(options.start, options.variant);
+  if (options.strategy == "stagewise") return stretches_of(start, growth_plan(options, data, work));
+  if (options.strategy == "jump") {
+    GrowthPlan plan = growth_plan(options, data, work);
+    plan.rounds.resize(std::min<std::size_t>(plan.rounds.size(), 1));
+    if (!plan.rounds.empty()) plan.rounds.front().depths = plan.final_depths;
+    return stretches_of(start, plan);
+  }
+  if (options.strategy != "paper") return {{.share = 1.0, .architecture = start}};
+  std::vector<std::int64_t> deepest = start.depths();
+  for (std::int64_t& depth : deepest) depth = std::min(kMaxDepth, depth + options.iterations * options.step);
+  return {{.share = 0.5, .architecture = start}, {.share = 0.5, .architecture = deepened(start, deepest)}};
 }
 
 std::int64_t work_of(const SearchOptions& options, const RunData& data) {

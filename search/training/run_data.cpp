@@ -4,7 +4,6 @@
 #include <map>
 #include <tuple>
 
-#include "datasets/split.h"
 #include "search/training/trainer.h"
 #include "tensor/random.h"
 #include "tensor/text.h"
@@ -60,8 +59,8 @@ std::vector<std::int32_t> stratified_draw(const std::vector<std::int32_t>& label
 namespace {
 
 /// Splits `chosen` by the split of their labels.
-Split split_of(const std::vector<std::int32_t>& chosen, const std::vector<std::int32_t>& labels, std::int64_t classes,
-               double validation, std::uint64_t seed) {
+Split split_chosen(const std::vector<std::int32_t>& chosen, const std::vector<std::int32_t>& labels,
+                   std::int64_t classes, double validation, std::uint64_t seed) {
   if (validation == 0.0) return {.train = chosen, .validation = {}};
   std::vector<std::int32_t> chosen_labels;
   chosen_labels.reserve(chosen.size());
@@ -104,22 +103,29 @@ Normalisation normalisation_of(Variant variant, const Images& images, std::span<
   return variant == Variant::paper ? mean_image_normalisation(images, indices) : channel_normalisation(images, indices);
 }
 
+Split split_of(const Dataset& dataset, const DataOptions& options) {
+  const Images& images = dataset.train;
+  // What the data itself holds out lies at the end, and then nothing of the rest is.
+  const std::int64_t to_train = images.count() - dataset.held_out;
+  const std::vector<std::int32_t> labels(images.labels.begin(), images.labels.begin() + to_train);
+  Split split = split_chosen(stratified_draw(labels, options.train_images, options.seed), labels,
+                             static_cast<std::int64_t>(dataset.classes.size()),
+                             dataset.held_out > 0 ? 0.0 : options.validation, options.seed);
+  for (std::int64_t i = to_train; i < images.count(); ++i) split.validation.push_back(static_cast<std::int32_t>(i));
+  require(split.train.size() >= 2, "[--data] `", options.data, "` leaves ", split.train.size(),
+          " images to train on, at least 2 are needed");
+  return split;
+}
+
 RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, DType feature_maps,
                       const DataListener& listener) {
   const Dataset dataset = open_announced(options, listener);
 
   const Images& images = dataset.train;
   const auto classes = static_cast<std::int64_t>(dataset.classes.size());
-  // What the data itself holds out lies at the end, and then nothing of the rest is.
-  const std::int64_t to_train = images.count() - dataset.held_out;
-  const std::vector<std::int32_t> labels(images.labels.begin(), images.labels.begin() + to_train);
-  Split split = split_of(stratified_draw(labels, options.train_images, options.seed), labels, classes,
-                         dataset.held_out > 0 ? 0.0 : options.validation, options.seed);
-  for (std::int64_t i = to_train; i < images.count(); ++i) split.validation.push_back(static_cast<std::int32_t>(i));
+  Split split = split_of(dataset, options);
   tell(listener, "  " + with_thousands(static_cast<std::int64_t>(split.train.size())) + " images to train on, " +
                      with_thousands(static_cast<std::int64_t>(split.validation.size())) + " held out");
-  require(split.train.size() >= 2, "[--data] `", options.data, "` leaves ", split.train.size(),
-          " images to train on, at least 2 are needed");
   const Normalisation normalisation = normalisation_of(variant, images, split.train);
   return {.source = options.data,
           .description = dataset.description,

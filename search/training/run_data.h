@@ -8,6 +8,7 @@
 
 #include "datasets/fingerprint.h"
 #include "datasets/loader.h"
+#include "datasets/split.h"
 #include "layers/resnet.h"
 
 namespace stagewise {
@@ -51,6 +52,10 @@ Dataset open_announced(const DataOptions& options, const DataListener& listener)
 /// How networks of the variant see their images: standard ones by the channels' means and deviations over the images at
 /// `indices` (over all without any), the paper's less their mean image.
 Normalisation normalisation_of(Variant variant, const Images& images, std::span<const std::int32_t> indices = {});
+
+/// Which of the training images are trained on, and which are held out: those that the data itself holds out, or the
+/// share that `options` ask for, drawn from their seed. Errors: throws Error when fewer than two are left to train on.
+Split split_of(const Dataset& dataset, const DataOptions& options);
 
 /// Opens the data for a run, with the variant's normalisation over what is trained on, for networks with such feature
 /// maps. Errors: throws Error for anything wrong with the data.
