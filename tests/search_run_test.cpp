@@ -1,6 +1,6 @@
 // A run, whatever its strategy: that stopping it anywhere changes nothing, what it counts, what it writes and when.
+#include <cmath>
 #include <filesystem>
-#include <set>
 
 #include "layers/cost.h"
 #include "search/work.h"
@@ -124,6 +124,233 @@ TEST_F(SearchRuns, TheTestSetStaysShutUntilEverythingIsDecided) {
     EXPECT_EQ(events[events.size() - 2]["event"], "test set opened");
     EXPECT_EQ(events.back()["event"], "finished");
   }
+}
+
+TEST_F(SearchRuns, TheModelIsWrittenBeforeTheTestSetIsRead) {
+  const RunDirectory a = new_run("a"), b = new_run("b");
+  run_through(a, options_of("train"));
+  const auto load_test = data_.load_test;
+  data_.load_test = []() -> Images { fail("the folder `test` is gone"); };
+  EXPECT_TRUE(contains(message_of([&] { run_through(b, options_of("train")); }), "is gone"));
+  EXPECT_EQ(read_file(a.model()), read_file(b.model()));
+  EXPECT_TRUE(contains(message_of([&] { run_through(b, options_of("train")); }), "is gone")) << "and again";
+  data_.load_test = load_test;
+  run_through(b, options_of("train"));
+  expect_equal_results(a, b);
+}
+
+TEST_F(SearchRuns, SpendTheirWorkToWithinABatch) {
+  for (const std::string& strategy : strategies()) {
+    for (const std::int64_t work : {0, 200'000'000}) {
+      SearchOptions options = options_of(strategy);
+      options.work = work;
+      const RunDirectory run = new_run(concat(strategy, work));
+      SearchRun search(*backend_, data_, options, run, progress_);
+      while (search.step()) {
+      }
+      if (work > 0) {
+        EXPECT_EQ(search.total_work(), work);
+      }
+      const SearchState& state = search.state();
+      std::vector<std::int64_t> deepest = {3, 3};
+      const std::int64_t batch = training_work(data_.architecture(deepest, Variant::standard), 12);
+      EXPECT_GE(state.work, search.total_work()) << strategy;
+      // Each of the paper's networks has its own end, and the last one is still scored.
+      const std::int64_t more = strategy == "paper" ? 3 * batch + state.looking : batch;
+      EXPECT_LT(state.work, search.total_work() + more) << strategy;
+    }
+  }
+}
+
+TEST_F(SearchRuns, EpochsAreCountedInWorkAndAnEvaluationAtAThird) {
+  const std::int64_t macs = training_work(data_.architecture({1, 1}, Variant::standard), 1);
+  const SearchState state = run_through(new_run("a"), options_of("train"));  // 6 epochs of 48 images, 12 held out
+  EXPECT_EQ(state.work, 6 * (48 * macs + 12 * macs / 3));
+  EXPECT_EQ(state.looking, 6 * 12 * macs / 3);
+  EXPECT_EQ(state.images_seen, 6 * 48);
+  EXPECT_EQ(state.passes, 6);
+  // One image more than whole batches hold is left out: batch norm can't use it.
+  SearchOptions odd = options_of("train");
+  odd.training.batch_size = 47;
+  EXPECT_EQ(work_of(odd, data_), 6 * (47 * macs + 4 * macs));
+  // Growing, the same number of passes over the images costs more.
+  SearchOptions options = options_of("stagewise");
+  options.margin = -1e9;  // all blocks stay, as the plan has it
+  const SearchState grown = run_through(new_run("b"), options);
+  EXPECT_GT(grown.work, state.work);
+  EXPECT_NEAR(static_cast<double>(grown.images_seen), 6 * 48, 0.2 * 6 * 48);
+}
+
+TEST_F(SearchRuns, WhereThePlanSaysNoneASearchIsThePlainTraining) {
+  data_.validation.clear();
+  const RunDirectory train = new_run("train"), search = new_run("search"), jump = new_run("jump");
+  run_through(train, options_of("train"));
+  run_through(search);  // the table holds less than a block best for so little work
+  SearchOptions options = options_;
+  options.strategy = "jump";
+  run_through(jump, options);
+  EXPECT_TRUE(journal_of(search, "insertion").empty());
+  EXPECT_EQ(read_file(train.model()), read_file(search.model()));
+  EXPECT_EQ(read_file(train.model()), read_file(jump.model()));
+}
+
+TEST_F(SearchRuns, GrowingInPlaceKeepsEveryOldTensor) {
+  for (const char* strategy : {"stagewise", "jump"}) {
+    const RunDirectory run = new_run(strategy);
+    SearchRun search(*backend_, data_, options_of(strategy), run, progress_);
+    while (search.network().architecture().depths() == options_.start) {
+      const auto before = tensors_of(search.network());
+      ASSERT_TRUE(search.step());
+      if (search.network().architecture().depths() == options_.start) continue;
+      const auto after = tensors_of(search.network());
+      EXPECT_EQ(after.size(), before.size() + 3 * 10);  // three blocks of two filters and eight batch-norm vectors
+      for (const auto& [name, bytes] : before) EXPECT_EQ(after.at(name), bytes) << name;
+    }
+  }
+}
+
+TEST_F(SearchRuns, GoOnOnlyWithWhatTheyBeganWith) {
+  const RunDirectory run = new_run("a");
+  {
+    SearchRun search(*backend_, data_, options_of("train"), run, progress_);
+    search.step();
+    search.step();
+  }
+  const auto problem = [&](const RunData& data) {
+    return message_of([&] { SearchRun(*backend_, data, options_of("train"), run, progress_); });
+  };
+  const RunData more = small_data(*backend_, 61, 20);
+  EXPECT_TRUE(contains(problem(more), "had 6 images, now 7"));
+  RunData renamed = small_data(*backend_, 60, 20);
+  renamed.fingerprint.classes[3] = "another";
+  EXPECT_TRUE(contains(problem(renamed), "class `another` is new"));
+  EXPECT_EQ(problem(small_data(*backend_, 60, 20)), "no error");
+}
+
+TEST_F(SearchRuns, GoOnByTheSameArithmeticUnlessAllowedOtherwise) {
+  const std::vector<std::string> sets = cpu_instruction_sets();
+  if (sets.size() < 2) GTEST_SKIP() << "one instruction set only";
+  const RunDirectory run = new_run("a");
+  SearchOptions options = options_of("train");
+  {
+    const auto first = make_cpu_backend({.instruction_set = sets.front()});
+    const RunData data = small_data(*first, 60, 20);
+    SearchRun search(*first, data, options, run, progress_);
+    search.step();
+    search.step();
+  }
+  const auto other = make_cpu_backend({.instruction_set = sets.back()});
+  const RunData data = small_data(*other, 60, 20);
+  const std::string refused = message_of([&] { SearchRun(*other, data, options, run, progress_); });
+  EXPECT_TRUE(contains(refused, "--any-device"));
+  EXPECT_TRUE(contains(refused, sets.front()));
+  EXPECT_TRUE(contains(refused, sets.back()));
+  options.any_device = true;
+  SearchRun search(*other, data, options, run, progress_);
+  while (search.step()) {
+  }
+  EXPECT_EQ(search.state().phase, Phase::finished);
+}
+
+TEST_F(SearchRuns, AnotherRateOnTheWayIsInTheJournal) {
+  const RunDirectory a = new_run("a"), b = new_run("b");
+  SearchOptions options = options_of("train");
+  for (const RunDirectory& run : {a, b}) {
+    SearchRun search(*backend_, data_, options, run, progress_);
+    search.step();
+    search.step();
+  }
+  run_through(a, options);
+  options.rate_factor = 0.25;
+  run_through(b, options);
+  EXPECT_TRUE(journal_of(a, "learning rate changed").empty());
+  const auto changes = journal_of(b, "learning rate changed");
+  ASSERT_EQ(changes.size(), 1u) << "said once, though the run went on in several steps";
+  EXPECT_EQ(changes[0]["factor"], 0.25);
+  EXPECT_EQ(changes[0]["before"], 1.0);
+  const auto before = journal_of(a, "epoch"), after = journal_of(b, "epoch");
+  EXPECT_EQ(before[0]["rate"], after[0]["rate"]);
+  for (std::size_t i = 1; i < after.size(); ++i) {
+    EXPECT_EQ(after[i]["rate"].get<double>(), 0.25 * before[i]["rate"].get<double>());
+  }
+}
+
+TEST_F(SearchRuns, ADivergenceInTheLastStepIsAnErrorAndALowerRateAWayOn) {
+  SearchOptions options = options_of("train");
+  options.training.epochs = 2;
+  options.training.batch_size = 48;  // an epoch is a step
+  options.training.schedule = {.kind = ScheduleKind::step, .peak = 0.05};
+  const RunDirectory run = new_run("a");
+  {
+    SearchRun search(*backend_, data_, options, run, progress_);
+    search.step();
+    search.step();
+    EXPECT_EQ(search.state().passes, 1);
+  }
+  options.rate_factor = 1e30;
+  EXPECT_TRUE(contains(message_of([&] { run_through(run, options); }), "the training diverged"));
+  EXPECT_FALSE(fs::exists(run.model()));
+  EXPECT_EQ(read_checkpoint(run.checkpoint()).state.passes, 1) << "the last sound one";
+  options.rate_factor = 0.5;
+  run_through(run, options);
+  EXPECT_TRUE(fs::exists(run.model()));
+}
+
+TEST_F(SearchRuns, SmallDataGetsSmallBatchesUnlessToldOtherwise) {
+  SearchOptions options = options_of("train");
+  options.training.batch_size = 0;
+  options.training.schedule.peak = 0.0;
+  options.training.sgd.weight_decay = -1.0;
+  const auto settled_for = [&](std::size_t images) {
+    RunData data = small_data(*backend_, 60, 20);
+    data.train.resize(images);
+    return settled(options, data).training;
+  };
+  for (const auto& [images, batch] :
+       std::map<std::size_t, std::int64_t>{{48, 8}, {640, 16}, {1300, 32}, {50'000, 128}}) {
+    EXPECT_EQ(settled_for(images).batch_size, batch) << images;
+    EXPECT_DOUBLE_EQ(settled_for(images).schedule.peak, 0.4 * static_cast<double>(batch) / 128);
+  }
+  EXPECT_DOUBLE_EQ(settled_for(48).sgd.weight_decay, 5e-4);
+  options.training.epochs = 33;  // and the evaluations' work
+  data_.validation.clear();
+  EXPECT_NEAR(settled(options, data_).training.sgd.weight_decay, 5e-4 * std::sqrt(8.0 / 33.0), 1e-6);
+  options.training.batch_size = 100;
+  options.training.sgd.weight_decay = 0.01;
+  EXPECT_EQ(settled_for(48).batch_size, 100);
+  EXPECT_EQ(settled_for(48).sgd.weight_decay, 0.01);
+}
+
+TEST_F(SearchRuns, WhatCannotBeDoneIsRefusedBeforeAnythingIsTrained) {
+  const auto problem = [&](const SearchOptions& options, bool held_out = true) {
+    RunData data = small_data(*backend_, 60, 20);
+    if (!held_out) data.validation.clear();
+    const RunDirectory run = new_run("x");
+    const std::string message = message_of([&] { SearchRun(*backend_, data, options, run, progress_); });
+    fs::remove_all(run.path());
+    return message;
+  };
+  for (const char* strategy : {"stagewise", "paper"}) {
+    SearchOptions options = options_of(strategy);
+    options.criterion = "probe";
+    EXPECT_TRUE(contains(problem(options, false), "--validation")) << strategy;
+    options = options_of(strategy);
+    options.criterion = "nonsense";
+    EXPECT_TRUE(contains(problem(options), "nonsense")) << strategy;
+    options = options_of(strategy);
+    options.limits.max_parameters = 10;
+    EXPECT_TRUE(contains(problem(options), "--max-params 10")) << strategy;
+  }
+  EXPECT_TRUE(contains(problem(options_of("evolution"), false), "--validation"));
+  SearchOptions options = options_of("paper");
+  options.step = 1000;
+  EXPECT_TRUE(contains(problem(options), "at most 1000 blocks"));
+  options = options_of("stagewise");
+  options.work = 1000;
+  EXPECT_TRUE(contains(problem(options), "--work"));
+  options = options_of("stagewise");
+  options.twin = 1'000'000;
+  EXPECT_TRUE(contains(problem(options), "--twin"));
 }
 
 }  // namespace

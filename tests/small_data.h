@@ -3,6 +3,7 @@
 
 #include "datasets/dataset.h"
 #include "search/training/run_data.h"
+#include "tensor/random.h"
 
 namespace stagewise {
 
@@ -46,6 +47,34 @@ inline RunData small_data(Backend& backend, std::int64_t train, std::int64_t tes
   dataset.train = small_images(dataset.train);
   dataset.load_test = [load = dataset.load_test] { return small_images(load()); };
   return run_data(backend, dataset, maps);
+}
+
+/// Three classes, told by which channel is brightest: nothing that a shallow network couldn't see. Of `wrong` of the
+/// images the label is drawn anew.
+inline Images coloured_images(std::int64_t count, double wrong, std::uint64_t seed) {
+  const Random random(seed, stream_of("coloured images"));
+  Images images{.height = 8, .width = 8};
+  std::uint64_t draw = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const auto colour = static_cast<std::int32_t>(random.below(draw++, 3));
+    for (int pixel = 0; pixel < 64; ++pixel) {
+      for (int channel = 0; channel < 3; ++channel) {
+        const double grey = 110.0 + (channel == colour ? 20.0 : 0.0) + 60.0 * (random.uniform(draw++) - 0.5);
+        images.pixels.push_back(static_cast<std::uint8_t>(grey));
+      }
+    }
+    const bool is_wrong = random.uniform(draw++) < wrong;
+    images.labels.push_back(is_wrong ? static_cast<std::int32_t>(random.below(draw++, 3)) : colour);
+  }
+  return images;
+}
+
+inline RunData coloured_data(Backend& backend, std::int64_t train, double wrong, std::uint64_t seed = 1) {
+  const Dataset dataset{.description = "coloured",
+                        .classes = {"blue", "green", "red"},
+                        .train = coloured_images(train, wrong, seed),
+                        .load_test = [=] { return coloured_images(50, wrong, seed + 1); }};
+  return run_data(backend, dataset);
 }
 
 }  // namespace stagewise

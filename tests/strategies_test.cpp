@@ -1,4 +1,6 @@
 // What each strategy decides, and that its journal says all that it took.
+#include <algorithm>
+
 #include "layers/cost.h"
 #include "search/decision.h"
 #include "search/growth.h"
@@ -143,6 +145,31 @@ TEST_F(PaperStrategy, StopsWhenNoScoreRoseByMoreThanTheMargin) {
   const SearchState state = run_through(new_run("a"));
   EXPECT_EQ(state.models, 2);
   EXPECT_NE(state.stop_reason.find("margin"), std::string::npos) << state.stop_reason;
+}
+
+TEST_F(PaperStrategy, KeepsTheBestNetworkByItsValidation) {
+  data_ = coloured_data(*backend_, 200, 0.3);
+  options_.margin = -1.0;
+  bool kept_an_earlier_one = false;
+  for (std::uint64_t seed = 0; seed < 4; ++seed) {
+    options_.seed = options_.training.seed = seed;
+    const RunDirectory run = new_run(std::to_string(seed));
+    SearchRun search(*backend_, data_, options_, run, progress_);
+    while (search.step()) {
+    }
+    std::vector<nlohmann::json> networks = journal_of(run, "score");
+    ASSERT_EQ(networks.size(), 5u);
+    const auto best = std::max_element(networks.begin(), networks.end(), [](const auto& a, const auto& b) {
+      return a["validation_accuracy"] < b["validation_accuracy"];
+    });
+    EXPECT_EQ(journal_of(run, "finished")[0]["validation_accuracy"], (*best)["validation_accuracy"]);
+    EXPECT_EQ(evaluate(search.network(), data_.images, data_.validation).accuracy(), (*best)["validation_accuracy"]);
+    if (best->at("validation_accuracy") > networks.back()["validation_accuracy"]) {
+      kept_an_earlier_one = true;
+      EXPECT_EQ(blocks_of(run), (*best)["blocks"]);
+    }
+  }
+  EXPECT_TRUE(kept_an_earlier_one) << "else this tests nothing";
 }
 
 }  // namespace

@@ -78,12 +78,14 @@ class Paper final : public Strategy {
     if (criterion_->needs_moments()) {
       run.count_looking(evaluation_work(network.architecture(), std::ssize(run.data().train)));
     }
-    run.record({{"event", "score"},
-                {"round", state.round},
-                {"blocks", network.architecture().depths()},
-                {"criterion", criterion_->name()},
-                {"scores", scores},
-                {"errors", errors}});
+    Json event = {{"event", "score"},
+                  {"round", state.round},
+                  {"blocks", network.architecture().depths()},
+                  {"criterion", criterion_->name()},
+                  {"scores", scores},
+                  {"errors", errors}};
+    if (state.validated) event["validation_accuracy"] = state.validation_accuracy;  // which network is kept rests on it
+    run.record(event);
     run.say(draw_network(network.architecture(), score_notes(scores)));
     state.scores = scores;
     return scores;

@@ -124,6 +124,17 @@ void check_sound(double loss, const PassPosition& position, const TrainingOption
           ", or go on from the last checkpoint: --resume, with a --rate-factor below 1");
 }
 
+/// A loss is that of the weights before its step: what the last step did to them shows in another forward pass, of a
+/// few images, which leaves the running statistics alone.
+void check_last_step(const Learner& learner, const ImageStore& images, std::span<const std::int32_t> indices,
+                     const PassPosition& position, const TrainingOptions& options) {
+  const Batch batch = images.batch(indices.first(std::min<std::size_t>(indices.size(), 64)));
+  const Context context{.training = true, .statistics_momentum = 0.0};
+  const Variable logits = learner.network->forward(context, Variable(batch.x));
+  const Variable loss = softmax_cross_entropy(context, logits, batch.labels);
+  check_sound(loss.value().to_doubles()[0], position, options);
+}
+
 /// How many images an evaluation takes at a time: of large ones fewer, so that their maps fit.
 std::int64_t evaluation_batch(const ImageStore& images) {
   const Shape shape = images.image_shape();
@@ -150,11 +161,14 @@ bool train_pass(Learner& learner, const ImageStore& images, std::span<const std:
   batches.skip_to(position.batch);
   Tally tally(learner.network->backend(), static_cast<std::int64_t>(indices.size()), callback, position);
   TrainingStep step(learner, options, tally.totals());
+  const std::int64_t first = position.batch;
   for (; position.batch < batches.batches(); ++position.batch) {
     const std::optional<StepChoice> choice = choose(batches.next_size());
     if (!choice) {
       tally.store(position);
-      if (position.images > 0) check_sound(position.loss_sum / static_cast<double>(position.images), position, options);
+      if (position.batch == first) return false;
+      check_sound(position.loss_sum / static_cast<double>(position.images), position, options);
+      check_last_step(learner, images, indices, position, options);
       return false;
     }
     const Batch batch = batches.next();
@@ -163,6 +177,7 @@ bool train_pass(Learner& learner, const ImageStore& images, std::span<const std:
   }
   result = tally.result();
   check_sound(result.loss, position, options);
+  check_last_step(learner, images, indices, position, options);
   position = {.pass = position.pass + 1};
   return true;
 }
