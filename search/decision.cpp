@@ -22,7 +22,7 @@ Verdict verdict_of(const StageScore& score, double margin) {
   return score.upper < margin ? Verdict::does_not_pay : Verdict::toss_up;
 }
 
-std::string reason_of(const StageDecision& decision, std::int64_t new_blocks, double margin) {
+std::string reason_of(const StageDecision& decision, std::int64_t new_blocks, double margin, bool too_soon) {
   const StageScore& score = decision.score;
   const bool one = new_blocks == 1;
   const std::string measured =
@@ -35,13 +35,14 @@ std::string reason_of(const StageDecision& decision, std::int64_t new_blocks, do
     case Verdict::does_not_pay: return concat(measured, " < ", short_number(margin), ": ", outcome);
     case Verdict::toss_up: break;
   }
+  if (too_soon) return concat(measured, ", but the trial was too short to tell: by the plan ", outcome);
   return concat(measured, ", which ", short_number(margin), " lies within: a toss-up, and by the plan ", outcome);
 }
 
 }  // namespace
 
 std::vector<StageDecision> decide(const std::vector<StageScore>& scores, const std::vector<std::int64_t>& new_blocks,
-                                  const std::vector<bool>& planned, double margin) {
+                                  const std::vector<bool>& planned, double margin, bool long_enough) {
   require(scores.size() == new_blocks.size() && scores.size() == planned.size(),
           "[decision] expected a score, a number of new blocks and the plan's choice for each stage, got ",
           scores.size(), ", ", new_blocks.size(), " and ", planned.size());
@@ -58,8 +59,10 @@ std::vector<StageDecision> decide(const std::vector<StageScore>& scores, const s
             "[decision] expected a finite score of stage ", stage + 1, ", got ", score.value, " from ", score.lower,
             " to ", score.upper);
     decision.verdict = verdict_of(score, margin);
+    const bool too_soon = decision.verdict == Verdict::does_not_pay && !long_enough;
+    if (too_soon) decision.verdict = Verdict::toss_up;
     decision.stays = decision.verdict == Verdict::toss_up ? planned[stage] : decision.verdict == Verdict::pays;
-    decision.reason = reason_of(decision, new_blocks[stage], margin);
+    decision.reason = reason_of(decision, new_blocks[stage], margin, too_soon);
   }
   return decisions;
 }

@@ -25,10 +25,11 @@ struct StageDecision {
   std::string reason;  // for people: "its 2 new blocks save 0.031 (0.024 to 0.038) > 0.005: they stay"
 };
 
-/// One decision for each stage that has blocks on trial; `planned[stage]`: the plan would keep them. Stages with no new
+/// One decision for each stage that has blocks on trial; `planned[stage]`: the plan would keep them; `long_enough`:
+/// after a trial too short for new blocks to learn, not to pay means nothing, and is a toss-up. Stages with no new
 /// blocks (`new_blocks[stage]` is 0) stay as they are. Errors: throws Error when a score is not finite or lists differ
 /// in length.
 std::vector<StageDecision> decide(const std::vector<StageScore>& scores, const std::vector<std::int64_t>& new_blocks,
-                                  const std::vector<bool>& planned, double margin);
+                                  const std::vector<bool>& planned, double margin, bool long_enough = true);
 
 }  // namespace stagewise

@@ -44,8 +44,9 @@ struct SearchOptions {
   GrowthLimits limits;
   std::vector<std::int64_t> grow_to;  // in place of the plan's depths; empty: the plan's
   std::string criterion = "ablation";
-  std::optional<double> margin;  // that a score must lie above; nothing: the criterion's own
-  double skip = 0.15;            // probability with which a stage's blocks on trial are skipped
+  std::optional<double> margin;       // that a score must lie above; nothing: the criterion's own
+  double skip = 0.15;                 // probability with which a stage's blocks on trial are skipped
+  std::int64_t shortest_trial = 500;  // steps; after fewer, no block is taken out on what was measured
   BlockInitialiser initialiser = BlockInitialiser::zero_gamma;
   bool join_held_out = true;              // the held-out images are trained on once everything is decided
   std::int64_t iterations = 3, step = 1;  // of the paper's strategy: how often the network may grow, and by how much

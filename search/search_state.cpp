@@ -13,10 +13,10 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(PassPosition, pass, batch, images, loss_sum, 
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(DataFingerprint, classes, counts, held_out, height, width, channels, digest)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ScheduleSpan, begin, end)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SearchState, phase, work, looking, stretch_end, schedule, position, steps,
-                                   images_seen, passes, held_out_joined, round, models, network_seed, on_trial, scores,
-                                   train_accuracy, validation_accuracy, validation_loss, validated, kept_earlier,
-                                   best_validation, rate_factor, data, arithmetic, seconds, strategy_memory,
-                                   stop_reason, journal_bytes)
+                                   images_seen, passes, held_out_joined, round, models, network_seed, on_trial,
+                                   trial_began, scores, train_accuracy, validation_accuracy, validation_loss, validated,
+                                   kept_earlier, best_validation, rate_factor, data, arithmetic, seconds,
+                                   strategy_memory, stop_reason, journal_bytes)
 
 std::string SearchState::to_json() const { return nlohmann::json(*this).dump(); }
 

@@ -35,6 +35,7 @@ struct SearchState {
   std::int64_t models = 0;       // networks drawn so far
   std::uint64_t network_seed = 0;
   std::vector<std::vector<std::int64_t>> on_trial;  // the numbers of the blocks on trial, stage by stage; none: empty
+  std::int64_t trial_began = 0;                     // `steps` when they were inserted
   std::vector<double> scores;                       // of the network's stages, when they were last scored
   double train_accuracy = 0.0, validation_accuracy = 0.0, validation_loss = 0.0;
   bool validated = false;

@@ -149,6 +149,8 @@ TEST(Decision, TheMarginMovesTheLine) {
   EXPECT_EQ(decide(scores, {1}, {true}, 0.0)[0].verdict, Verdict::pays);
   EXPECT_EQ(decide(scores, {1}, {true}, 0.03)[0].verdict, Verdict::toss_up);
   EXPECT_EQ(decide(scores, {1}, {true}, 0.1)[0].verdict, Verdict::does_not_pay);
+  EXPECT_EQ(decide(scores, {1}, {true}, 0.1, /*long_enough=*/false)[0].verdict, Verdict::toss_up);
+  EXPECT_EQ(decide(scores, {1}, {true}, 0.0, /*long_enough=*/false)[0].verdict, Verdict::pays);
   EXPECT_EQ(decide({{-0.03, -0.04, -0.02}}, {1}, {true}, -0.1)[0].verdict, Verdict::pays);
 }
 

@@ -32,6 +32,7 @@ class Planted : public SearchRuns {
     options_.training.schedule.peak = 0.1;
     options_.training.schedule.warm_up = 0.02;
     options_.margin = 0.03;  // for so few images and steps
+    options_.shortest_trial = 0;
     options_.training.augmentation = {.crop_padding = 0, .flip = Flip::none};
   }
 

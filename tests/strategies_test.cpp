@@ -28,7 +28,8 @@ TEST_F(Strategies, TheJournalAloneIsEnoughToRedoEveryDecision) {
         fresh.push_back(stage["new"]);
       }
       EXPECT_EQ(fresh, (std::vector<std::int64_t>{1, 2}));
-      const auto again = decide(scores, fresh, std::vector<bool>(scores.size(), true), event["margin"]);
+      const auto again =
+          decide(scores, fresh, std::vector<bool>(scores.size(), true), event["margin"], event["long_enough"]);
       std::vector<std::int64_t> depths = options.start;
       for (std::size_t stage = 0; stage < again.size(); ++stage) {
         EXPECT_EQ(event["stages"][stage]["stays"], again[stage].stays);

@@ -84,6 +84,7 @@ class Stagewise final : public Strategy {
     }
     if (!run.learner().average) run.learner().average.emplace(kTrialAverageDecay);
     state.round += 1;
+    state.trial_began = state.steps;
     run.record({{"event", "insertion"},
                 {"round", state.round},
                 {"work", state.work},
@@ -111,12 +112,19 @@ class Stagewise final : public Strategy {
     for (const auto& blocks : state.on_trial) counts.push_back(std::ssize(blocks));
     const double margin = options.margin.value_or(options.criterion == "ablation" ? kAblationMargin : 0.0);
     const std::vector<StageDecision> decisions =
-        stagewise::decide(scores, counts, std::vector<bool>(counts.size(), true), margin);
+        stagewise::decide(scores, counts, std::vector<bool>(counts.size(), true), margin, long_enough(run));
     take_out(run, decisions);
     if (options.average_decay == 0.0) run.learner().average.reset();
     report(run, decisions, counts, margin);
     state.on_trial.clear();
     run.stretch_to(state.work);  // asked again at once
+  }
+
+  /// The controls measure nothing, so they need no time for it.
+  static bool long_enough(const SearchRun& run) {
+    const std::string& criterion = run.options().criterion;
+    const bool measures = criterion == "ablation" || make_criterion(criterion)->needs_moments();
+    return !measures || run.state().steps - run.state().trial_began >= run.options().shortest_trial;
   }
 
   static void take_out(SearchRun& run, const std::vector<StageDecision>& decisions) {
@@ -155,6 +163,7 @@ class Stagewise final : public Strategy {
                 {"round", state.round},
                 {"criterion", run.options().criterion},
                 {"margin", margin},
+                {"long_enough", long_enough(run)},
                 {"work", state.work},
                 {"stages", stages},
                 {"blocks_after", after.depths()},
