@@ -20,9 +20,22 @@ namespace {
 using primitive_cases::PrimitiveCase;
 using primitive_cases::uniform;
 
-/// One allocation a tensor, in its exact size: whoever watches the device's memory sees each tensor's end.
-std::unique_ptr<Backend> exact_backend(bool direct = false) {
-  return make_cuda_backend({.direct_convolution = direct, .memory = CudaOptions::Memory::exact});
+/// One allocation a tensor, in its exact size: whoever watches the device's memory sees each tensor's end. All cases share
+/// a backend, since a card takes longer to open one, and cuDNN to compile its plans, than to run a case.
+Backend& exact_backend(bool direct = false) {
+  static std::unique_ptr<Backend> backends[2];
+  class CloseBeforeTheDriver : public testing::Environment {
+    void TearDown() override {
+      for (std::unique_ptr<Backend>& backend : backends) backend.reset();
+    }
+  };
+  std::unique_ptr<Backend>& backend = backends[direct ? 1 : 0];
+  if (!backend) {
+    static const auto* const closing = testing::AddGlobalTestEnvironment(new CloseBeforeTheDriver);
+    (void)closing;
+    backend = make_cuda_backend({.direct_convolution = direct, .memory = CudaOptions::Memory::exact});
+  }
+  return *backend;
 }
 
 /// What is stored in bfloat16 has lost all but 8 bits; a fused call's parts store it once more between them. Sums over
@@ -36,9 +49,10 @@ double tolerance(const PrimitiveCase& primitive, DType maps, DType output) {
 }
 
 void expect_agreement(const PrimitiveCase& primitive, DType maps, bool direct = false) {
-  const auto reference = make_reference_backend(), cuda = exact_backend(direct);
-  if (!cuda->supports(maps)) GTEST_SKIP() << "this card has no " << name_of(maps);
-  const primitive_cases::Call expected = primitive.make(*reference, DType::float32), got = primitive.make(*cuda, maps);
+  const auto reference = make_reference_backend();
+  Backend& cuda = exact_backend(direct);
+  if (!cuda.supports(maps)) GTEST_SKIP() << "this card has no " << name_of(maps);
+  const primitive_cases::Call expected = primitive.make(*reference, DType::float32), got = primitive.make(cuda, maps);
   expected.run();
   got.run();
   for (std::size_t i = 0; i < got.outputs.size(); ++i) {
@@ -97,9 +111,8 @@ INSTANTIATE_TEST_SUITE_P(Table, DirectConvolution,
                          case_name);
 
 TEST(Draws, AreTheHostsToTheBit) {
-  const auto cuda = exact_backend();
-  expect_numbers<float>(*cuda);
-  expect_augmentation(*cuda);
+  expect_numbers<float>(exact_backend());
+  expect_augmentation(exact_backend());
 }
 
 TEST(Average, IsTheHostsToTheBit) { expect_averages<float>(*exact_backend()); }

@@ -1,106 +1,231 @@
 #!/usr/bin/env bash
-# What only hardware can settle: builds the CUDA half, runs its tests with the real libraries, under compute-sanitizer
-# too, compares TF32 and bfloat16 with float32, checks that runs repeat to the bit, times kernels and training, and writes
-# it all into one report. Goes on after a failure: the report says what failed, and so does the exit status.
-# Usage, on a machine with an NVIDIA GPU, the CUDA toolkit and cuDNN:  tests/on_gpu.sh [REPORT]
+# What only hardware can settle, in the order of what it settles, so that the report is useful wherever it is cut off. Goes on
+# after a failure: the report says what failed, and so does the exit status.
+#
+# Usage, on a machine with an NVIDIA GPU and its driver, cuDNN 9 and cuRAND:
+#   tests/on_gpu.sh [--minutes N] [--no-build FOLDER] [--report FILE] [SECTION...]
+#
+#   --minutes N        no section begins after N minutes, and none goes on beyond them (default 30)
+#   --no-build FOLDER  use the programs that tests/pack_for_gpu put into FOLDER, build nothing
+#   SECTION            devices cudnn recording repeats epochs together kernels plans primitives sanitizers benches;
+#                      default all
+#
 # Environment: BUILD (folder, default build-gpu), JOBS, ARCHITECTURES (default: the card's own).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
-report=$(realpath -m "${1:-gpu-report.md}")
-build=${BUILD:-build-gpu}
-jobs=${JOBS:-$(nproc)}
+all_sections=(devices cudnn recording repeats epochs together kernels plans primitives sanitizers benches)
+report=gpu-report.md minutes=30 packed='' sections=()
+while (($#)); do
+  case $1 in
+    --minutes) minutes=$2; shift ;;
+    --no-build) packed=$2; shift ;;
+    --report) report=$2; shift ;;
+    -*) sed -n '2,/^set/{s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
+    *) [[ " ${all_sections[*]} " == *" $1 "* ]] || { echo "on_gpu.sh: no section $1; there are: ${all_sections[*]}" >&2; exit 2; }
+       sections+=("$1") ;;
+  esac
+  shift
+done
+((${#sections[@]})) || sections=("${all_sections[@]}")
+report=$(realpath -m "$report")
 failed=()
 
 command -v nvidia-smi >/dev/null || { echo "There is no nvidia-smi here: this needs an NVIDIA GPU and its driver." >&2; exit 2; }
 capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>&1 | head -1)
 [[ $capability =~ ^[0-9]+\.[0-9]$ ]] || { echo "No GPU that can be used: nvidia-smi says: $capability" >&2; exit 2; }
-architectures=${ARCHITECTURES:-${capability/./}}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 exec > >(tee "$report") 2>&1
 
-# section TITLE COMMAND...: the command's output under a heading, and whether it succeeded.
-section() {
-  local title=$1 began=$SECONDS status
+# The folders of the CUDA libraries that the programs don't find by themselves: the toolkit's, or pip's.
+find_libraries() {
+  local name found
+  for name in libcudart.so libcudnn.so.9 libcurand.so.10 libnvrtc.so libcupti.so; do
+    ldconfig -p 2>/dev/null | grep -q "$name" && continue
+    found=$(find -L /usr/local/cuda*/ /usr/lib /opt -name "$name*" -not -path '*/stubs/*' 2>/dev/null | head -1)
+    if [[ -n $found ]]; then LD_LIBRARY_PATH=$(dirname "$found"):${LD_LIBRARY_PATH:-}; fi
+  done
+  export LD_LIBRARY_PATH=${packed:+$packed/lib:}${LD_LIBRARY_PATH:-}
+}
+
+if [[ -n $packed ]]; then
+  packed=$(realpath "$packed")
+  stagewise=$packed/stagewise tests=$packed bench=$packed/cuda
+else
+  build=${BUILD:-build-gpu}
+  cmake -S . -B "$build" -DSTAGEWISE_CUDA=ON -DSTAGEWISE_CUDA_ARCHITECTURES="${ARCHITECTURES:-${capability/./}}" \
+    -DSTAGEWISE_BENCH=ON && cmake --build "$build" -j "${JOBS:-$(nproc)}" | tail -3 || exit 1
+  stagewise=$build/stagewise tests=$build/tests bench=$build/bench/cuda
+fi
+find_libraries
+export stagewise tests bench work
+
+# A small training on built-in data: its folder is $work/NAME.
+train() {
+  local name=$1
   shift
-  printf '\n## %s\n\n```\n$ %s\n' "$title" "$*"
-  "$@"
+  "$stagewise" train --data synthetic --quiet --device cuda --out "$work/$name" "$@" >/dev/null
+}
+
+journal() { sed -nE "s/.*\"event\":\"epoch\".*\"$2\":([-+.e0-9]+).*/\1/p" "$work/$1/journal.jsonl" | tr '\n' ' '; }
+
+precision_flags() {
+  case $1 in fp32) ;; tf32) echo --tf32 on ;; bf16) echo --precision bf16 ;; esac
+}
+
+devices() { "$stagewise" devices; }
+
+# GoogleTest's output, but only what failed or was skipped of it.
+cudnn() { "$tests/cuda_cudnn_test" --gtest_brief=1 && "$tests/cuda_curand_test" --gtest_brief=1; }
+recording() {
+  "$tests/cuda_primitives_test" --gtest_brief=1 --gtest_filter='Recording*:Draws*:GuardBytes*' &&
+    "$tests/cuda_search_test" --gtest_brief=1
+}
+
+# Trainings of the same seed, twice in each precision, all at once: the same model, to the bit; and the precisions' losses
+# side by side, where all but exact float32's may differ from it by 5%.
+repeats() {
+  local precision batch run status=0
+  for batch in 128 1000; do
+    for precision in fp32 tf32 bf16; do
+      for run in a b; do
+        # shellcheck disable=SC2046
+        train "$precision-$batch-$run" --blocks 3,3,3 --epochs 2 --validation 0.1 --batch-size "$batch" --threads 1 \
+          $(precision_flags "$precision") &
+      done
+    done
+  done
+  wait
+  for batch in 128 1000; do
+    for precision in fp32 tf32 bf16; do
+      if cmp "$work/$precision-$batch-"{a,b}/model.safetensors; then
+        echo "$precision, batch $batch: the same bits twice; losses $(journal "$precision-$batch-a" loss)," \
+          "validation $(journal "$precision-$batch-a" validation_loss)"
+      else
+        echo "$precision, batch $batch: DIFFERENT BITS; losses $(journal "$precision-$batch-a" loss) and" \
+          "$(journal "$precision-$batch-b" loss)"
+        status=1
+      fi
+    done
+    for precision in tf32 bf16; do
+      paste <(journal "fp32-$batch-a" loss) <(journal "$precision-$batch-a" loss) | awk -v name="$precision, batch $batch" '
+        { for (i = 1; i <= NF / 2; ++i) { d = ($i - $(i + NF / 2)) / $i; if (d > 0.05 || d < -0.05) bad = 1 } }
+        END { if (NR == 0) bad = 1; if (bad) print name ": a loss differs from float32'\''s by more than 5%"; exit bad }' ||
+        status=1
+    done
+  done
+  return "$status"
+}
+
+# Images a second of each of three epochs, the first with the plans' making in it.
+epochs() {
+  local blocks batch precision began
+  for blocks in 1,1,1 3,3,3 10,14,8; do
+    for batch in 128 512 1024; do
+      for precision in fp32 tf32 bf16; do
+        # A bfloat16 start compiles for as long as all the others take together.
+        [[ $precision == bf16 && ($blocks != 3,3,3 || $batch == 512) ]] && continue
+        began=$SECONDS
+        # shellcheck disable=SC2046
+        train "epochs-$blocks-$batch-$precision" --blocks "$blocks" --epochs 3 --batch-size "$batch" \
+          --synthetic-train 16384 --synthetic-test 10 $(precision_flags "$precision") || return 1
+        printf '%-8s batch %4d  %s  images/s of epochs 1 to 3: %s (%d s in all)\n' "$blocks" "$batch" "$precision" \
+          "$(journal "epochs-$blocks-$batch-$precision" images_per_second)" $((SECONDS - began))
+      done
+    done
+  done
+}
+
+# What several trainings at once come to: a small network leaves most of a card idle.
+together() {
+  local count
+  for count in 1 2 4 8; do
+    for ((i = 0; i < count; ++i)); do
+      train "together-$count-$i" --blocks 2,2,2 --epochs 3 --synthetic-train 32768 --synthetic-test 10 --threads 1 &
+    done
+    wait
+    echo "$count at once, images/s of each one's last epoch:" \
+      "$(for ((i = 0; i < count; ++i)); do journal "together-$count-$i" images_per_second | awk '{ print $NF }'; done | tr '\n' ' ')"
+  done
+}
+
+# The kernels of three eager steps, the longest first: calls and microseconds.
+kernels() {
+  local precision
+  command -v ncu >/dev/null || { echo "left out: Nsight Compute (ncu) is not installed"; return 0; }
+  for precision in fp32 bf16; do
+    echo "$precision: microseconds in all, calls, kernel (of a step of ResNet-20 at batch 128, and its start)"
+    # shellcheck disable=SC2046
+    ncu --csv --clock-control none --metrics gpu__time_duration.sum "$stagewise" train --data synthetic --quiet --device cuda \
+      --blocks 3,3,3 --epochs 1 --batch-size 128 --synthetic-train 256 --synthetic-test 10 --out "$work/kernels-$precision" \
+      $(precision_flags "$precision") 2>/dev/null >"$work/kernels.csv"
+    python3 - "$work/kernels.csv" <<'PY' || return 1
+import collections, csv, io, sys
+text = open(sys.argv[1]).read()
+rows = list(csv.DictReader(io.StringIO(text[text.index('"ID"'):])))
+total, calls = collections.Counter(), collections.Counter()
+for row in rows:
+    name = row['Kernel Name'][:110]
+    total[name] += float(row['Metric Value'].replace(',', '')) / (1e3 if row['Metric Unit'] in ('ns', 'nsecond') else 1)
+    calls[name] += 1
+print(f'{sum(total.values()):10.1f} {sum(calls.values()):5d} in all')
+for name, time in total.most_common(30):
+    print(f'{time:10.1f} {calls[name]:5d} {name}')
+PY
+  done
+}
+
+plans() {
+  local precision
+  for precision in fp32 tf32 bf16; do
+    echo "$precision"
+    # shellcheck disable=SC2046
+    "$stagewise" describe --blocks 3,3,3 --plan --device cuda $(precision_flags "$precision") || return 1
+  done
+}
+
+primitives() { "$tests/cuda_primitives_test" --gtest_brief=1; }
+
+sanitizers() {
+  local tool status=0
+  command -v compute-sanitizer >/dev/null || { echo "left out: compute-sanitizer is not installed"; return 0; }
+  for tool in memcheck racecheck initcheck synccheck; do
+    # Exact allocations (one a tensor), so that memcheck sees each tensor's end. The large shapes would take hours.
+    compute-sanitizer --tool "$tool" --error-exitcode 9 --log-file "$work/$tool.log" "$tests/cuda_primitives_test" \
+      --gtest_brief=1 --gtest_filter="${SANITIZED:--*n2_32x32*:*GivesTheSameBits*}" || status=1
+    echo "$tool: $(tail -1 "$work/$tool.log")"
+  done
+  return "$status"
+}
+
+benches() { "$bench"; }
+
+export -f train journal precision_flags "${all_sections[@]}"
+
+echo "# stagewise on a GPU"
+echo
+echo "$(date -u +%FT%TZ), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(nvidia-smi \
+  --query-gpu=name,driver_version,memory.total,clocks.max.sm --format=csv,noheader)"
+for name in "${sections[@]}"; do
+  left=$((60 * minutes - SECONDS))
+  printf '\n## %s\n\n' "$name"
+  if ((left <= 0)); then
+    echo "Left out: the $minutes minutes are over."
+    failed+=("$name (left out)")
+    continue
+  fi
+  began=$SECONDS
+  echo '```'
+  timeout "$left" bash -c "$name"
   status=$?
-  printf '```\n'
+  echo '```'
   if ((status == 0)); then
     echo "Passed in $((SECONDS - began)) s."
   else
     echo "**FAILED** with status $status after $((SECONDS - began)) s."
-    failed+=("$title")
+    failed+=("$name")
   fi
-}
-
-build_all() {
-  cmake -S . -B "$build" -DSTAGEWISE_CUDA=ON -DSTAGEWISE_CUDA_ARCHITECTURES="$architectures" -DSTAGEWISE_BENCH="${1:-OFF}" &&
-    cmake --build "$build" -j "$jobs" | tail -3
-}
-
-# A small training; prints its epochs' losses as the journal has them.
-train() {
-  local name=$1
-  shift
-  "$build/stagewise" train --data synthetic --validation 0.1 --blocks 1,1,1 --epochs 2 --quiet --device cuda \
-    --out "$work/$name" "$@" >/dev/null &&
-    sed -nE 's/.*"event":"epoch".*"loss":([-+.e0-9]+).*"validation_loss":([-+.e0-9]+).*/\1 \2/p' "$work/$name/journal.jsonl"
-}
-
-repeats_to_the_bit() {
-  train first >/dev/null && train second >/dev/null && cmp "$work/first/model.safetensors" "$work/second/model.safetensors" &&
-    echo "two trainings of the same seed: the same model, to the bit"
-}
-
-# Losses of each precision beside exact float32's; all but the reference line may differ by 5%.
-precisions() {
-  train exact >"$work/exact.txt" || return 1
-  echo "fp32       $(tr '\n' ' ' <"$work/exact.txt")"
-  local name
-  for name in tf32 bf16; do
-    if [[ $name == tf32 ]]; then set -- --tf32 on; else set -- --precision bf16; fi
-    train "$name" "$@" >"$work/$name.txt" || return 1
-    echo "$name       $(tr '\n' ' ' <"$work/$name.txt")"
-    paste "$work/exact.txt" "$work/$name.txt" | awk -v name="$name" '
-      { for (i = 1; i <= NF / 2; ++i) { d = ($i - $(i + NF / 2)) / $i; if (d > 0.05 || d < -0.05) bad = 1 } }
-      END { if (NR == 0) bad = 1; if (bad) print name ": a loss differs by more than 5%"; exit bad }' || return 1
-  done
-}
-
-sanitized() {
-  # Exact allocations (one a tensor), so that memcheck sees each tensor's end. The large shapes would take hours.
-  compute-sanitizer --tool "$1" --error-exitcode 9 --log-file "$work/$1.log" \
-    "$build/tests/cuda_primitives_test" --gtest_brief=1 --gtest_filter='-*n2_32x32*:*GivesTheSameBits*'
-  local status=$?
-  tail -5 "$work/$1.log"
-  return "$status"
-}
-
-benches() {
-  build_all ON && "$build/bench/cuda"
-}
-
-echo "# stagewise on a GPU"
-echo
-echo "$(date -u +%FT%TZ), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)"
-section 'The machine' nvidia-smi
-section 'Build' build_all
-section 'Devices' "$build/stagewise" devices
-for test in "$build"/tests/cuda_*_test; do section "$(basename "$test")" "$test" --gtest_brief=1; done
-if command -v compute-sanitizer >/dev/null; then
-  for tool in memcheck racecheck initcheck synccheck; do section "compute-sanitizer $tool" sanitized "$tool"; done
-else
-  section 'compute-sanitizer' echo 'left out: it is not installed'
-fi
-section 'The same seed gives the same bits' repeats_to_the_bit
-section 'TF32 and bfloat16 beside float32' precisions
-for precision in fp32 bf16; do
-  section "How cuDNN goes about each convolution in $precision" \
-    "$build/stagewise" describe --blocks 3,3,3 --plan --device cuda --precision "$precision"
 done
-section 'Kernels, timed' benches
 
 printf '\n## Summary\n\n'
 if ((${#failed[@]})); then
