@@ -15,7 +15,7 @@ struct TableRow {
   double block_passes, blocks_a_stage;
 };
 
-// Fitted as bench/search/depth-over-work.md says.
+// bench/SEARCH.md has what they were fitted on: the last two rows are extrapolated.
 constexpr TableRow kTable[] = {{130.0, 2.0}, {340.0, 2.8}, {1017.0, 4.5}, {3008.0, 8.0}};
 
 // A start within this of the best depth is left as it is.

@@ -1,5 +1,5 @@
 // How deep the whole network should be, and when: a pure function of the start, the work there is and the images, made
-// before the run from a table that was fitted on held-out images (bench/search/depth-over-work.md). It reads no score:
+// before the run from a table that was fitted on held-out images (bench/SEARCH.md). It reads no score:
 // which stages keep their new blocks is decided from measurements later (decision.h).
 #pragma once
 

@@ -142,7 +142,7 @@ class SearchRun {
 /// The strategies by name. Errors: throws Error for an unknown one, and for options that it can't meet.
 std::unique_ptr<Strategy> make_strategy(const SearchOptions& options, const RunData& data, std::int64_t total_work);
 
-/// `options` with what is left open filled in by what was found to serve best (bench/search/recipe.md): a batch size of
+/// `options` with what is left open filled in by what was found to serve best (bench/SEARCH.md): a batch size of
 /// 0 by the number of images, a learning rate of 0 by the batch size, a negative weight decay by the passes over the
 /// images that the work pays for.
 SearchOptions settled(SearchOptions options, const RunData& data);
