@@ -13,8 +13,8 @@ namespace {
 constexpr const char* kAblation = "ablation";
 constexpr double kNinetyFivePercent = 1.96;
 
-// The deviation of an ablation score over trainings that differ in one bit of one weight, as bench/search/twins found
-// it: a floor, and a share of the score.
+// The deviation of an ablation score over trainings of one network: a floor, and a share of the score. Over seeds it
+// was that much (bench/SEARCH.md); twins, which differ in one bit of one weight, would be nearer to what is meant.
 constexpr double kTwinFloor = 0.002, kTwinShare = 0.15;
 
 StageScore with_interval(double value, double error) {

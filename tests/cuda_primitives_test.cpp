@@ -20,8 +20,8 @@ namespace {
 using primitive_cases::PrimitiveCase;
 using primitive_cases::uniform;
 
-/// One allocation a tensor, in its exact size: whoever watches the device's memory sees each tensor's end. All cases share
-/// a backend, since a card takes longer to open one, and cuDNN to compile its plans, than to run a case.
+/// One allocation a tensor, in its exact size: whoever watches the device's memory sees each tensor's end. All cases
+/// share a backend, since a card takes longer to open one, and cuDNN to compile its plans, than to run a case.
 Backend& exact_backend(bool direct = false) {
   static std::unique_ptr<Backend> backends[2];
   class CloseBeforeTheDriver : public testing::Environment {
