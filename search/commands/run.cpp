@@ -85,9 +85,9 @@ void run_search(CLI::App& command, Settings& settings) {
   data.architecture(options.start, options.variant);  // says what is wrong with it before anything is written
   catch_interrupts();
   if (!run) run = RunDirectory::create(settings.out, command.get_name());
-  if (saved) write_file_atomically(run->config(), config_text(command));  // what may change on the way
   const auto search = saved ? std::make_unique<SearchRun>(*backend, data, options, *run, progress, std::move(saved))
                             : begin(command, settings, *backend, data, *run, progress);
+  if (!resumed.empty()) write_file_atomically(run->config(), config_text(command));  // what may change on the way
   progress.line("Run: " + run->path() + ", " + std::to_string(search->state().passes) + " epochs done");
   try {
     while (search->step()) {
