@@ -255,7 +255,11 @@ void SearchRun::validate() {
       estimate_running_statistics(network, data_.images, statistics_images_);
       images += std::ssize(statistics_images_);
     }
-    const PassResult result = evaluate(network, data_.images, data_.validation, watch(label() + ", validation"));
+    // Ctrl-C waits for it: the pass that it follows has not been saved yet.
+    const auto show = [&](const PassProgress& progress) {
+      progress_.pass(label() + ", validation", progress, time_left());
+    };
+    const PassResult result = evaluate(network, data_.images, data_.validation, show);
     state_.validation_accuracy = result.accuracy();
     state_.validation_loss = result.loss;
     state_.validated = true;
