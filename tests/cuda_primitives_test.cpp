@@ -115,7 +115,7 @@ TEST(Draws, AreTheHostsToTheBit) {
   expect_augmentation(exact_backend());
 }
 
-TEST(Average, IsTheHostsToTheBit) { expect_averages<float>(*exact_backend()); }
+TEST(Average, IsTheHostsToTheBit) { expect_averages<float>(exact_backend()); }
 
 TEST(Average, CanBeRecorded) {
   const auto cuda = make_cuda_backend();
