@@ -60,21 +60,6 @@ void check(const SweepRun& run, const std::string& file) {
   if (has_checkpoint(run)) apply_resumed_config(command, run.path + "/config.toml");
 }
 
-/// A run that was killed before its first checkpoint has nothing to go on from; what little it wrote would stop it from
-/// beginning again.
-void clear_unbegun(const SweepRun& run) {
-  std::error_code error;
-  if (has_checkpoint(run) || !fs::is_directory(run.path, error)) return;
-  std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(run.path, error)) {
-    const std::string name = entry.path().filename();
-    const bool ours = name == "config.toml" || name == "journal.jsonl" || name.find(".partial-") != std::string::npos;
-    if (!ours) return;  // the run will say what it doesn't like
-    files.push_back(entry.path());
-  }
-  for (const fs::path& file : files) fs::remove(file, error);
-}
-
 class SweepRunner {
  public:
   SweepRunner(Sweep sweep, int jobs, bool quiet)
@@ -129,7 +114,6 @@ class SweepRunner {
   void start_next() {
     const SweepRun& run = *waiting_.front();
     waiting_.pop_front();
-    clear_unbegun(run);
     fs::create_directories(fs::path(run.path).parent_path());
     // The options once more where it resumes: then it refuses those that have changed.
     std::vector<std::string> arguments = run.arguments();
