@@ -1,9 +1,6 @@
 // `stagewise sweep`, `compare` and kept predictions, as a person runs them.
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -12,47 +9,13 @@
 #include "search/report/run_record.h"
 #include "search/training/predictions.h"
 #include "tensor/atomic_file.h"
-#include "tests/temporary_folder.h"
+#include "tests/program.h"
 
 namespace stagewise {
 namespace {
 
-namespace fs = std::filesystem;
-using Arguments = std::vector<std::string>;
-
-struct Result {
-  int code = -1;  // 128 + the signal, where one ended it
-  std::string out, error;
-};
-
-class SweepProgram : public testing::Test {
+class SweepProgram : public Program {
  protected:
-  std::string path(const std::string& name) const { return folder_.path(name); }
-
-  pid_t start(const Arguments& arguments) const {
-    std::vector<const char*> argv = {STAGEWISE_PROGRAM};
-    for (const std::string& argument : arguments) argv.push_back(argument.c_str());
-    argv.push_back(nullptr);
-    const std::string program = fs::absolute(STAGEWISE_PROGRAM);
-    const pid_t child = fork();
-    if (child != 0) return child;
-    if (chdir(folder_.path().c_str()) != 0) _exit(99);
-    dup2(open("out.txt", O_WRONLY | O_CREAT | O_TRUNC, 0644), STDOUT_FILENO);
-    dup2(open("error.txt", O_WRONLY | O_CREAT | O_TRUNC, 0644), STDERR_FILENO);
-    execv(program.c_str(), const_cast<char* const*>(argv.data()));
-    _exit(98);
-  }
-
-  Result finish(pid_t child) const {
-    int status = 0;
-    waitpid(child, &status, 0);
-    return {.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
-            .out = read_file(path("out.txt")),
-            .error = read_file(path("error.txt"))};
-  }
-
-  Result run(const Arguments& arguments) const { return finish(start(arguments)); }
-
   /// A sweep file of two arms with two seeds, and what else is in [common] and the second arm.
   std::string sweep(const std::string& common = "epochs = 2\n", const std::string& second = "blocks = [1, 1]\n") const {
     folder_.write("sweep.toml",
@@ -86,8 +49,6 @@ class SweepProgram : public testing::Test {
     }
     return false;
   }
-
-  TemporaryFolder folder_;
 };
 
 TEST_F(SweepProgram, RunsEverySeedOfEveryArmAndPrintsOneTable) {
