@@ -202,9 +202,9 @@ void read_train(Dataset& dataset, const Listing& train, const Listing& validatio
   dataset.train = load(train, options, dataset.remarks);
   for (std::size_t label = 0; label < dataset.classes.size(); ++label) {
     const auto& labels = dataset.train.labels;
+    const std::string unreadable = dataset.remarks.empty() ? "" : dataset.remarks.back();
     require(std::find(labels.begin(), labels.end(), static_cast<std::int32_t>(label)) != labels.end(),
-            "[dataset] of the class `", printable(dataset.classes[label]),
-            "` no image is left: ", dataset.remarks.back());
+            "[dataset] of the class `", printable(dataset.classes[label]), "` no image is left: ", unreadable);
   }
   if (validation.files.empty()) return;
   const Images held_out = load(validation, options, dataset.remarks);
