@@ -82,7 +82,7 @@ Shape check_convolution(const char* op, const Tensor& like, const Shape& image, 
   require(image[1] + padding >= filter[1] && image[2] + padding >= filter[2], "[", op,
           "] expected an image no smaller than the filter with paddings ", options.padding_before, ", ",
           options.padding_after, ", got image ", image, " and filter ", filter);
-  return {image[0], options.output_size(image[1], filter[1]), options.output_size(image[2], filter[2]), filter[0]};
+  return convolution_output(image, filter, options);
 }
 
 void check_batch_norm(const char* op, const Context& context, const Tensor& like, const Shape& image,

@@ -44,9 +44,7 @@ void check(const Context& context, const Variable& x, const ResidualBlockParamet
 
 Normalised convolve(const Context& context, const Tensor& x, const ConvolutionParameters& parameters,
                     const BatchNormCoefficients& normalise) {
-  const Shape filter = parameters.weight.shape();
-  const Shape shape{x.shape()[0], parameters.options.output_size(x.shape()[1], filter[1]),
-                    parameters.options.output_size(x.shape()[2], filter[2]), filter[0]};
+  const Shape shape = convolution_output(x.shape(), parameters.weight.shape(), parameters.options);
   ConvolutionForward pass;
   pass.x = x;
   pass.weight = parameters.weight.value();

@@ -101,7 +101,7 @@ class Runner {
  private:
   static constexpr double kLearningRate = 0.01;
   std::unique_ptr<Backend> backend_;
-  ResNet network_;
+  Network network_;
   InferenceNetwork inference_;
   Sgd optimiser_;
   Tensor images_, labels_, result_;  // the loss, or the logits

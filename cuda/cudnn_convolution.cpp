@@ -241,14 +241,13 @@ std::vector<ConvolutionPlanText> CudnnConvolutions::describe(const Shape& x, con
                                                              const Conv2dOptions& options, DType maps) {
   std::vector<ConvolutionPlanText> texts;
   for (const Direction direction : {Direction::forward, Direction::by_data, Direction::by_weights}) {
-    texts.push_back(describe(ConvolutionGraph{
-        .direction = direction,
-        .x = x,
-        .weight = weight,
-        .y = {x[0], options.output_size(x[1], weight[1]), options.output_size(x[2], weight[2]), weight[0]},
-        .options = options,
-        .maps = maps,
-        .filters = direction == Direction::by_weights ? DType::float32 : maps}));
+    texts.push_back(describe(ConvolutionGraph{.direction = direction,
+                                              .x = x,
+                                              .weight = weight,
+                                              .y = convolution_output(x, weight, options),
+                                              .options = options,
+                                              .maps = maps,
+                                              .filters = direction == Direction::by_weights ? DType::float32 : maps}));
   }
   return texts;
 }

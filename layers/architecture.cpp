@@ -1,10 +1,11 @@
+#include "layers/architecture.h"
+
 #include <algorithm>
 #include <charconv>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "layers/cost.h"
-#include "layers/resnet.h"
 #include "tensor/enum_names.h"
 
 namespace stagewise {
@@ -114,6 +115,39 @@ std::vector<std::int64_t> Architecture::depths() const {
   std::vector<std::int64_t> depths;
   for (const StageBlocks& stage : stages) depths.push_back(static_cast<std::int64_t>(stage.blocks.size()));
   return depths;
+}
+
+namespace {
+
+Architecture::StageBlocks& stage_at(Architecture& architecture, std::size_t stage) {
+  require(stage < architecture.stages.size(), "[architecture] expected a stage below ", architecture.stages.size(),
+          ", got ", stage);
+  return architecture.stages[stage];
+}
+
+}  // namespace
+
+std::int64_t Architecture::insert(std::size_t stage, std::int64_t index) {
+  StageBlocks& grown = stage_at(*this, stage);
+  const std::int64_t depth = std::ssize(grown.blocks), number = grown.next_number();
+  require(index >= 1 && index <= depth, "[architecture] expected an index from 1 to ", depth,
+          " to insert a block into stage ", stage, ", got ", index);
+  require(depth < kMaxDepth, "[architecture] expected at most ", kMaxDepth, " blocks in stage ", stage);
+  require(number <= kMaxBlockNumber, "[architecture] expected block numbers up to ", kMaxBlockNumber, " in stage ",
+          stage);
+  grown.blocks.insert(grown.blocks.begin() + index, number);
+  grown.given_away = number + 1;
+  return number;
+}
+
+void Architecture::remove(std::size_t stage, std::int64_t number) {
+  StageBlocks& shrunk = stage_at(*this, stage);
+  const auto found = std::find(shrunk.blocks.begin(), shrunk.blocks.end(), number);
+  require(found != shrunk.blocks.end(), "[architecture] there is no block ", number, " in stage ", stage);
+  require(found != shrunk.blocks.begin(), "[architecture] block ", number, " of stage ", stage,
+          " is the first, which changes the resolution and stays");
+  shrunk.given_away = shrunk.next_number();
+  shrunk.blocks.erase(found);
 }
 
 std::string Architecture::to_json() const {

@@ -2,53 +2,7 @@
 
 #include <algorithm>
 
-#include "layers/convolution.h"
-
 namespace stagewise {
-namespace {
-
-struct Image {
-  std::int64_t height, width;
-};
-
-Image output_of(const ConvolutionOptions& options, const Image& image) {
-  const Conv2dOptions padding = padded(options);
-  return {padding.output_size(image.height, options.filter), padding.output_size(image.width, options.filter)};
-}
-
-Cost convolution_cost(const ConvolutionOptions& options, const Image& image) {
-  const std::int64_t weights = options.width * options.filter * options.filter * options.in_width;
-  const Image output = output_of(options, image);
-  Cost cost;
-  cost.trainable = weights + (options.paper ? options.width : 0) + (options.batch_norm ? 2 * options.width : 0);
-  cost.running_statistics = options.batch_norm ? 2 * options.width : 0;
-  cost.macs = weights * output.height * output.width;
-  return cost;
-}
-
-/// Calls visit(stage, options, image) for every convolution on its way through the network; the stem's stage is -1.
-template <class Visit>
-void for_each_convolution(const Architecture& architecture, const Visit& visit) {
-  const bool paper = architecture.variant == Variant::paper;
-  Image image{architecture.height, architecture.width};
-  std::int64_t width = architecture.stages.front().width;
-  visit(-1, ConvolutionOptions{architecture.channels, width, 3, 1, paper, true}, image);
-  for (std::size_t stage = 0; stage < architecture.stages.size(); ++stage) {
-    const std::int64_t out = architecture.stages[stage].width;
-    for (std::size_t block = 0; block < architecture.stages[stage].blocks.size(); ++block) {
-      const std::int64_t stride = block == 0 && stage > 0 ? 2 : 1;
-      const ConvolutionOptions conv1{width, out, 3, stride, paper, true};
-      const auto index = static_cast<std::int64_t>(stage);
-      visit(index, conv1, image);
-      if (stride != 1 || width != out) visit(index, ConvolutionOptions{width, out, 1, stride, paper, !paper}, image);
-      image = output_of(conv1, image);
-      visit(index, ConvolutionOptions{out, out, 3, 1, paper, true}, image);
-      width = out;
-    }
-  }
-}
-
-}  // namespace
 
 Cost& Cost::operator+=(const Cost& other) {
   trainable += other.trainable;
@@ -64,33 +18,50 @@ Cost NetworkCost::total() const {
   return sum;
 }
 
-NetworkCost cost_of(const Architecture& architecture) {
-  NetworkCost cost;
-  cost.stages.resize(architecture.stages.size());
-  for_each_convolution(architecture, [&](std::int64_t stage, const ConvolutionOptions& options, const Image& image) {
-    (stage < 0 ? cost.stem : cost.stages[static_cast<std::size_t>(stage)]) += convolution_cost(options, image);
-  });
-  const std::int64_t width = architecture.stages.back().width;
-  cost.classifier.trainable = (width + 1) * architecture.classes;
-  cost.classifier.macs = width * architecture.classes;
+Cost cost_of(const Node& node) {
+  Cost cost;
+  for (const Convolution* const convolution : convolutions_of(node)) {
+    const std::int64_t weights = convolution->filter.count(), channels = convolution->filter[0];
+    const bool normalised = !convolution->batch_norm.empty();
+    cost.trainable += weights + (convolution->bias ? channels : 0) + (normalised ? 2 * channels : 0);
+    cost.running_statistics += normalised ? 2 * channels : 0;
+    cost.macs += weights * convolution->output[1] * convolution->output[2];
+  }
+  if (const auto* const linear = std::get_if<LinearNode>(&node.kind)) {
+    cost.trainable += (linear->inputs + 1) * linear->outputs;
+    cost.macs += linear->inputs * linear->outputs;
+  }
   return cost;
 }
 
-std::vector<NetworkConvolution> convolutions_of(const Architecture& architecture) {
-  std::vector<NetworkConvolution> all;
-  for_each_convolution(architecture, [&](std::int64_t, const ConvolutionOptions& options, const Image& image) {
-    const NetworkConvolution convolution{{1, image.height, image.width, options.in_width},
-                                         {options.width, options.filter, options.filter, options.in_width},
-                                         padded(options)};
-    const auto same = std::find_if(all.begin(), all.end(), [&](const NetworkConvolution& other) {
-      return other.x == convolution.x && other.weight == convolution.weight && other.options == convolution.options;
-    });
-    if (same == all.end()) {
-      all.push_back(convolution);
-    } else {
-      ++same->count;
+NetworkCost cost_of(const Architecture& architecture) {
+  NetworkCost cost;
+  cost.stages.resize(architecture.stages.size());
+  for (const Node& node : graph_of(architecture).nodes) {
+    const auto* const block = std::get_if<ResidualBlockNode>(&node.kind);
+    Cost& part = block != nullptr                              ? cost.stages[static_cast<std::size_t>(block->stage)]
+                 : std::holds_alternative<StemNode>(node.kind) ? cost.stem
+                                                               : cost.classifier;
+    part += cost_of(node);
+  }
+  return cost;
+}
+
+std::vector<ConvolutionCount> distinct_convolutions(const Architecture& architecture) {
+  std::vector<ConvolutionCount> all;
+  for (const Node& node : graph_of(architecture).nodes) {
+    for (const Convolution* const one : convolutions_of(node)) {
+      const auto same = std::find_if(all.begin(), all.end(), [&](const ConvolutionCount& other) {
+        return other.convolution.input == one->input && other.convolution.filter == one->filter &&
+               other.convolution.options == one->options;
+      });
+      if (same == all.end()) {
+        all.push_back({*one});
+      } else {
+        ++same->count;
+      }
     }
-  });
+  }
   return all;
 }
 

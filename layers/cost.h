@@ -1,10 +1,10 @@
-// What a network costs, from its architecture alone.
+// What a network costs, from its graph alone.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
-#include "layers/resnet.h"
+#include "layers/graph.h"
 
 namespace stagewise {
 
@@ -18,6 +18,8 @@ struct Cost {
   Cost& operator+=(const Cost& other);
 };
 
+Cost cost_of(const Node& node);
+
 struct NetworkCost {
   Cost stem, classifier;
   std::vector<Cost> stages;
@@ -26,14 +28,13 @@ struct NetworkCost {
 
 NetworkCost cost_of(const Architecture& architecture);
 
-/// A convolution of a network, and how many there are of its sizes.
-struct NetworkConvolution {
-  Shape x, weight;  // [1,H,W,C], [K,R,S,C]
-  Conv2dOptions options;
+/// Convolutions of a network that are alike but for their names.
+struct ConvolutionCount {
+  Convolution convolution;
   std::int64_t count = 1;
 };
 
-/// The convolutions in the order of the forward pass, those of the same sizes once.
-std::vector<NetworkConvolution> convolutions_of(const Architecture& architecture);
+/// All convolutions, in the order of the nodes.
+std::vector<ConvolutionCount> distinct_convolutions(const Architecture& architecture);
 
 }  // namespace stagewise

@@ -3,23 +3,15 @@
 #include <cmath>
 
 namespace stagewise {
-namespace {
 
-Shape output_of(const Shape& image, const ConvolutionParameters& parameters) {
-  const Shape& filter = parameters.weight.shape();
-  return {image[0], parameters.options.output_size(image[1], filter[1]),
-          parameters.options.output_size(image[2], filter[2]), filter[0]};
-}
-
-}  // namespace
-
-InferenceNetwork::Convolution InferenceNetwork::fold(const ConvolutionParameters& parameters, const Shape& image) {
+FoldedConvolution fold(const Convolution& convolution, const ConvolutionParameters& parameters) {
   const Tensor& weight = parameters.weight.value();
-  const Shape& shape = weight.shape();
+  const Shape& shape = convolution.filter;
   std::vector<double> weights = weight.to_doubles();
   std::vector<double> biases(static_cast<std::size_t>(shape[0]), 0.0);
-  if (parameters.bias.defined()) biases = parameters.bias.value().to_doubles();
-  if (const BatchNormParameters& batch_norm = parameters.batch_norm; batch_norm.weight.defined()) {
+  if (convolution.bias) biases = parameters.bias.value().to_doubles();
+  if (!convolution.batch_norm.empty()) {
+    const BatchNormParameters& batch_norm = parameters.batch_norm;
     const std::vector<double> gamma = batch_norm.weight.value().to_doubles(),
                               beta = batch_norm.bias.value().to_doubles(), mean = batch_norm.running_mean.to_doubles(),
                               variance = batch_norm.running_variance.to_doubles();
@@ -31,69 +23,68 @@ InferenceNetwork::Convolution InferenceNetwork::fold(const ConvolutionParameters
     }
   }
   Backend& backend = weight.backend();
-  Convolution folded;
-  folded.weight = Tensor::from_doubles(backend, shape, weights, weight.dtype());
-  folded.bias = Tensor::from_doubles(backend, {shape[0]}, biases, weight.dtype());
-  folded.prepared = backend.convolution_prepare(image, folded.weight, parameters.options);
-  folded.options = parameters.options;
-  return folded;
+  return {.weight = Tensor::from_doubles(backend, shape, weights, weight.dtype()),
+          .bias = Tensor::from_doubles(backend, {shape[0]}, biases, weight.dtype())};
 }
 
-InferenceNetwork::InferenceNetwork(const ResNet& network)
-    : classifier_weight_(network.classifier_weight().value().clone()),
+InferenceNetwork::InferenceNetwork(const Network& network)
+    : graph_(network.active_graph()),
+      classifier_weight_(network.classifier_weight().value().clone()),
       classifier_bias_(network.classifier_bias().value().clone()) {
-  const Architecture architecture = network.architecture();
-  image_ = {1, architecture.height, architecture.width, architecture.channels};
-  stem_ = fold(network.stem(), image_);
-  Shape image = output_of(image_, network.stem());
-  for (const Stage& stage : network.stages()) {
-    for (const ResidualBlock& block : stage.blocks()) {
-      if (block.skipped) continue;
-      const ResidualBlockParameters& parameters = block.parameters;
-      const Shape middle = output_of(image, parameters.conv1);
-      Block folded{fold(parameters.conv1, image), fold(parameters.conv2, middle), std::nullopt};
-      if (parameters.projection.weight.defined()) folded.projection = fold(parameters.projection, image);
-      blocks_.push_back(std::move(folded));
-      image = output_of(middle, parameters.conv2);
+  for (const Node& node : graph_.nodes) {
+    for (const Convolution* const one : convolutions_of(node)) {
+      Ready& ready = convolutions_[one->name];
+      ready.folded = fold(*one, network.convolution(one->name));
+      ready.prepared = network.backend().convolution_prepare(one->input, ready.folded.weight, one->options);
     }
   }
 }
 
-Tensor InferenceNetwork::convolve(const Convolution& convolution, const Tensor& x, const Tensor& addend, bool relu) {
-  const Shape &image = x.shape(), &filter = convolution.weight.shape();
+Tensor InferenceNetwork::convolve(const Convolution& convolution, const Tensor& x, const Tensor& addend,
+                                  bool relu) const {
+  const Ready& ready = convolutions_.at(convolution.name);
   ConvolutionForward pass;
   pass.x = x;
-  pass.weight = convolution.weight;
-  pass.bias = convolution.bias;
-  pass.y = Tensor(x.backend(),
-                  {image[0], convolution.options.output_size(image[1], filter[1]),
-                   convolution.options.output_size(image[2], filter[2]), filter[0]},
-                  x.dtype());
+  pass.weight = ready.folded.weight;
+  pass.bias = ready.folded.bias;
+  pass.y = Tensor(x.backend(), convolution_output(x.shape(), convolution.filter, convolution.options), x.dtype());
   pass.options = convolution.options;
   pass.addend = addend;
   pass.relu = relu;
-  pass.prepared = convolution.prepared;
+  pass.prepared = ready.prepared;
   x.backend().convolution_forward(pass);
   return pass.y;
 }
 
-Tensor InferenceNetwork::logits(const Tensor& x) const {
-  require(x.defined() && x.shape().rank() == 4 && x.shape()[1] == image_[1] && x.shape()[2] == image_[2] &&
-              x.shape()[3] == image_[3],
-          "[inference] expected images [N,", image_[1], ",", image_[2], ",", image_[3], "], got ",
-          x.defined() ? concat(x.shape()) : "none");
-  require(parameter_type(x.dtype()) == stem_.weight.dtype() && x.backend().supports(x.dtype()) &&
-              &x.backend() == &stem_.weight.backend(),
-          "[inference] expected images of ", name_of(stem_.weight.dtype()), " on the network's backend, got ",
-          name_of(x.dtype()), " on `", x.backend().name(), "`");
-  Tensor activation = convolve(stem_, x, {}, true);
-  for (const Block& block : blocks_) {
-    const Tensor skip = block.projection ? convolve(*block.projection, activation, {}, false) : activation;
-    activation = convolve(block.conv2, convolve(block.conv1, activation, {}, true), skip, true);
-  }
+Tensor InferenceNetwork::run(const Node& node, const Tensor& x) const {
   const Context context;
-  return linear(context, global_average_pool(context, Variable(activation)), classifier_weight_, classifier_bias_)
-      .value();
+  const ByKind by_kind{
+      [&](const StemNode& stem) { return convolve(stem.convolution, x, {}, true); },
+      [&](const ResidualBlockNode& block) {
+        const Tensor skip = block.projection ? convolve(*block.projection, x, {}, false) : x;
+        return convolve(block.conv2, convolve(block.conv1, x, {}, true), skip, true);
+      },
+      [&](const GlobalAveragePoolNode&) { return global_average_pool(context, Variable(x)).value(); },
+      [&](const LinearNode&) {
+        return linear(context, Variable(x), Variable(classifier_weight_), Variable(classifier_bias_)).value();
+      },
+  };
+  return std::visit(by_kind, node.kind);
+}
+
+Tensor InferenceNetwork::logits(const Tensor& x) const {
+  const Shape& image = graph_.input;
+  require(x.defined() && x.shape().rank() == 4 && x.shape()[1] == image[1] && x.shape()[2] == image[2] &&
+              x.shape()[3] == image[3],
+          "[inference] expected images [N,", image[1], ",", image[2], ",", image[3], "], got ",
+          x.defined() ? concat(x.shape()) : "none");
+  require(parameter_type(x.dtype()) == classifier_weight_.dtype() && x.backend().supports(x.dtype()) &&
+              &x.backend() == &classifier_weight_.backend(),
+          "[inference] expected images of ", name_of(classifier_weight_.dtype()), " on the network's backend, got ",
+          name_of(x.dtype()), " on `", x.backend().name(), "`");
+  Tensor value = x;
+  for (const Node& node : graph_.nodes) value = run(node, value);
+  return value;
 }
 
 }  // namespace stagewise

@@ -2,9 +2,27 @@
 
 #include <cmath>
 
+#include "tensor/enum_names.h"
 #include "tensor/random.h"
 
 namespace stagewise {
+
+std::string name_of(BlockInitialiser initialiser) {
+  switch (initialiser) {
+    case BlockInitialiser::zero_gamma: return "zero-gamma";
+    case BlockInitialiser::he: return "he";
+    case BlockInitialiser::copy: return "copy";
+    case BlockInitialiser::copy_zero: return "copy-zero";
+    case BlockInitialiser::gaussian_bn: return "gaussian-bn";
+  }
+  return "?";
+}
+
+BlockInitialiser block_initialiser_from(const std::string& name) {
+  return enum_from_name("initialiser", name,
+                        {BlockInitialiser::zero_gamma, BlockInitialiser::he, BlockInitialiser::copy,
+                         BlockInitialiser::copy_zero, BlockInitialiser::gaussian_bn});
+}
 
 Tensor Initialiser::drawn(const std::string& name, const Shape& shape, DrawNumbers::Distribution distribution,
                           double scale) const {

@@ -9,6 +9,21 @@
 
 namespace stagewise {
 
+/// How an inserted block starts.
+///  zero_gamma   He filters; the last batch norm's weight and bias are 0: the block is the identity, to the bit, because
+///               its input has been through a ReLU.
+///  he           like a block of a new network.
+///  copy         the parameters and running statistics of the block before it (as `he` where that one has other shapes).
+///  copy_zero    as `copy`, but with the last batch norm's weight and bias 0: the identity, with trained features.
+///  gaussian_bn  AutoGrow's: He filters; the last batch norm's weight and bias drawn from a standard normal (Wen, Yan,
+///               Chen, Li, KDD 2020).
+enum class BlockInitialiser { zero_gamma, he, copy, copy_zero, gaussian_bn };
+
+std::string name_of(BlockInitialiser initialiser);
+/// `zero-gamma`, `he`, `copy`, `copy-zero` or `gaussian-bn`. Errors: throws Error for any other name.
+BlockInitialiser block_initialiser_from(const std::string& name);
+
+/// Draws the numbers that tensors start with.
 class Initialiser {
  public:
   Initialiser(Backend& backend, DType dtype, std::uint64_t seed) : backend_(&backend), dtype_(dtype), seed_(seed) {}

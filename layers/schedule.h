@@ -6,8 +6,7 @@
 namespace stagewise {
 
 ///  one_cycle  linear from a tenth of the peak to the peak over the first `warm_up` of the training, the peak, then
-///  linear
-///             to zero over the last `decay` of it (after Smith and Topin 2018; with a plateau between the two, the
+///             linear to zero over the last `decay` of it (after Smith and Topin 2018; with a plateau between the two, the
 ///             trapezoid of Zhai et al. 2022)
 ///  cosine     linear warm-up likewise, then half a cosine to zero (Loshchilov and Hutter 2017)
 ///  step       the peak, a tenth of it from half of the training, a hundredth from three quarters (He et al. 2016)

@@ -1,40 +1,21 @@
 #include "layers/sgd.h"
 
-#include <vector>
-
 namespace stagewise {
 
-void Sgd::step(const ResNet& network, double learning_rate) { step(network, SgdStep{.learning_rate = learning_rate}); }
-
-void Sgd::step(const ResNet& network, const Tensor& rate) { step(network, SgdStep{.rate = rate}); }
-
-void Sgd::step(const ResNet& network, SgdStep step) {
-  std::vector<SgdStep::Parameter> parameters;
-  std::vector<Variable> variables;
-  Visitor visitor;
-  visitor.parameter = [&](const std::string& name, const Variable& parameter, bool decays) {
-    if (!parameter.grad().defined()) return;
-    const Tensor& value = parameter.value();
-    Tensor& velocity = velocities_[name];
-    if (!velocity.defined()) velocity = Tensor::zeros(value.backend(), value.shape(), value.dtype());
-    require(velocity.shape() == value.shape() && velocity.dtype() == value.dtype(), "[sgd] expected a velocity ",
-            value.shape(), " of ", name_of(value.dtype()), " for ", name, ", got ", velocity.shape(), " of ",
-            name_of(velocity.dtype()));
-    parameters.push_back({value, parameter.grad(), velocity, decays ? options_.weight_decay : 0.0});
-    variables.push_back(parameter);
-  };
-  visitor.buffer = [](const std::string&, const Tensor&) {};
-  network.visit(visitor);
-  step.parameters = parameters;
-  step.momentum = options_.momentum;
-  step.nesterov = options_.nesterov;
-  network.backend().sgd_step(step);
-  for (const Variable& variable : variables) variable.clear_grad();
-}
-
-void Sgd::keep_only(const ResNet& network) {
-  const std::map<std::string, Tensor> kept = network.tensors();
-  std::erase_if(velocities_, [&](const auto& velocity) { return !kept.contains(velocity.first); });
+void Sgd::update(Backend& backend, const std::vector<Parameter>& parameters, double learning_rate, const Tensor& rate) {
+  std::vector<SgdStep::Parameter> all;
+  for (const Parameter& parameter : parameters) {
+    const Variable& variable = parameter.variable;
+    all.push_back({.value = variable.value(),
+                   .gradient = variable.grad(),
+                   .velocity = state("velocity", parameter, variable.shape()),
+                   .weight_decay = parameter.decays ? options_.weight_decay : 0.0});
+  }
+  backend.sgd_step({.parameters = all,
+                    .learning_rate = learning_rate,
+                    .rate = rate,
+                    .momentum = options_.momentum,
+                    .nesterov = options_.nesterov});
 }
 
 }  // namespace stagewise

@@ -7,7 +7,7 @@ namespace stagewise {
 
 namespace {
 
-void visit_parameters(const ResNet& network, const std::function<void(const std::string&, const Tensor&)>& visit) {
+void visit_parameters(const Network& network, const std::function<void(const std::string&, const Tensor&)>& visit) {
   network.visit({.parameter = [&](const std::string& name, const Variable& parameter,
                                   bool /*decays*/) { visit(name, parameter.value()); },
                  .buffer = [](const std::string&, const Tensor&) {}});
@@ -25,7 +25,7 @@ WeightAverage::WeightAverage(double decay) : decay_(decay) {
   require(decay >= 0.0 && decay < 1.0, "[weight average] expected a decay of at least 0 and less than 1, got ", decay);
 }
 
-void WeightAverage::step(const ResNet& network) {
+void WeightAverage::step(const Network& network) {
   std::vector<AverageStep::Parameter> parameters;
   std::set<std::string> names;
   visit_parameters(network, [&](const std::string& name, const Tensor& value) {
@@ -42,7 +42,7 @@ void WeightAverage::step(const ResNet& network) {
   network.backend().average_step({.parameters = parameters, .decay = decay_});
 }
 
-void WeightAverage::exchange(const ResNet& network) const {
+void WeightAverage::exchange(const Network& network) const {
   visit_parameters(network, [&](const std::string& name, const Tensor& value) {
     const auto found = averages_.find(name);
     require(found != averages_.end(), "[weight average] ", name, " has no average: no step has seen it");

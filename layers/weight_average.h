@@ -6,7 +6,7 @@
 #include <map>
 #include <string>
 
-#include "layers/resnet.h"
+#include "layers/network.h"
 
 namespace stagewise {
 
@@ -22,11 +22,11 @@ class WeightAverage {
   /// parameter that is seen for the first time starts at its value; those of parameters that the network no longer has
   /// are forgotten. Steady steps allocate nothing on the device, so that they can be recorded. Errors: throws Error
   /// where an average's shape or type isn't its parameter's.
-  void step(const ResNet& network);
+  void step(const Network& network);
   /// Swaps the values of the network's parameters with their averages, exactly: once to evaluate the average, once more
   /// to go on. Values stay at their addresses. Averages of parameters that the network lacks stay as they are. Errors:
   /// throws Error, and has swapped nothing, for a parameter without an average, or with one of another shape or type.
-  void exchange(const ResNet& network) const;
+  void exchange(const Network& network) const;
 
   double decay() const { return decay_; }
   const std::map<std::string, Tensor>& averages() const { return averages_; }

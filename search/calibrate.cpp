@@ -29,8 +29,8 @@ double three_digits(double number) {
 MeasuredSpeed measured_speed(Backend& backend, const RunData& data, const SearchOptions& options,
                              const Architecture& architecture) {
   using Clock = std::chrono::steady_clock;
-  Learner learner{.network = std::make_unique<ResNet>(backend, architecture, options.seed),
-                  .optimiser = Sgd(options.training.sgd)};
+  Learner learner{.network = std::make_unique<Network>(backend, architecture, options.seed),
+                  .optimiser = make_optimiser(options.training.optimiser)};
   if (options.average_decay > 0.0) learner.average.emplace(options.average_decay);
   std::int64_t steps = 0, images = 0;
   Clock::time_point began = {};

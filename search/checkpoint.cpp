@@ -10,7 +10,7 @@ namespace {
 
 constexpr const char *kBest = "best.", *kAverageDecay = "average_decay";
 
-void store(const ResNet& network, const std::string& prefix, Safetensors& file) {
+void store(const Network& network, const std::string& prefix, Safetensors& file) {
   file.metadata[prefix + "architecture"] = network.architecture().to_json();
   store_network(network, prefix, file);
 }
@@ -21,20 +21,20 @@ const std::string& metadata(const Safetensors& file, const std::string& key, con
   return found->second;
 }
 
-std::unique_ptr<ResNet> load(const CheckpointFile& file, const std::string& prefix, Backend& backend) {
+std::unique_ptr<Network> load(const CheckpointFile& file, const std::string& prefix, Backend& backend) {
   const Architecture architecture =
       Architecture::from_json(metadata(file.contents, prefix + "architecture", file.path));
-  auto network = std::make_unique<ResNet>(backend, architecture, file.state.network_seed);
+  auto network = std::make_unique<Network>(backend, architecture, file.state.network_seed);
   load_network(file.contents, prefix, file.path, *network);
   return network;
 }
 
 }  // namespace
 
-void save_checkpoint(const std::string& path, const SearchState& state, const Learner& learner, const ResNet* best) {
+void save_checkpoint(const std::string& path, const SearchState& state, const Learner& learner, const Network* best) {
   Safetensors file;
   store(*learner.network, "", file);
-  store_velocities(learner.optimiser, "", file);
+  store_state(*learner.optimiser, file);
   if (learner.average) {
     file.metadata[kAverageDecay] = nlohmann::json(learner.average->decay()).dump();
     store_averages(*learner.average, file);
@@ -50,11 +50,11 @@ CheckpointFile read_checkpoint(const std::string& path) {
   return file;
 }
 
-Checkpoint load_checkpoint(const CheckpointFile& file, Backend& backend, const SgdOptions& sgd) {
+Checkpoint load_checkpoint(const CheckpointFile& file, Backend& backend, const OptimiserOptions& optimiser) {
   Checkpoint checkpoint{.state = file.state, .learner = {}, .best = nullptr};
   checkpoint.learner.network = load(file, "", backend);
-  checkpoint.learner.optimiser = Sgd(sgd);
-  load_velocities(file.contents, "", backend, checkpoint.learner.optimiser);
+  checkpoint.learner.optimiser = make_optimiser(optimiser);
+  load_state(file.contents, backend, *checkpoint.learner.optimiser);
   if (file.contents.metadata.contains(kAverageDecay)) {
     checkpoint.learner.average.emplace(std::stod(file.contents.metadata.at(kAverageDecay)));
     load_averages(file.contents, backend, *checkpoint.learner.average);

@@ -11,7 +11,7 @@
 namespace stagewise {
 
 /// Writes the state, the learner and, where there is one, the best network so far.
-void save_checkpoint(const std::string& path, const SearchState& state, const Learner& learner, const ResNet* best);
+void save_checkpoint(const std::string& path, const SearchState& state, const Learner& learner, const Network* best);
 
 /// A checkpoint as it was read: it says where the run stands before there is a device for its networks.
 struct CheckpointFile {
@@ -23,11 +23,11 @@ struct CheckpointFile {
 struct Checkpoint {
   SearchState state;
   Learner learner;
-  std::unique_ptr<ResNet> best;  // or none
+  std::unique_ptr<Network> best;  // or none
 };
 
 /// Errors: both throw Error, naming the file, when it can't be read, something is missing, or a weight is no number.
 CheckpointFile read_checkpoint(const std::string& path);
-Checkpoint load_checkpoint(const CheckpointFile& file, Backend& backend, const SgdOptions& sgd);
+Checkpoint load_checkpoint(const CheckpointFile& file, Backend& backend, const OptimiserOptions& optimiser);
 
 }  // namespace stagewise

@@ -27,7 +27,7 @@ Tensor pooled(const Tensor& sum) {
 }
 
 /// Each stage's features of one batch.
-std::vector<Tensor> stage_features(const ResNet& network, const Batch& batch) {
+std::vector<Tensor> stage_features(const Network& network, const Batch& batch) {
   std::vector<Tensor> sums;
   network.forward(Context{}, Variable(batch.x), &sums);
   std::transform(sums.begin(), sums.end(), sums.begin(), pooled);
@@ -66,7 +66,7 @@ Moments to_host(const AccumulateMoments& device) {
 /// computed once, when they are first asked for.
 class LinearJudge {
  public:
-  LinearJudge(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> indices)
+  LinearJudge(const Network& network, const ImageStore& images, std::span<const std::int32_t> indices)
       : network_(network), images_(images), indices_(indices) {}
 
   double accuracy(std::size_t stage, const Eigen::MatrixXd& weights, const Eigen::VectorXd& bias) {
@@ -99,7 +99,7 @@ class LinearJudge {
     });
   }
 
-  const ResNet& network_;
+  const Network& network_;
   const ImageStore& images_;
   std::span<const std::int32_t> indices_;
   std::vector<HostBatch> batches_;
@@ -123,7 +123,7 @@ PoolingWindow pooling_window(std::int64_t height, std::int64_t width) {
   return {.height = window_side(height), .width = window_side(width)};
 }
 
-std::vector<Moments> stage_moments(const ResNet& network, const ImageStore& images,
+std::vector<Moments> stage_moments(const Network& network, const ImageStore& images,
                                    std::span<const std::int32_t> indices, const PassCallback& callback) {
   const std::int64_t classes = network.architecture().classes;
   std::vector<AccumulateMoments> device;
@@ -147,7 +147,7 @@ std::vector<Moments> stage_moments(const ResNet& network, const ImageStore& imag
   return moments;
 }
 
-MomentParts moments_of_parts(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> indices,
+MomentParts moments_of_parts(const Network& network, const ImageStore& images, std::span<const std::int32_t> indices,
                              const PassCallback& callback) {
   const std::size_t count = std::min(kParts, indices.size());
   MomentParts parts;
@@ -176,7 +176,7 @@ double jackknife_error(const std::vector<double>& without_part) {
   return std::sqrt((parts - 1.0) / parts * squares);
 }
 
-std::vector<ReplicatedScore> score_stages(const ResNet& network, const ImageStore& images,
+std::vector<ReplicatedScore> score_stages(const Network& network, const ImageStore& images,
                                           std::span<const std::int32_t> train, std::span<const std::int32_t> validation,
                                           const Criterion& criterion, std::uint64_t seed, std::int64_t round,
                                           const PassCallback& callback) {
@@ -185,12 +185,12 @@ std::vector<ReplicatedScore> score_stages(const ResNet& network, const ImageStor
                       validation, criterion, seed, round);
 }
 
-std::vector<ReplicatedScore> score_stages(const ResNet& network, const ImageStore& images, const MomentParts& parts,
+std::vector<ReplicatedScore> score_stages(const Network& network, const ImageStore& images, const MomentParts& parts,
                                           std::span<const std::int32_t> validation, const Criterion& criterion,
                                           std::uint64_t seed, std::int64_t round) {
   require(!criterion.needs_validation() || !validation.empty(), "[--criterion] ", criterion.name(),
           " judges on held-out images, and there are none: give --validation a share");
-  const std::size_t stages = network.stages().size();
+  const std::size_t stages = network.architecture().stages.size();
   LinearJudge judge(network, images, validation);
   std::vector<ReplicatedScore> scores;
   for (std::size_t stage = 0; stage < stages; ++stage) {

@@ -19,7 +19,7 @@ struct PoolingWindow {
 PoolingWindow pooling_window(std::int64_t height, std::int64_t width);
 
 /// Each stage's moments over the images at `indices`, as they are, the network in evaluation mode. One pass.
-std::vector<Moments> stage_moments(const ResNet& network, const ImageStore& images,
+std::vector<Moments> stage_moments(const Network& network, const ImageStore& images,
                                    std::span<const std::int32_t> indices, const PassCallback& callback = {});
 
 /// Moments over equal parts of some images, which are dealt out one after the other: [part][stage].
@@ -27,7 +27,7 @@ using MomentParts = std::vector<std::vector<Moments>>;
 
 /// Each stage's moments over each of eight parts of the images at `indices` (fewer where there are fewer images). One
 /// pass.
-MomentParts moments_of_parts(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> indices,
+MomentParts moments_of_parts(const Network& network, const ImageStore& images, std::span<const std::int32_t> indices,
                              const PassCallback& callback = {});
 
 /// Adds `more`, part by part, as if its images had been among those of `parts`.
@@ -46,13 +46,13 @@ double jackknife_error(const std::vector<double>& without_part);
 /// Each stage's score. `train` gives the moments, `validation` judges what a criterion fits; `seed` is for criteria
 /// that draw. Errors: throws Error for a criterion that judges on held-out images where there are none, and for a score
 /// that isn't finite.
-std::vector<ReplicatedScore> score_stages(const ResNet& network, const ImageStore& images,
+std::vector<ReplicatedScore> score_stages(const Network& network, const ImageStore& images,
                                           std::span<const std::int32_t> train, std::span<const std::int32_t> validation,
                                           const Criterion& criterion, std::uint64_t seed, std::int64_t round = 0,
                                           const PassCallback& callback = {});
 
 /// The same from moments that have been gathered already, so that one pass serves several criteria.
-std::vector<ReplicatedScore> score_stages(const ResNet& network, const ImageStore& images, const MomentParts& train,
+std::vector<ReplicatedScore> score_stages(const Network& network, const ImageStore& images, const MomentParts& train,
                                           std::span<const std::int32_t> validation, const Criterion& criterion,
                                           std::uint64_t seed, std::int64_t round = 0);
 

@@ -39,12 +39,8 @@ std::string draw_network(const Architecture& architecture, const std::vector<std
 }
 
 std::string map_size(const Architecture& architecture, std::size_t stage) {
-  std::int64_t height = architecture.height, width = architecture.width;
-  for (std::size_t i = 0; i < stage; ++i) {
-    height = (height + 1) / 2;
-    width = (width + 1) / 2;
-  }
-  return std::to_string(height) + "x" + std::to_string(width);
+  const Shape maps = graph_of(architecture).stage_output(stage);
+  return std::to_string(maps[1]) + "x" + std::to_string(maps[2]);
 }
 
 std::vector<std::string> score_notes(const std::vector<double>& scores) {

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "layers/resnet.h"
+#include "layers/graph.h"
 
 namespace stagewise {
 
@@ -13,7 +13,7 @@ namespace stagewise {
 std::string draw_network(const Architecture& architecture, const std::vector<std::string>& notes = {},
                          const std::vector<std::int64_t>& grown = {});
 
-/// The size of a stage's maps: `16x16`. Each stage but the first halves them, rounding up.
+/// The size of a stage's maps: `16x16`.
 std::string map_size(const Architecture& architecture, std::size_t stage);
 
 /// `score 0.9131`, a stage each.

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "layers/resnet.h"
+#include "layers/architecture.h"
 
 namespace stagewise {
 

@@ -14,7 +14,7 @@ std::string right_of(const PassResult& result) {
          percent(result.accuracy()) + ")";
 }
 
-std::string summarise(const SearchState& state, const ResNet& network, const RunData& data,
+std::string summarise(const SearchState& state, const Network& network, const RunData& data,
                       const SearchOptions& options, const std::optional<PassResult>& test) {
   const Architecture architecture = network.architecture();
   const Cost cost = cost_of(architecture).total();
@@ -51,7 +51,7 @@ std::string summarise(const SearchState& state, const ResNet& network, const Run
   return text;
 }
 
-void write_results(const RunDirectory& run, const ResNet& network, const RunData& data, const std::string& summary) {
+void write_results(const RunDirectory& run, const Network& network, const RunData& data, const std::string& summary) {
   save_model(run.model(), network, data.normalisation, data.classes, data.source);
   write_file_atomically(run.architecture(), network.architecture().to_json() + "\n");
   write_file_atomically(run.summary(), summary);

@@ -12,11 +12,11 @@
 namespace stagewise {
 
 /// The lines of summary.txt. `test` is empty where the data has no test set, or it has not been opened yet.
-std::string summarise(const SearchState& state, const ResNet& network, const RunData& data,
+std::string summarise(const SearchState& state, const Network& network, const RunData& data,
                       const SearchOptions& options, const std::optional<PassResult>& test);
 
 /// Writes model.safetensors, architecture.json and summary.txt.
-void write_results(const RunDirectory& run, const ResNet& network, const RunData& data, const std::string& summary);
+void write_results(const RunDirectory& run, const Network& network, const RunData& data, const std::string& summary);
 
 /// Where the results in `path` are and what can be done with them.
 std::string how_to_use(const std::string& path);

@@ -70,7 +70,7 @@ SearchRun::SearchRun(Backend& backend, const RunData& data, const SearchOptions&
   std::sort(all_images_.begin(), all_images_.end());
   if (!saved && directory.has_checkpoint()) saved = read_checkpoint(directory.checkpoint());
   if (saved) {
-    Checkpoint checkpoint = load_checkpoint(*saved, backend, options_.training.sgd);
+    Checkpoint checkpoint = load_checkpoint(*saved, backend, options_.training.optimiser);
     state_ = checkpoint.state;
     check_same(state_);
     learner_ = std::move(checkpoint.learner);
@@ -106,7 +106,7 @@ void SearchRun::begin() {
   state_.rate_factor = options_.rate_factor;
   journal_ = std::make_unique<Journal>(directory_.journal());
   start_network(data_.architecture(options_.start, options_.variant), total_work_);
-  if (options_.twin > 0) turn_last_bit(learner_.network->stem().weight.value(), options_.twin - 1);
+  if (options_.twin > 0) turn_last_bit(learner_.network->convolution("stem.conv").weight.value(), options_.twin - 1);
   record({{"event", "start"},
           {"device", backend_.description()},
           {"data", data_.description},
@@ -118,14 +118,14 @@ void SearchRun::begin() {
           {"seed", options_.seed},
           {"batch_size", options_.training.batch_size},
           {"learning_rate", options_.training.schedule.peak},
-          {"weight_decay", options_.training.sgd.weight_decay},
+          {"weight_decay", options_.training.optimiser.weight_decay},
           {"work", total_work_},
           {"plan", strategy_->plan()},
           {"config", RunDirectory::holds_file(directory_.config()) ? read_file(directory_.config()) : ""},
           {"utc", utc_now()}});
   progress_.line("Work: " + work_text(static_cast<double>(total_work_)) + ". Plan: " + strategy_->plan());
   progress_.line(concat("Batches of ", options_.training.batch_size, ", learning rate up to ",
-                        options_.training.schedule.peak, ", weight decay ", options_.training.sgd.weight_decay));
+                        options_.training.schedule.peak, ", weight decay ", options_.training.optimiser.weight_decay));
   save();
 }
 
@@ -133,8 +133,8 @@ void SearchRun::start_network(const Architecture& architecture, std::int64_t wor
   state_.network_seed = stream_of("network", options_.seed, static_cast<std::uint64_t>(state_.models));
   state_.models += 1;
   learner_ = {};
-  learner_.network = std::make_unique<ResNet>(backend_, architecture, state_.network_seed);
-  learner_.optimiser = Sgd(options_.training.sgd);
+  learner_.network = std::make_unique<Network>(backend_, architecture, state_.network_seed);
+  learner_.optimiser = make_optimiser(options_.training.optimiser);
   if (options_.average_decay > 0.0) learner_.average.emplace(options_.average_decay);
   state_.schedule = {.begin = state_.work, .end = work};
   begin_pass();  // an epoch's loss is one network's
@@ -248,7 +248,7 @@ void SearchRun::count_looking(std::int64_t work) {
 
 void SearchRun::validate() {
   if (data_.validation.empty() || state_.held_out_joined) return;
-  const ResNet& network = *learner_.network;
+  const Network& network = *learner_.network;
   std::int64_t images = std::ssize(data_.validation);
   with_averages([&] {
     if (learner_.average) {

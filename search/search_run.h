@@ -73,7 +73,7 @@ class SearchRun {
   bool step();
 
   const SearchState& state() const { return state_; }
-  const ResNet& network() const { return *learner_.network; }
+  const Network& network() const { return *learner_.network; }
   const SearchOptions& options() const { return options_; }
   std::int64_t total_work() const { return total_work_; }
 
@@ -132,7 +132,7 @@ class SearchRun {
   std::unique_ptr<Strategy> strategy_;
   SearchState state_;
   Learner learner_;
-  std::unique_ptr<ResNet> best_;
+  std::unique_ptr<Network> best_;
   std::unique_ptr<Journal> journal_;
   Forecast forecast_;
   using Clock = std::chrono::steady_clock;

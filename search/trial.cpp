@@ -38,7 +38,7 @@ StageScore paired_difference(const std::vector<float>& a, const std::vector<floa
 
 /// Calls visit(stage, form) with the network in each stage's form, running statistics estimated for it.
 template <class Visit>
-void for_each_form(ResNet& network, const BlocksOnTrial& on_trial, const TrialImages& images, const Visit& visit) {
+void for_each_form(Network& network, const BlocksOnTrial& on_trial, const TrialImages& images, const Visit& visit) {
   for (std::size_t stage = 0; stage < on_trial.size(); ++stage) {
     if (on_trial[stage].empty()) continue;
     take_form(network, on_trial, NetworkForm{1} << stage);
@@ -48,7 +48,7 @@ void for_each_form(ResNet& network, const BlocksOnTrial& on_trial, const TrialIm
   take_form(network, on_trial, 0);
 }
 
-std::vector<StageScore> score_by_ablation(ResNet& network, const BlocksOnTrial& on_trial, const TrialImages& images,
+std::vector<StageScore> score_by_ablation(Network& network, const BlocksOnTrial& on_trial, const TrialImages& images,
                                           const PassCallback& callback) {
   require(!images.held_out.empty(),
           "[--criterion] ablation measures on held-out images, and there are none: give --validation a share");
@@ -66,11 +66,9 @@ std::vector<StageScore> score_by_ablation(ResNet& network, const BlocksOnTrial& 
 
 }  // namespace
 
-void take_form(ResNet& network, const BlocksOnTrial& on_trial, NetworkForm form) {
+void take_form(Network& network, const BlocksOnTrial& on_trial, NetworkForm form) {
   for (std::size_t stage = 0; stage < on_trial.size(); ++stage) {
-    for (const std::int64_t number : on_trial[stage]) {
-      network.stages()[stage].skip(number, (form >> stage & 1) != 0);
-    }
+    for (const std::int64_t number : on_trial[stage]) network.skip(stage, number, (form >> stage & 1) != 0);
   }
 }
 
@@ -83,7 +81,7 @@ NetworkForm drawn_form(const BlocksOnTrial& on_trial, double probability, std::u
   return form;
 }
 
-std::vector<StageScore> score_trial(ResNet& network, const BlocksOnTrial& on_trial, const TrialImages& images,
+std::vector<StageScore> score_trial(Network& network, const BlocksOnTrial& on_trial, const TrialImages& images,
                                     const std::string& criterion, std::uint64_t seed, std::int64_t round,
                                     const PassCallback& callback) {
   if (criterion == kAblation) return score_by_ablation(network, on_trial, images, callback);
@@ -106,7 +104,7 @@ std::vector<StageScore> score_trial(ResNet& network, const BlocksOnTrial& on_tri
   return scores;
 }
 
-std::int64_t scoring_work(const ResNet& network, const BlocksOnTrial& on_trial, const TrialImages& images,
+std::int64_t scoring_work(const Network& network, const BlocksOnTrial& on_trial, const TrialImages& images,
                           const std::string& criterion) {
   std::int64_t forms = 1;
   for (const auto& blocks : on_trial) forms += blocks.empty() ? 0 : 1;

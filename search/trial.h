@@ -23,7 +23,7 @@ using BlocksOnTrial = std::vector<std::vector<std::int64_t>>;
 using NetworkForm = std::uint64_t;
 
 /// Skips the blocks on trial of the stages in `form`, takes in all others.
-void take_form(ResNet& network, const BlocksOnTrial& on_trial, NetworkForm form);
+void take_form(Network& network, const BlocksOnTrial& on_trial, NetworkForm form);
 
 /// The form that a step trains: each stage that has blocks on trial is in it with the given probability, drawn from
 /// (seed, step).
@@ -40,12 +40,12 @@ struct TrialImages {
 /// Each stage's score: what `criterion` says of the network with all blocks minus what it says without the stage's
 /// blocks on trial; `ablation` the mean held-out loss that the blocks save. 0 for a stage without any. The network is
 /// left with all blocks, and with running statistics that are no longer the training's.
-std::vector<StageScore> score_trial(ResNet& network, const BlocksOnTrial& on_trial, const TrialImages& images,
+std::vector<StageScore> score_trial(Network& network, const BlocksOnTrial& on_trial, const TrialImages& images,
                                     const std::string& criterion, std::uint64_t seed, std::int64_t round,
                                     const PassCallback& callback = {});
 
 /// The work that score_trial() takes.
-std::int64_t scoring_work(const ResNet& network, const BlocksOnTrial& on_trial, const TrialImages& images,
+std::int64_t scoring_work(const Network& network, const BlocksOnTrial& on_trial, const TrialImages& images,
                           const std::string& criterion);
 
 /// The criteria that score_trial() knows: ablation, and those of search/criteria/.

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <string>
 
-#include "layers/resnet.h"
+#include "layers/architecture.h"
 
 namespace stagewise {
 

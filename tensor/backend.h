@@ -39,6 +39,11 @@ struct Conv2dOptions {
   bool operator==(const Conv2dOptions&) const = default;
 };
 
+/// The shape [N,P,Q,K] of the convolution of x [N,H,W,C] with filters [K,R,S,C].
+inline Shape convolution_output(const Shape& x, const Shape& filters, const Conv2dOptions& options) {
+  return {x[0], options.output_size(x[1], filters[1]), options.output_size(x[2], filters[2]), filters[0]};
+}
+
 /// What a batch norm does to each channel: (x - mean) * scale + shift, with inverse_deviation = 1/sqrt(variance +
 /// epsilon), scale = weight * inverse_deviation, shift = the layer's bias. All [C].
 struct BatchNormCoefficients {
@@ -220,20 +225,17 @@ struct DrawNumbers {
 ///  none         none
 ///  random       each with probability 1/2, drawn anew in every epoch
 ///  alternating  in the first epoch as if at random, in every later one the other way than in the one before, so that
-///  two
-///               epochs show an image both ways (Jordan 2024, arXiv 2404.00498, section 3.6)
+///               two epochs show an image both ways (Jordan 2024, arXiv 2404.00498, section 3.6)
 enum class Flip { none, random, alternating };
 
 /// How each image of a batch is cropped, flipped and cut out: draws[b] = (indices[b], row, column, flip, top, left) for
 /// `augment`. With below = Random(seed, stream).below (tensor/random.h) and place = first_place + b:
 ///  row       below(3 place, 2 row_padding + 1) - row_padding, column likewise from 3 place + 1
 ///  flip      0, or below(3 place + 2, 2), or alternating Random(seed, flip_stream).below(indices[b], 2), the other one
-///  of
-///            0 and 1 in an odd epoch
+///            of 0 and 1 in an odd epoch
 ///  top       the cutout's first row (DeVries and Taylor 2017, arXiv 1708.04552): its centre, which lies anywhere in
-///  the
-///            image, Random(seed, cutout_stream).below(2 place, height), minus cutout / 2, rounded down; left likewise
-///            from 2 place + 1 and width. An odd cutout has as many pixels on both sides of its centre, an even one one
+///            the image, Random(seed, cutout_stream).below(2 place, height), minus cutout / 2, rounded down; left
+///            likewise from 2 place + 1 and width. An odd cutout has as many pixels on both sides of its centre, an even one one
 ///            more above and to the left. Both 0 without a cutout.
 struct DrawAugmentation {
   Tensor indices;  // int32 [B]

@@ -72,8 +72,8 @@ void expect_near(const std::vector<double>& got, const std::vector<double>& expe
 TEST(CudaDraws, ANetworkStartsWithTheCpusBits) {
   const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = CudaOptions::Memory::exact});
   const auto values = [](Backend& backend) {
-    ResNet network(backend, Architecture::of_depths({1, 2}), 0xfedcba9876543210);
-    network.stages()[0].insert(1, BlockInitialiser::gaussian_bn);
+    Network network(backend, Architecture::of_depths({1, 2}), 0xfedcba9876543210);
+    network.insert(0, 1, BlockInitialiser::gaussian_bn);
     std::map<std::string, std::vector<double>> of_names;
     for (const auto& [name, tensor] : tensors_of([&](const Visitor& visitor) { network.visit(visitor); })) {
       of_names[name] = tensor.to_doubles();

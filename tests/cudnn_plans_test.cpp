@@ -27,14 +27,14 @@ constexpr std::int64_t kBatches[] = {1, 128, 512};
 
 /// Every convolution of ResNet-20 to 110 and of the released networks (whose depths differ but whose shapes don't), in
 /// both variants, on CIFAR's images and on larger ones; those of the same sizes once.
-std::vector<NetworkConvolution> network_convolutions() {
-  std::vector<NetworkConvolution> all;
+std::vector<Convolution> network_convolutions() {
+  std::vector<Convolution> all;
   for (const Variant variant : {Variant::standard, Variant::paper}) {
     for (const std::vector<std::int64_t>& depths :
          {std::vector<std::int64_t>{3, 3, 3}, {5, 5, 5}, {7, 7, 7}, {9, 9, 9}, {18, 18, 18}, {6, 8, 6}, {2, 2, 2, 2}}) {
-      for (const NetworkConvolution& convolution : convolutions_of(Architecture::of_depths(depths, variant))) {
-        const bool seen = std::any_of(all.begin(), all.end(), [&](const NetworkConvolution& other) {
-          return other.x == convolution.x && other.weight == convolution.weight && other.options == convolution.options;
+      for (const auto& [convolution, count] : distinct_convolutions(Architecture::of_depths(depths, variant))) {
+        const bool seen = std::any_of(all.begin(), all.end(), [&, &one = convolution](const Convolution& other) {
+          return other.input == one.input && other.filter == one.filter && other.options == one.options;
         });
         if (!seen) all.push_back(convolution);
       }
@@ -43,13 +43,13 @@ std::vector<NetworkConvolution> network_convolutions() {
   return all;
 }
 
-ConvolutionGraph graph_of(const NetworkConvolution& convolution, std::int64_t batch, Direction direction, DType dtype) {
-  const Shape &x = convolution.x, &weight = convolution.weight;
+ConvolutionGraph graph_of(const Convolution& convolution, std::int64_t batch, Direction direction, DType dtype) {
+  const Shape &x = convolution.input, &weight = convolution.filter;
   const Conv2dOptions& options = convolution.options;
   return {.direction = direction,
           .x = {batch, x[1], x[2], x[3]},
           .weight = weight,
-          .y = {batch, options.output_size(x[1], weight[1]), options.output_size(x[2], weight[2]), weight[0]},
+          .y = convolution_output({batch, x[1], x[2], x[3]}, weight, options),
           .options = options,
           .maps = dtype,
           .filters = dtype};
@@ -91,11 +91,11 @@ TEST_P(Plans, ExistForEveryConvolutionOfTheNetworksInEveryDirection) {
                                   {DType::bfloat16, {}}};
   for (const auto& [dtype, settings] : precisions) {
     CudnnConvolutions convolutions = planner(settings);
-    for (const NetworkConvolution& convolution : network_convolutions()) {
+    for (const Convolution& convolution : network_convolutions()) {
       for (const std::int64_t batch : kBatches) {
         for (const Direction direction : {Direction::forward, Direction::by_data, Direction::by_weights}) {
           // Nobody asks for the gradient of the images.
-          if (direction == Direction::by_data && convolution.x.back() == 3) continue;
+          if (direction == Direction::by_data && convolution.input[3] == 3) continue;
           ConvolutionGraph graph = graph_of(convolution, batch, direction, dtype);
           expect_plan(convolutions, graph, settings);
           graph.add_to_output = true;
@@ -109,7 +109,7 @@ TEST_P(Plans, ExistForEveryConvolutionOfTheNetworksInEveryDirection) {
 TEST_P(Plans, ExistForInferenceWithBiasAddendAndReluInOneGo) {
   const ConvolutionSettings settings;
   CudnnConvolutions convolutions = planner(settings);
-  for (const NetworkConvolution& convolution : network_convolutions()) {
+  for (const Convolution& convolution : network_convolutions()) {
     for (const std::int64_t batch : kBatches) {
       ConvolutionGraph graph = graph_of(convolution, batch, Direction::forward, DType::float32);
       graph.bias = true;
@@ -130,13 +130,13 @@ TEST_P(Plans, ExistForTheFusedPatternsInBFloat16) {
   CudnnConvolutions convolutions = planner(settings);
   const bool all = GetParam().capability == described_devices::kHopper.capability;
   const Architecture architecture = Architecture::of_depths({1, 1, 1}, Variant::paper);
-  for (const NetworkConvolution& convolution : convolutions_of(architecture)) {
+  for (const auto& [convolution, count] : distinct_convolutions(architecture)) {
     // The images are not normalised on read, and have too few channels for an engine that writes float32.
-    if (convolution.x.back() == 3 || (!all && convolution.weight[0] != 64)) continue;
+    if (convolution.input[3] == 3 || (!all && convolution.filter[0] != 64)) continue;
     ConvolutionGraph graph = graph_of(convolution, 128, Direction::forward, DType::bfloat16);
     graph.normalise = true;
     expect_plan(convolutions, graph, settings);
-    if (convolution.weight[0] != 64) continue;
+    if (convolution.filter[0] != 64) continue;
     ConvolutionGraph by_weights = graph_of(convolution, 128, Direction::by_weights, DType::bfloat16);
     by_weights.filters = DType::float32;
     expect_plan(convolutions, by_weights, settings);
@@ -148,7 +148,10 @@ INSTANTIATE_TEST_SUITE_P(Described, Plans,
                                          described_devices::kBlackwell, described_devices::kBlackwellRtx),
                          [](const auto& info) { return concat("sm_", info.param.capability); });
 
-NetworkConvolution some_convolution() { return {{1, 16, 16, 32}, {32, 3, 3, 32}, {1, 1, 1}}; }
+Convolution some_convolution() {
+  return {
+      .name = "", .input = {1, 16, 16, 32}, .filter = {32, 3, 3, 32}, .output = {1, 16, 16, 32}, .options = {1, 1, 1}};
+}
 
 /// Turing's tensor cores don't know bfloat16. (By weights cuDNN compiles an engine that does without them.)
 TEST(NoPlan, ForBFloat16OnTuring) {

@@ -17,7 +17,7 @@ namespace {
 
 /// A network whose running statistics are no longer 0 and 1, because it has been trained a little.
 struct Trained {
-  ResNet network;
+  Network network;
   Tensor images;
   std::vector<float> losses;
 
@@ -138,7 +138,7 @@ TEST(BFloat16Maps, AreRefusedWhereTheBackendLacksThem) {
   const Tensor x(*reference, {1, 4, 4, 3}, DType::bfloat16), weight(*reference, {2, 3, 3, 3});
   EXPECT_THROW(conv2d(Context{}, Variable(x), Variable(weight), {}, {}), Error);
   const auto cpu = make_cpu_backend();
-  EXPECT_THROW(ResNet(*cpu, Trained::architecture(Variant::standard), 1, DType::bfloat16), Error);
+  EXPECT_THROW(Network(*cpu, Trained::architecture(Variant::standard), 1, DType::bfloat16), Error);
   EXPECT_THROW(linear(Context{}, Variable(Tensor(*cpu, {2, 3}, DType::bfloat16)), Variable(Tensor(*cpu, {4, 3})), {}),
                Error);
 }
@@ -147,11 +147,11 @@ TEST(Convolutions, OfANetworkAddUpToItsCost) {
   for (const Variant variant : {Variant::standard, Variant::paper}) {
     const Architecture architecture = Architecture::of_depths({6, 8, 6}, variant);
     std::int64_t macs = architecture.stages.back().width * architecture.classes, count = 0;
-    for (const NetworkConvolution& convolution : convolutions_of(architecture)) {
-      const Shape &x = convolution.x, &filter = convolution.weight;
-      macs += convolution.count * filter.count() * convolution.options.output_size(x[1], filter[1]) *
+    for (const auto& [convolution, of_them] : distinct_convolutions(architecture)) {
+      const Shape &x = convolution.input, &filter = convolution.filter;
+      macs += of_them * filter.count() * convolution.options.output_size(x[1], filter[1]) *
               convolution.options.output_size(x[2], filter[2]);
-      count += convolution.count;
+      count += of_them;
     }
     EXPECT_EQ(macs, cost_of(architecture).total().macs);
     EXPECT_EQ(count, 1 + 2 * (6 + 8 + 6) + 2);

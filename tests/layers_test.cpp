@@ -34,7 +34,7 @@ Tensor random_images(Backend& backend, const Architecture& architecture, std::in
   return Tensor::from_host(backend, shape, values);
 }
 
-float train_step(const ResNet& network, Sgd& optimiser, const Tensor& images, double learning_rate) {
+float train_step(const Network& network, Optimiser& optimiser, const Tensor& images, double learning_rate) {
   std::vector<std::int32_t> labels(static_cast<std::size_t>(images.shape()[0]));
   for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i % 3);
   const Tensor targets = Tensor::from_host(images.backend(), {images.shape()[0]}, labels);
@@ -46,7 +46,7 @@ float train_step(const ResNet& network, Sgd& optimiser, const Tensor& images, do
   return loss.value().to_host<float>()[0];
 }
 
-std::vector<float> logits(const ResNet& network, const Tensor& images, bool training) {
+std::vector<float> logits(const Network& network, const Tensor& images, bool training) {
   return network.forward({.tape = nullptr, .training = training}, Variable(images)).value().to_host<float>();
 }
 
@@ -72,7 +72,7 @@ TEST(Cost, CountsTheTensorsThatANetworkHas) {
   const auto backend = make_reference_backend();
   for (const Variant variant : {Variant::standard, Variant::paper}) {
     const Architecture architecture = Architecture::of_depths({2, 1, 3}, variant);
-    const ResNet network(*backend, architecture, 1);
+    const Network network(*backend, architecture, 1);
     std::int64_t trainable = 0, running = 0;
     network.visit({.parameter = [&](const std::string&, const Variable& p, bool) { trainable += p.value().count(); },
                    .buffer = [&](const std::string&, const Tensor& buffer) { running += buffer.count(); }});
@@ -81,9 +81,9 @@ TEST(Cost, CountsTheTensorsThatANetworkHas) {
   }
 }
 
-TEST(ResNet, NamesItsTensorsAsTheReleasedFilesDo) {
+TEST(Network, NamesItsTensorsAsTheReleasedFilesDo) {
   const auto backend = make_reference_backend();
-  const auto tensors = ResNet(*backend, small_architecture({1, 2}, Variant::paper), 1).tensors();
+  const auto tensors = Network(*backend, small_architecture({1, 2}, Variant::paper), 1).tensors();
   for (const char* const name :
        {"stem.conv.weight", "stem.conv.bias", "stem.batch_norm.running_variance", "stages.0.blocks.0.conv1.weight",
         "stages.1.blocks.0.projection.bias", "stages.1.blocks.1.batch_norm2.running_mean", "classifier.weight"}) {
@@ -93,19 +93,19 @@ TEST(ResNet, NamesItsTensorsAsTheReleasedFilesDo) {
   EXPECT_EQ(tensors.at("classifier.weight").shape(), (Shape{3, 8}));
 }
 
-TEST(ResNet, WeightDecayIsForFiltersAndLinearWeightsOnly) {
+TEST(Network, WeightDecayIsForFiltersAndLinearWeightsOnly) {
   const auto backend = make_reference_backend();
-  ResNet(*backend, small_architecture({1, 1}, Variant::paper), 1)
+  Network(*backend, small_architecture({1, 1}, Variant::paper), 1)
       .visit({.parameter = [](const std::string& name, const Variable& parameter,
                               bool decays) { EXPECT_EQ(decays, parameter.shape().rank() > 1) << name; },
               .buffer = [](const std::string&, const Tensor&) {}});
 }
 
-TEST(ResNet, DrawsHeNormalFiltersByTheSeedAndTheNameOnly) {
+TEST(Network, DrawsHeNormalFiltersByTheSeedAndTheNameOnly) {
   const auto backend = make_reference_backend();
-  const auto shallow = ResNet(*backend, Architecture::of_depths({1, 1, 1}), 3).tensors();
-  const auto deep = ResNet(*backend, Architecture::of_depths({2, 2, 2}), 3).tensors();
-  const auto other = ResNet(*backend, Architecture::of_depths({1, 1, 1}), 4).tensors();
+  const auto shallow = Network(*backend, Architecture::of_depths({1, 1, 1}), 3).tensors();
+  const auto deep = Network(*backend, Architecture::of_depths({2, 2, 2}), 3).tensors();
+  const auto other = Network(*backend, Architecture::of_depths({1, 1, 1}), 4).tensors();
   const char* const name = "stages.2.blocks.0.conv2.weight";
   EXPECT_EQ(shallow.at(name).to_doubles(), deep.at(name).to_doubles());
   EXPECT_NE(shallow.at(name).to_doubles(), other.at(name).to_doubles());
@@ -123,15 +123,15 @@ TEST_P(Growth, AnInsertionAsTheIdentityLeavesTheLogitsEqualToTheBit) {
   const auto backend = make_cpu_backend();
   const Architecture architecture = small_architecture({2, 2, 1}, GetParam());
   const Tensor images = random_images(*backend, architecture, 5);
-  ResNet trained(*backend, architecture, 1);
+  Network trained(*backend, architecture, 1);
   Sgd optimiser;
   for (int step = 0; step < 3; ++step) train_step(trained, optimiser, images, 0.05);
   for (std::size_t stage = 0; stage < 3; ++stage) {
-    for (std::int64_t index = 1; index <= trained.stages()[stage].depth(); ++index) {
+    for (std::int64_t index = 1; index <= trained.depth(stage); ++index) {
       for (const auto initialiser : {BlockInitialiser::zero_gamma, BlockInitialiser::copy_zero}) {
         for (const bool training : {false, true}) {
           const auto before = trained.clone(), grown = trained.clone();
-          grown->stages()[stage].insert(index, initialiser);
+          grown->insert(stage, index, initialiser);
           EXPECT_EQ(logits(*grown, images, training), logits(*before, images, training))
               << name_of(initialiser) << ", stage " << stage << ", index " << index
               << (training ? ", training" : ", evaluation");
@@ -145,10 +145,10 @@ TEST_P(Growth, OtherInitialisersChangeTheLogits) {
   const auto backend = make_cpu_backend();
   const Architecture architecture = small_architecture({2, 2}, GetParam());
   const Tensor images = random_images(*backend, architecture, 5);
-  const ResNet network(*backend, architecture, 1);
+  const Network network(*backend, architecture, 1);
   for (const auto initialiser : {BlockInitialiser::he, BlockInitialiser::copy, BlockInitialiser::gaussian_bn}) {
     const auto grown = network.clone();
-    grown->stages()[0].insert(2, initialiser);
+    grown->insert(0, 2, initialiser);
     EXPECT_NE(logits(*grown, images, true), logits(network, images, true)) << name_of(initialiser);
   }
 }
@@ -160,15 +160,15 @@ TEST(Growth, KeepsEveryTensorNameAndVelocityInPlace) {
   const auto backend = make_cpu_backend();
   const Architecture architecture = small_architecture({1, 2});
   const Tensor images = random_images(*backend, architecture, 6);
-  ResNet network(*backend, architecture, 1);
+  Network network(*backend, architecture, 1);
   Sgd optimiser;
   train_step(network, optimiser, images, 0.1);
   std::map<std::string, std::pair<void*, std::vector<double>>> before, velocities;
   for (const auto& [name, tensor] : network.tensors()) before[name] = {tensor.address(), tensor.to_doubles()};
-  for (const auto& [name, tensor] : optimiser.velocities()) velocities[name] = {tensor.address(), tensor.to_doubles()};
+  for (const auto& [name, tensor] : optimiser.state()) velocities[name] = {tensor.address(), tensor.to_doubles()};
 
-  EXPECT_EQ(network.stages()[1].insert(1, BlockInitialiser::zero_gamma), 2);
-  EXPECT_EQ(network.stages()[1].insert(3, BlockInitialiser::he), 3);
+  EXPECT_EQ(network.insert(1, 1, BlockInitialiser::zero_gamma), 2);
+  EXPECT_EQ(network.insert(1, 3, BlockInitialiser::he), 3);
   EXPECT_EQ(network.architecture().stages[1].blocks, (std::vector<std::int64_t>{0, 2, 1, 3}));
   const auto after = network.tensors();
   for (const auto& [name, old] : before) {
@@ -176,18 +176,18 @@ TEST(Growth, KeepsEveryTensorNameAndVelocityInPlace) {
     EXPECT_EQ(after.at(name).to_doubles(), old.second) << name;
   }
   for (const auto& [name, old] : velocities) {
-    EXPECT_EQ(optimiser.velocities().at(name).address(), old.first) << name;
-    EXPECT_EQ(optimiser.velocities().at(name).to_doubles(), old.second) << name;
+    EXPECT_EQ(optimiser.state().at(name).address(), old.first) << name;
+    EXPECT_EQ(optimiser.state().at(name).to_doubles(), old.second) << name;
   }
   train_step(network, optimiser, images, 0.1);
-  EXPECT_EQ(optimiser.velocities().count("stages.1.blocks.2.conv1.weight"), 1U);
+  EXPECT_EQ(optimiser.state().count("velocity.stages.1.blocks.2.conv1.weight"), 1U);
 }
 
 TEST(Growth, CopyTakesTheBlockBeforeIt) {
   const auto backend = make_cpu_backend();
-  const ResNet network(*backend, small_architecture({2}), 1);
+  const Network network(*backend, small_architecture({2}), 1);
   const auto grown = network.clone();
-  grown->stages()[0].insert(2, BlockInitialiser::copy);
+  grown->insert(0, 2, BlockInitialiser::copy);
   const auto tensors = grown->tensors();
   for (const char* const part :
        {".conv1.weight", ".conv2.weight", ".batch_norm1.weight", ".batch_norm2.running_mean"}) {
@@ -198,16 +198,16 @@ TEST(Growth, CopyTakesTheBlockBeforeIt) {
 
 TEST(Growth, RefusesIndicesThatMakeNoSense) {
   const auto backend = make_reference_backend();
-  ResNet network(*backend, small_architecture({2}), 1);
-  EXPECT_THROW(network.stages()[0].insert(0, BlockInitialiser::he), Error);
-  EXPECT_THROW(network.stages()[0].insert(3, BlockInitialiser::he), Error);
+  Network network(*backend, small_architecture({2}), 1);
+  EXPECT_THROW(network.insert(0, 0, BlockInitialiser::he), Error);
+  EXPECT_THROW(network.insert(0, 3, BlockInitialiser::he), Error);
 }
 
-TEST(ResNet, ACloneIsANetworkOfItsOwn) {
+TEST(Network, ACloneIsANetworkOfItsOwn) {
   const auto backend = make_cpu_backend();
   const Architecture architecture = small_architecture({1, 1});
   const Tensor images = random_images(*backend, architecture, 4);
-  const ResNet network(*backend, architecture, 1);
+  const Network network(*backend, architecture, 1);
   const auto clone = network.clone();
   EXPECT_EQ(logits(*clone, images, false), logits(network, images, false));
   Sgd optimiser;
@@ -222,7 +222,7 @@ TEST(Training, LearnsAToyProblemAndASteadyStepAllocatesNothing) {
     const auto backend = fast ? make_cpu_backend() : make_reference_backend();
     const Architecture architecture = small_architecture({1, 1});
     const Tensor images = random_images(*backend, architecture, 9);
-    const ResNet network(*backend, architecture, 1);
+    const Network network(*backend, architecture, 1);
     Sgd optimiser;
     const float first = train_step(network, optimiser, images, 0.05);
     train_step(network, optimiser, images, 0.05);
@@ -236,7 +236,7 @@ TEST(Training, LearnsAToyProblemAndASteadyStepAllocatesNothing) {
 }
 
 /// Every parameter's value, by name.
-std::map<std::string, std::vector<double>> parameter_values(const ResNet& network) {
+std::map<std::string, std::vector<double>> parameter_values(const Network& network) {
   std::map<std::string, std::vector<double>> values;
   network.visit({.parameter = [&](const std::string& name, const Variable& parameter,
                                   bool) { values[name] = parameter.value().to_doubles(); },
@@ -254,7 +254,7 @@ TEST(WeightAverage, IsTheWeightedSumOfWhatTheWeightsWere) {
   for (const DType dtype : {DType::float32, DType::float64}) {
     const auto backend = make_reference_backend(true);
     {
-      const ResNet network(*backend, small_architecture({1, 1}, Variant::paper), 1, dtype);
+      const Network network(*backend, small_architecture({1, 1}, Variant::paper), 1, dtype);
       const auto start = parameter_values(network);
       WeightAverage average(0.75);
       average.step(network);
@@ -279,13 +279,13 @@ TEST(WeightAverage, IsTheWeightedSumOfWhatTheWeightsWere) {
 
 TEST(WeightAverage, FollowsGrowthAndRemoval) {
   const auto backend = make_cpu_backend();
-  const ResNet small(*backend, small_architecture({1, 1}), 1), other(*backend, small_architecture({1}), 2);
-  ResNet network(*backend, small_architecture({1, 1}), 1);
+  const Network small(*backend, small_architecture({1, 1}), 1), other(*backend, small_architecture({1}), 2);
+  Network network(*backend, small_architecture({1, 1}), 1);
   WeightAverage average(0.5);
   average.step(network);
   std::map<std::string, void*> addresses;
   for (const auto& [name, tensor] : average.averages()) addresses[name] = tensor.address();
-  network.stages()[0].insert(1, BlockInitialiser::he);
+  network.insert(0, 1, BlockInitialiser::he);
   EXPECT_THROW(average.exchange(network), Error) << "the new block has no average yet";
   EXPECT_EQ(average_values(average), parameter_values(small)) << "and nothing was swapped";
   average.step(network);
@@ -304,7 +304,7 @@ TEST(WeightAverage, ExchangesExactlyAndBack) {
     const auto backend = fast ? make_cpu_backend() : make_reference_backend();
     const Architecture architecture = small_architecture({1, 2});
     const Tensor images = random_images(*backend, architecture, 6);
-    const ResNet network(*backend, architecture, 1);
+    const Network network(*backend, architecture, 1);
     Sgd optimiser;
     WeightAverage average(0.9);
     for (int step = 0; step < 3; ++step) {
@@ -332,7 +332,7 @@ TEST(WeightAverage, ExchangesExactlyAndBack) {
 
 TEST(WeightAverage, GoesOnFromWhatItIsGiven) {
   const auto backend = make_reference_backend();
-  const ResNet network(*backend, small_architecture({1}), 1);
+  const Network network(*backend, small_architecture({1}), 1);
   const std::string name = "classifier.bias";
   WeightAverage average(0.75);
   average.set_average(name, Tensor::full(*backend, {3}, 4.0));

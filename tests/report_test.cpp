@@ -55,7 +55,7 @@ TEST(Predictions, AreWhatEvaluateCounts) {
   const Dataset data = open_dataset("synthetic", {.synthetic_train = 40, .synthetic_test = 300});
   const Images test = data.load_test();
   const ImageStore images(*backend, test, 10, channel_normalisation(test));
-  const ResNet network(*backend, Architecture::of_depths({1, 1}), 1);
+  const Network network(*backend, Architecture::of_depths({1, 1}), 1);
   const std::vector<std::int32_t> indices = all_indices(images.count());
   std::int64_t done = 0;
   const Predictions predictions = predict_all(InferenceNetwork(network), images, indices,

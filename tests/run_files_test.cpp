@@ -36,7 +36,7 @@ class RunFiles : public testing::Test {
     Architecture architecture = Architecture::of_depths({2});
     architecture.height = architecture.width = 8;
     architecture.classes = 3;
-    const ResNet network(*backend_, architecture, 7);
+    const Network network(*backend_, architecture, 7);
     save_model(path("model.safetensors"), network, {.scale = {1, 2, 3}, .offset = std::vector<float>(192, 0.5f)},
                {"cat", "dog", "eel"});
     return path("model.safetensors");
@@ -105,21 +105,19 @@ TEST_F(RunFiles, WeightsThatAreNotNumbersNameTheTensorAndTheFile) {
             "epoch 3: element 2 of `classifier.bias` is nan, not a finite number: these weights can't be used");
 }
 
-TEST_F(RunFiles, ACheckpointsWeightsAndVelocitiesAreNumbers) {
+TEST_F(RunFiles, ACheckpointsWeightsAndItsOptimisersStateAreNumbers) {
   Learner learner;
-  learner.network = std::make_unique<ResNet>(*backend_, Architecture::of_depths({1}), 7);
+  learner.network = std::make_unique<Network>(*backend_, Architecture::of_depths({1}), 7);
   const std::map<std::string, Tensor> tensors = learner.network->tensors();
   const std::string name = "stages.0.blocks.0.conv1.weight";
-  learner.optimiser.set_velocity(name, Tensor(*backend_, tensors.at(name).shape()));
-  backend_->fill(learner.optimiser.velocities().at(name), 0);
+  learner.optimiser->set_state("velocity." + name, Tensor::zeros(*backend_, tensors.at(name).shape()));
   Safetensors file;
   store_network(*learner.network, "", file);
-  store_velocities(learner.optimiser, "", file);
-  Sgd optimiser;
-  EXPECT_NO_THROW(load_velocities(file, "", *backend_, optimiser));
+  store_state(*learner.optimiser, file);
+  const auto optimiser = make_optimiser();
+  EXPECT_NO_THROW(load_state(file, *backend_, *optimiser));
   std::memset(file.tensors.at("velocity." + name).bytes.data(), 0xFF, 4);
-  EXPECT_TRUE(
-      contains(message_of([&] { load_velocities(file, "", *backend_, optimiser); }), "`velocity." + name + "`"));
+  EXPECT_TRUE(contains(message_of([&] { load_state(file, *backend_, *optimiser); }), "`velocity." + name + "`"));
   std::memset(file.tensors.at(name).bytes.data(), 0xFF, 4);
   EXPECT_TRUE(
       contains(message_of([&] { load_network(file, "", "FILE", *learner.network); }), "`FILE`: element 0 of `" + name));

@@ -300,7 +300,7 @@ TEST_F(SearchRuns, SmallDataGetsSmallBatchesUnlessToldOtherwise) {
   SearchOptions options = options_of("train");
   options.training.batch_size = 0;
   options.training.schedule.peak = 0.0;
-  options.training.sgd.weight_decay = -1.0;
+  options.training.optimiser.weight_decay = -1.0;
   const auto settled_for = [&](std::size_t images) {
     RunData data = small_data(*backend_, 60, 20);
     data.train.resize(images);
@@ -311,14 +311,14 @@ TEST_F(SearchRuns, SmallDataGetsSmallBatchesUnlessToldOtherwise) {
     EXPECT_EQ(settled_for(images).batch_size, batch) << images;
     EXPECT_DOUBLE_EQ(settled_for(images).schedule.peak, 0.4 * static_cast<double>(batch) / 128);
   }
-  EXPECT_DOUBLE_EQ(settled_for(48).sgd.weight_decay, 5e-4);
+  EXPECT_DOUBLE_EQ(settled_for(48).optimiser.weight_decay, 5e-4);
   options.training.epochs = 33;  // and the evaluations' work
   data_.validation.clear();
-  EXPECT_NEAR(settled(options, data_).training.sgd.weight_decay, 5e-4 * std::sqrt(8.0 / 33.0), 1e-6);
+  EXPECT_NEAR(settled(options, data_).training.optimiser.weight_decay, 5e-4 * std::sqrt(8.0 / 33.0), 1e-6);
   options.training.batch_size = 100;
-  options.training.sgd.weight_decay = 0.01;
+  options.training.optimiser.weight_decay = 0.01;
   EXPECT_EQ(settled_for(48).batch_size, 100);
-  EXPECT_EQ(settled_for(48).sgd.weight_decay, 0.01);
+  EXPECT_EQ(settled_for(48).optimiser.weight_decay, 0.01);
 }
 
 TEST_F(SearchRuns, WhatCannotBeDoneIsRefusedBeforeAnythingIsTrained) {

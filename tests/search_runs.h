@@ -80,7 +80,7 @@ class SearchRuns : public testing::Test {
     return Architecture::from_json(read_file(run.architecture())).depths();
   }
 
-  static std::map<std::string, std::vector<unsigned char>> tensors_of(const ResNet& network) {
+  static std::map<std::string, std::vector<unsigned char>> tensors_of(const Network& network) {
     Safetensors file;
     store_network(network, "", file);
     std::map<std::string, std::vector<unsigned char>> bytes;

@@ -1,10 +1,9 @@
 // Stages that change: blocks put in, taken out and skipped, and what is remembered of them.
-#include "layers/stage.h"
-
 #include <gtest/gtest.h>
 
 #include "cpu/cpu_backend.h"
 #include "layers/inference.h"
+#include "layers/network.h"
 #include "layers/sgd.h"
 #include "layers/weight_average.h"
 #include "tensor/random.h"
@@ -37,12 +36,12 @@ class ChangingStage : public testing::Test {
     average_.step(network_);
   }
 
-  std::vector<float> logits(const ResNet& network, bool training) const {
+  std::vector<float> logits(const Network& network, bool training) const {
     return network.forward({.training = training}, Variable(images_)).value().to_host<float>();
   }
 
   std::unique_ptr<Backend> backend_ = make_cpu_backend();
-  ResNet network_{*backend_, small_architecture({2, 3}), 1};
+  Network network_{*backend_, small_architecture({2, 3}), 1};
   Sgd optimiser_;
   WeightAverage average_{0.5};
   Tensor images_;
@@ -51,8 +50,8 @@ class ChangingStage : public testing::Test {
 TEST_F(ChangingStage, ASkippedBlockIsAsIfItWereNotThere) {
   for (const auto& [stage, number] : std::vector<std::pair<std::size_t, std::int64_t>>{{0, 1}, {1, 1}, {1, 2}}) {
     const auto skipping = network_.clone(), without = network_.clone();
-    skipping->stages()[stage].skip(number);
-    without->stages()[stage].remove(number);
+    skipping->skip(stage, number);
+    without->remove(stage, number);
     EXPECT_EQ(skipping->active_architecture().depths(), without->architecture().depths());
     EXPECT_EQ(skipping->architecture().depths(), network_.architecture().depths());
     EXPECT_EQ(InferenceNetwork(*skipping).logits(images_).to_host<float>(),
@@ -64,54 +63,52 @@ TEST_F(ChangingStage, ASkippedBlockIsAsIfItWereNotThere) {
     for (const bool training : {false, true}) EXPECT_EQ(logits(*skipping, training), logits(*without, training));
     // Taken in again, it is as it was: its running statistics stood still.
     const auto never = network_.clone();
-    const auto block = network_.stages()[stage].options().block_name(number) + ".batch_norm2.running_mean";
+    const auto block = block_name(stage, number) + ".batch_norm2.running_mean";
     EXPECT_EQ(skipping->tensors().at(block).to_doubles(), never->tensors().at(block).to_doubles());
-    skipping->stages()[stage].skip(number, false);
+    skipping->skip(stage, number, false);
     EXPECT_EQ(skipping->active_architecture(), network_.architecture());
   }
 }
 
 TEST_F(ChangingStage, ANumberIsNeverUsedAgain) {
-  Stage& stage = network_.stages()[1];
-  EXPECT_EQ(stage.insert(3, BlockInitialiser::he), 3);
+  EXPECT_EQ(network_.insert(1, 3, BlockInitialiser::he), 3);
   const auto first = network_.tensors().at("stages.1.blocks.3.conv1.weight").to_doubles();
-  stage.remove(3);
-  EXPECT_EQ(stage.next_number(), 4);
+  network_.remove(1, 3);
+  EXPECT_EQ(network_.architecture().stages[1].next_number(), 4);
   // Not after the architecture was written down and read again, nor in a clone.
   const Architecture read = Architecture::from_json(network_.architecture().to_json());
   EXPECT_EQ(read, network_.architecture());
-  EXPECT_NE(read, ResNet(*backend_, small_architecture({2, 3}), 1).architecture()) << "the next block differs";
-  ResNet again(*backend_, read, 1);
-  EXPECT_EQ(again.stages()[1].insert(1, BlockInitialiser::he), 4);
-  EXPECT_EQ(network_.clone()->stages()[1].insert(1, BlockInitialiser::he), 4);
-  EXPECT_EQ(stage.insert(3, BlockInitialiser::he), 4);
+  EXPECT_NE(read, Network(*backend_, small_architecture({2, 3}), 1).architecture()) << "the next block differs";
+  Network again(*backend_, read, 1);
+  EXPECT_EQ(again.insert(1, 1, BlockInitialiser::he), 4);
+  EXPECT_EQ(network_.clone()->insert(1, 1, BlockInitialiser::he), 4);
+  EXPECT_EQ(network_.insert(1, 3, BlockInitialiser::he), 4);
   EXPECT_NE(network_.tensors().at("stages.1.blocks.4.conv1.weight").to_doubles(), first) << "another draw";
-  stage.remove(2);
+  network_.remove(1, 2);
   EXPECT_EQ(network_.architecture().stages[1].blocks, (std::vector<std::int64_t>{0, 1, 4}));
   EXPECT_EQ(network_.architecture().stages[1].next_number(), 5);
 }
 
 TEST_F(ChangingStage, WhatWasKeptOfARemovedBlockIsForgotten) {
   const std::string gone = "stages.1.blocks.2.conv1.weight", there = "stages.1.blocks.1.conv1.weight";
-  ASSERT_TRUE(optimiser_.velocities().contains(gone) && average_.averages().contains(gone));
-  const auto velocity = optimiser_.velocities().at(there).to_doubles();
-  network_.stages()[1].remove(2);
+  ASSERT_TRUE(optimiser_.state().contains("velocity." + gone) && average_.averages().contains(gone));
+  const auto velocity = optimiser_.state().at("velocity." + there).to_doubles();
+  network_.remove(1, 2);
   optimiser_.keep_only(network_);
-  EXPECT_FALSE(optimiser_.velocities().contains(gone));
-  EXPECT_EQ(optimiser_.velocities().at(there).to_doubles(), velocity);
+  EXPECT_FALSE(optimiser_.state().contains("velocity." + gone));
+  EXPECT_EQ(optimiser_.state().at("velocity." + there).to_doubles(), velocity);
   train_step();
   EXPECT_FALSE(average_.averages().contains(gone));
-  EXPECT_FALSE(optimiser_.velocities().contains(gone));
+  EXPECT_FALSE(optimiser_.state().contains("velocity." + gone));
   EXPECT_TRUE(average_.averages().contains(there));
 }
 
 TEST_F(ChangingStage, TheFirstBlockStaysAndAnUnknownOneIsNamed) {
-  Stage& stage = network_.stages()[1];
-  EXPECT_THROW(stage.remove(0), Error);
-  EXPECT_THROW(stage.skip(0), Error);
-  EXPECT_THROW(stage.remove(7), Error);
-  EXPECT_THROW(stage.skip(-1), Error);
-  EXPECT_EQ(stage.depth(), 3);
+  EXPECT_THROW(network_.remove(1, 0), Error);
+  EXPECT_THROW(network_.skip(1, 0), Error);
+  EXPECT_THROW(network_.remove(1, 7), Error);
+  EXPECT_THROW(network_.skip(1, -1), Error);
+  EXPECT_EQ(network_.depth(1), 3);
 }
 
 }  // namespace

@@ -15,7 +15,7 @@ namespace {
 class Trainer : public testing::Test {
  protected:
   Trainer() : data_(small_data(*backend_, 60, 20)) {
-    learner_.network = std::make_unique<ResNet>(*backend_, data_.architecture({1, 1}, Variant::standard), 1);
+    learner_.network = std::make_unique<Network>(*backend_, data_.architecture({1, 1}, Variant::standard), 1);
   }
 
   std::unique_ptr<Backend> backend_ = make_cpu_backend();
@@ -36,7 +36,7 @@ TEST_F(Trainer, LowersTheLossAndADivergingOneIsAnError) {
 }
 
 TEST_F(Trainer, EvaluationCountsEveryImageOnceWhateverTheBatches) {
-  const ResNet& network = *learner_.network;
+  const Network& network = *learner_.network;
   const std::vector<std::int32_t> all = all_indices(data_.images.count());
   const PassResult whole = evaluate(network, data_.images, all);
   PassResult parts;
@@ -65,7 +65,7 @@ TEST_F(Trainer, AnAbsurdLossIsADivergenceThoughItIsANumber) {
 TEST_F(Trainer, RunningStatisticsAreThePlainMeanOverTheBatches) {
   const RunData data = small_data(*backend_, 600, 20);  // batches of 256, 256 and 88
   const std::vector<std::int32_t> all = all_indices(600);
-  const ResNet& network = *learner_.network;
+  const Network& network = *learner_.network;
   const auto before = network.tensors();
   std::vector<double> kept;
   for (const auto& [name, tensor] : before) {
@@ -73,7 +73,7 @@ TEST_F(Trainer, RunningStatisticsAreThePlainMeanOverTheBatches) {
   }
   estimate_running_statistics(network, data.images, all);
   // The stem's, by hand: a 3x3 convolution, one pixel of padding, over images of 8x8.
-  const std::vector<double> weight = network.stem().weight.value().to_doubles();
+  const std::vector<double> weight = network.convolution("stem.conv").weight.value().to_doubles();
   std::vector<double> mean(16), variance(16);
   for (std::size_t from = 0; from < 600; from += 256) {
     const std::size_t count = std::min<std::size_t>(256, 600 - from);

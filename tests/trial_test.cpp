@@ -38,7 +38,7 @@ TEST(DrawnForm, SkipsEachStagesBlocksIndependentlyWithTheProbability) {
 class Trial : public testing::Test {
  protected:
   Trial() : data_(coloured_data(*backend_, 300, 0.0)) {
-    learner_.network = std::make_unique<ResNet>(*backend_, data_.architecture({1, 1}, Variant::standard), 1);
+    learner_.network = std::make_unique<Network>(*backend_, data_.architecture({1, 1}, Variant::standard), 1);
     train(4);
   }
 
@@ -50,10 +50,10 @@ class Trial : public testing::Test {
   }
 
   void insert(BlockInitialiser first, BlockInitialiser second) {
-    on_trial_ = {{network().stages()[0].insert(1, first)}, {network().stages()[1].insert(1, second)}};
+    on_trial_ = {{network().insert(0, 1, first)}, {network().insert(1, 1, second)}};
   }
 
-  ResNet& network() { return *learner_.network; }
+  Network& network() { return *learner_.network; }
   TrialImages images() const { return {data_.images, data_.train, data_.train, data_.validation}; }
 
   /// The held-out losses of the network as it stands, its running statistics estimated.
@@ -98,14 +98,14 @@ TEST_F(Trial, ABlockThatTheNetworkCannotDoWithoutScoresWhatItSaves) {
     how(values);
     backend_->copy_from_host(values.data(), tensor);
   };
-  const std::string block = network().stages()[1].options().block_name(on_trial_[1][0]);
+  const std::string block = block_name(1, on_trial_[1][0]);
   change(tensors.at(block + ".batch_norm2.bias"), [](std::vector<float>& bias) { bias[0] = 4.0F; });
   change(tensors.at("classifier.weight"), [](std::vector<float>& weight) { weight[0] = 1.0F; });  // class 0, channel 0
   change(tensors.at("classifier.bias"), [](std::vector<float>& bias) { bias[0] -= 4.0F; });
   const std::vector<float> whole = losses();
-  network().stages()[1].skip(on_trial_[1][0]);
+  network().skip(1, on_trial_[1][0]);
   const std::vector<float> without = losses();
-  network().stages()[1].skip(on_trial_[1][0], false);
+  network().skip(1, on_trial_[1][0], false);
   double saved = 0.0;
   for (std::size_t i = 0; i < whole.size(); ++i) saved += (without[i] - whole[i]) / static_cast<double>(whole.size());
   const std::vector<StageScore> scores = score_trial(network(), on_trial_, images(), "ablation", 0, 1);
@@ -139,7 +139,7 @@ TEST_F(Trial, AnAblationsIntervalIsTheImagesAndTheTwins) {
 
 TEST_F(Trial, OtherCriteriaScoreTheDifferenceThatTheBlocksMake) {
   insert(BlockInitialiser::he, BlockInitialiser::he);
-  on_trial_[1].push_back(network().stages()[1].insert(1, BlockInitialiser::he));
+  on_trial_[1].push_back(network().insert(1, 1, BlockInitialiser::he));
   const std::vector<StageScore> uniform = score_trial(network(), on_trial_, images(), "uniform", 0, 1);
   EXPECT_EQ(uniform[0].value, 1.0);  // scores a stage by its depth
   EXPECT_EQ(uniform[1].value, 2.0);

@@ -133,7 +133,7 @@ class Worker {
   std::unique_ptr<Backend> backend_;
   std::string model_path_;
   Safetensors model_;
-  ResNet network_;
+  Network network_;
   Sgd optimiser_;
   Tensor images_, labels_;
   Variable loss_;
@@ -167,7 +167,7 @@ json answer(Worker& worker, const std::string& line) {
 
 void write_initial(const WorkerOptions& options) {
   const auto backend = open_backend({.device = "cpu", .threads = 1});
-  const ResNet network(*backend, Architecture::of_depths(parse_depths(options.depths, "--depths")), 1);
+  const Network network(*backend, Architecture::of_depths(parse_depths(options.depths, "--depths")), 1);
   Safetensors file;
   store_network(network, "", file);
   write_safetensors(options.write_initial + "/model.safetensors", file);

@@ -44,11 +44,11 @@ void print_plan(const Architecture& architecture, const DeviceOptions& options) 
   const DType maps = feature_map_type(options, *backend);
   std::cout << "\nConvolutions, on " << backend->name() << " (" << backend->description()
             << "), a batch of 128, feature maps in " << options.precision << ":\n";
-  for (const NetworkConvolution& convolution : convolutions_of(architecture)) {
-    const Shape &x = convolution.x, &filter = convolution.weight;
+  for (const auto& [convolution, count] : distinct_convolutions(architecture)) {
+    const Shape &x = convolution.input, &filter = convolution.filter;
     const Shape batch{128, x[1], x[2], x[3]};
-    std::cout << concat("\n", convolution.count, " of ", x[1], "x", x[2], "x", x[3], " to ", filter[0], " channels, ",
-                        filter[1], "x", filter[2], ", stride ", convolution.options.stride, "\n");
+    std::cout << concat("\n", count, " of ", x[1], "x", x[2], "x", x[3], " to ", filter[0], " channels, ", filter[1],
+                        "x", filter[2], ", stride ", convolution.options.stride, "\n");
     for (const ConvolutionPlanText& plan : backend->convolution_plan(batch, filter, convolution.options, maps)) {
       std::cout << "  " << left(plan.direction, 12) << left(plan.algorithm, 10) << plan.reason << '\n';
     }

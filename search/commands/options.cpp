@@ -161,7 +161,7 @@ void add_training_options(CLI::App& command, Settings& settings) {
   command.get_option("--epochs")->excludes("--hours");
   training.batch_size = 0;
   training.schedule.peak = 0.0;
-  training.sgd.weight_decay = -1.0;
+  training.optimiser.weight_decay = -1.0;
   number("--batch-size", training.batch_size, "Images a step; 0: 128, of small data sets less", std::int64_t{0},
          std::int64_t{65536});
   number("--learning-rate", training.schedule.peak, "Peak learning rate; 0: 0.4 for batches of 128, in proportion", 0.0,
@@ -175,10 +175,10 @@ void add_training_options(CLI::App& command, Settings& settings) {
   number("--warm-up", training.schedule.warm_up, "Share of the work until the peak (one-cycle and cosine)", 0.0, 1.0);
   number("--decay", training.schedule.decay, "Share of the work over which the rate falls to zero (one-cycle)", 0.0,
          1.0);
-  number("--weight-decay", training.sgd.weight_decay,
+  number("--weight-decay", training.optimiser.weight_decay,
          "On filters and linear weights only; -1: 5e-4 up to 8 passes over the images, then as 1/sqrt(passes)", -1.0,
          1.0);
-  number("--momentum", training.sgd.momentum, "Nesterov's", 0.0, 0.9999);
+  number("--momentum", training.optimiser.momentum, "Nesterov's", 0.0, 0.9999);
   number("--label-smoothing", training.label_smoothing, "Share of the target spread over all classes", 0.0, 0.99);
   number("--crop-padding", training.augmentation.crop_padding, "Pixels an image is shifted by at most, edges reflected",
          std::int64_t{0}, std::int64_t{64});

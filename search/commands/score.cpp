@@ -81,7 +81,7 @@ StageScore with_interval(double value, double error) {
 
 /// By a criterion of search/criteria/. What one fits to the features is uncertain by the images that it was fitted on
 /// (the jackknife's error), and an accuracy by those that it was judged on too.
-void add_rows(const ResNet& network, const Criterion& criterion, const MomentParts& parts, const Evidence& evidence,
+void add_rows(const Network& network, const Criterion& criterion, const MomentParts& parts, const Evidence& evidence,
               std::vector<Row>& rows) {
   const std::vector<ReplicatedScore> scores =
       score_stages(network, evidence.images, parts, evidence.split.validation, criterion, evidence.seed);
@@ -91,14 +91,13 @@ void add_rows(const ResNet& network, const Criterion& criterion, const MomentPar
     if (criterion.needs_validation()) {
       variance += value * (1.0 - value) / static_cast<double>(evidence.split.validation.size());
     }
-    rows.push_back(
-        {stage, network.stages()[stage].depth(), criterion.name(), with_interval(value, std::sqrt(variance))});
+    rows.push_back({stage, network.depth(stage), criterion.name(), with_interval(value, std::sqrt(variance))});
   }
 }
 
 /// What each stage's last block saves of the held-out loss, where the stage has another. Leaves the network with other
 /// running statistics.
-void add_ablation(ResNet& network, const Evidence& evidence, std::vector<Row>& rows) {
+void add_ablation(Network& network, const Evidence& evidence, std::vector<Row>& rows) {
   const Architecture architecture = network.architecture();
   BlocksOnTrial last(architecture.stages.size());
   for (std::size_t stage = 0; stage < last.size(); ++stage) {
@@ -118,7 +117,7 @@ void add_ablation(ResNet& network, const Evidence& evidence, std::vector<Row>& r
   }
 }
 
-std::vector<Row> score_all(ResNet& network, const std::vector<std::string>& criteria, const Evidence& evidence) {
+std::vector<Row> score_all(Network& network, const std::vector<std::string>& criteria, const Evidence& evidence) {
   // One pass serves all: held-out images are gathered by themselves, since the probe must not be fitted to them.
   MomentParts training, all;
   const auto gather = [&](const std::vector<std::int32_t>& indices, const char* what) {

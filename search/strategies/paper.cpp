@@ -66,7 +66,7 @@ class Paper final : public Strategy {
 
   std::vector<double> score(SearchRun& run) const {
     SearchState& state = run.state();
-    const ResNet& network = *run.learner().network;
+    const Network& network = *run.learner().network;
     const std::vector<ReplicatedScore> measured =
         score_stages(network, run.data().images, run.data().train, run.data().validation, *criterion_,
                      run.options().seed, state.round, run.watch("importance"));

@@ -72,13 +72,12 @@ class Stagewise final : public Strategy {
     const GrowthRound& round = plan_.rounds[static_cast<std::size_t>(state.round)];
     const std::vector<std::int64_t> planned_before =
         state.round == 0 ? start_.depths() : plan_.rounds[static_cast<std::size_t>(state.round - 1)].depths;
-    ResNet& network = *run.learner().network;
-    state.on_trial.assign(network.stages().size(), {});
+    Network& network = *run.learner().network;
+    state.on_trial.assign(network.architecture().stages.size(), {});
     std::vector<std::int64_t> fresh;
-    for (std::size_t stage = 0; stage < network.stages().size(); ++stage) {
+    for (std::size_t stage = 0; stage < network.architecture().stages.size(); ++stage) {
       for (std::int64_t more = planned_before[stage]; more < round.depths[stage]; ++more) {
-        Stage& grown = network.stages()[stage];
-        state.on_trial[stage].push_back(grown.insert(grown.depth(), run.options().initialiser));
+        state.on_trial[stage].push_back(network.insert(stage, network.depth(stage), run.options().initialiser));
       }
       fresh.push_back(std::ssize(state.on_trial[stage]));
     }
@@ -96,7 +95,7 @@ class Stagewise final : public Strategy {
 
   void decide(SearchRun& run) const {
     SearchState& state = run.state();
-    ResNet& network = *run.learner().network;
+    Network& network = *run.learner().network;
     const SearchOptions& options = run.options();
     const TrialImages images{.images = run.data().images,
                              .statistics = run.statistics_images(),
@@ -131,9 +130,9 @@ class Stagewise final : public Strategy {
     Learner& learner = run.learner();
     for (std::size_t stage = 0; stage < decisions.size(); ++stage) {
       if (decisions[stage].stays) continue;
-      for (const std::int64_t number : run.state().on_trial[stage]) learner.network->stages()[stage].remove(number);
+      for (const std::int64_t number : run.state().on_trial[stage]) learner.network->remove(stage, number);
     }
-    learner.optimiser.keep_only(*learner.network);
+    learner.optimiser->keep_only(*learner.network);
   }
 
   static void report(SearchRun& run, const std::vector<StageDecision>& decisions,
@@ -199,10 +198,11 @@ class Jump final : public Strategy {
     const auto at = static_cast<std::int64_t>(plan_.rounds.front().insert * static_cast<double>(run.total_work()));
     if (state.work < at) return run.stretch_to(at);
     state.round = 1;
-    ResNet& network = *run.learner().network;
-    for (std::size_t stage = 0; stage < network.stages().size(); ++stage) {
-      Stage& grown = network.stages()[stage];
-      while (grown.depth() < plan_.final_depths[stage]) grown.insert(grown.depth(), run.options().initialiser);
+    Network& network = *run.learner().network;
+    for (std::size_t stage = 0; stage < network.architecture().stages.size(); ++stage) {
+      while (network.depth(stage) < plan_.final_depths[stage]) {
+        network.insert(stage, network.depth(stage), run.options().initialiser);
+      }
     }
     run.record(
         {{"event", "insertion"}, {"round", 1}, {"work", state.work}, {"blocks", network.architecture().depths()}});

@@ -4,14 +4,14 @@
 #include <memory>
 #include <optional>
 
-#include "layers/sgd.h"
+#include "layers/optimiser.h"
 #include "layers/weight_average.h"
 
 namespace stagewise {
 
 struct Learner {
-  std::unique_ptr<ResNet> network;
-  Sgd optimiser = Sgd();
+  std::unique_ptr<Network> network;
+  std::unique_ptr<Optimiser> optimiser = make_optimiser();
   std::optional<WeightAverage> average = {};  // of the weights, where one is kept
 };
 

@@ -97,7 +97,7 @@ std::vector<std::string> classes_in(const Safetensors& file, const std::string& 
   return classes;
 }
 
-void refuse_extra_tensors(const Safetensors& file, const std::string& path, const ResNet& network) {
+void refuse_extra_tensors(const Safetensors& file, const std::string& path, const Network& network) {
   const std::map<std::string, Tensor> known = network.tensors();
   for (const auto& [name, entry] : file.tensors) {
     require(name == kScale || name == kOffset || known.contains(name), "`", path, "` holds the tensor `", name, "` ",
@@ -107,7 +107,7 @@ void refuse_extra_tensors(const Safetensors& file, const std::string& path, cons
 
 }  // namespace
 
-void save_model(const std::string& path, const ResNet& network, const Normalisation& normalisation,
+void save_model(const std::string& path, const Network& network, const Normalisation& normalisation,
                 const std::vector<std::string>& classes, const std::string& data) {
   const Architecture architecture = network.architecture();
   Safetensors file;
@@ -127,7 +127,7 @@ Model load_model(Backend& backend, const std::string& path, std::optional<Varian
   const Architecture architecture = architecture_in(file, file_path, variant);
   check_size(file, file_path, architecture);
   Model model;
-  model.network = std::make_unique<ResNet>(backend, architecture, 0);
+  model.network = std::make_unique<Network>(backend, architecture, 0);
   load_network(file, "", file_path, *model.network);
   refuse_extra_tensors(file, file_path, *model.network);
   model.normalisation = normalisation_in(file, file_path, architecture);

@@ -9,19 +9,19 @@
 #include <vector>
 
 #include "datasets/loader.h"
-#include "layers/resnet.h"
+#include "layers/network.h"
 
 namespace stagewise {
 
 struct Model {
-  std::unique_ptr<ResNet> network;
+  std::unique_ptr<Network> network;
   std::optional<Normalisation> normalisation;  // the paper's released files have none
   std::vector<std::string> classes;            // empty where the file names none
   std::string data;                            // what it was trained on, as --data takes it; empty where unknown
 };
 
 /// Writes the file, whole or not at all.
-void save_model(const std::string& path, const ResNet& network, const Normalisation& normalisation,
+void save_model(const std::string& path, const Network& network, const Normalisation& normalisation,
                 const std::vector<std::string>& classes, const std::string& data = "");
 
 /// Reads a .safetensors file, or model.safetensors in a run's folder. The paper's released files have no `architecture`

@@ -30,7 +30,7 @@ void require_finite(const SafetensorsEntry& entry, const std::string& name, cons
   }
 }
 
-void require_finite(const ResNet& network, const std::string& where) {
+void require_finite(const Network& network, const std::string& where) {
   for (const auto& [name, tensor] : network.tensors()) require_finite(to_entry(tensor), name, where);
 }
 
@@ -47,11 +47,11 @@ Tensor to_tensor(Backend& backend, const SafetensorsEntry& entry) {
   return tensor;
 }
 
-void store_network(const ResNet& network, const std::string& prefix, Safetensors& file) {
+void store_network(const Network& network, const std::string& prefix, Safetensors& file) {
   for (const auto& [name, tensor] : network.tensors()) file.tensors[prefix + name] = to_entry(tensor);
 }
 
-void load_network(const Safetensors& file, const std::string& prefix, const std::string& path, const ResNet& network) {
+void load_network(const Safetensors& file, const std::string& prefix, const std::string& path, const Network& network) {
   for (const auto& [name, tensor] : network.tensors()) {
     const auto found = file.tensors.find(prefix + name);
     require(found != file.tensors.end(), "`", path, "` lacks the tensor `", prefix, name, "` ", tensor.shape());
@@ -64,9 +64,8 @@ void load_network(const Safetensors& file, const std::string& prefix, const std:
   }
 }
 
-void store_velocities(const Sgd& optimiser, const std::string& prefix, Safetensors& file) {
-  const std::string start = prefix + "velocity.";
-  for (const auto& [name, velocity] : optimiser.velocities()) file.tensors[start + name] = to_entry(velocity);
+void store_state(const Optimiser& optimiser, Safetensors& file) {
+  for (const auto& [name, tensor] : optimiser.state()) file.tensors[name] = to_entry(tensor);
 }
 
 namespace {
@@ -82,9 +81,12 @@ void for_each_behind(const std::string& start, const Safetensors& file, Backend&
 
 }  // namespace
 
-void load_velocities(const Safetensors& file, const std::string& prefix, Backend& backend, Sgd& optimiser) {
-  for_each_behind(prefix + "velocity.", file, backend,
-                  [&](const std::string& name, const Tensor& velocity) { optimiser.set_velocity(name, velocity); });
+void load_state(const Safetensors& file, Backend& backend, Optimiser& optimiser) {
+  for (const std::string& kind : optimiser.state_kinds()) {
+    for_each_behind(kind + ".", file, backend, [&](const std::string& name, const Tensor& tensor) {
+      optimiser.set_state(kind + "." + name, tensor);
+    });
+  }
 }
 
 void store_averages(const WeightAverage& average, Safetensors& file) {

@@ -9,7 +9,7 @@
 #include "datasets/fingerprint.h"
 #include "datasets/loader.h"
 #include "datasets/split.h"
-#include "layers/resnet.h"
+#include "layers/architecture.h"
 
 namespace stagewise {
 

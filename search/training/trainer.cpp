@@ -92,7 +92,7 @@ class TrainingStep {
   }
 
  private:
-  static constexpr int kUntilSteady = 2;  // steps: velocities are there, plans are made, buffers are cached
+  static constexpr int kUntilSteady = 2;  // steps: the optimiser's state is there, plans are made, buffers are cached
 
   struct Form {
     int eager_steps = 0;
@@ -101,12 +101,12 @@ class TrainingStep {
 
   template <class Rate>
   void step(const Batch& batch, const Rate& rate) {
-    const ResNet& network = *learner_.network;
+    const Network& network = *learner_.network;
     Tape tape;
     const Context context{.tape = &tape, .training = true};
     const Variable logits = network.forward(context, Variable(batch.x));
     tape.backward(softmax_cross_entropy(context, logits, batch.labels, options_.label_smoothing, totals_));
-    learner_.optimiser.step(network, rate);
+    learner_.optimiser->step(network, rate);
     if (learner_.average) learner_.average->step(network);
   }
 
@@ -142,7 +142,7 @@ std::int64_t evaluation_batch(const ImageStore& images) {
 }
 
 /// So that no label lies beyond the logits, which no op looks at.
-void check_classes(const ResNet& network, const ImageStore& images) {
+void check_classes(const Network& network, const ImageStore& images) {
   const std::int64_t known = network.architecture().classes;
   require(images.classes() == known, "[data] the network knows ", known, " classes, the images are of ",
           images.classes());
@@ -221,7 +221,7 @@ void for_each_batch(const ImageStore& images, std::span<const std::int32_t> indi
   }
 }
 
-PassResult evaluate(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> indices,
+PassResult evaluate(const Network& network, const ImageStore& images, std::span<const std::int32_t> indices,
                     const PassCallback& callback) {
   check_classes(network, images);
   const InferenceNetwork inference(network);
@@ -233,7 +233,7 @@ PassResult evaluate(const ResNet& network, const ImageStore& images, std::span<c
   return tally.result();
 }
 
-void estimate_running_statistics(const ResNet& network, const ImageStore& images,
+void estimate_running_statistics(const Network& network, const ImageStore& images,
                                  std::span<const std::int32_t> indices) {
   double batches = 0.0;
   for_each_batch(images, indices, [&](const Batch& batch) {

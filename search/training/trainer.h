@@ -17,7 +17,7 @@ struct TrainingOptions {
   std::int64_t epochs = 8;
   std::int64_t batch_size = 128;
   Schedule schedule;
-  SgdOptions sgd;
+  OptimiserOptions optimiser;
   double label_smoothing = 0.1;
   Augmentation augmentation;
   std::uint64_t seed = 0;  // of the images' order and their augmentation
@@ -78,12 +78,12 @@ PassResult train_epoch(Learner& learner, const ImageStore& images, std::span<con
                        const PassCallback& callback = {});
 
 /// Loss (without smoothing) and right answers on the images at `indices`, as they are.
-PassResult evaluate(const ResNet& network, const ImageStore& images, std::span<const std::int32_t> indices,
+PassResult evaluate(const Network& network, const ImageStore& images, std::span<const std::int32_t> indices,
                     const PassCallback& callback = {});
 
 /// The running statistics become the plain mean of the batches' over the images at `indices`, as they are: what belongs
 /// to a network that has changed, or to averaged weights. Skipped blocks keep theirs.
-void estimate_running_statistics(const ResNet& network, const ImageStore& images,
+void estimate_running_statistics(const Network& network, const ImageStore& images,
                                  std::span<const std::int32_t> indices);
 
 /// 0, 1, ..., count-1: all images of a store.

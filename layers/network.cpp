@@ -1,0 +1,202 @@
+#include "layers/network.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace stagewise {
+
+namespace {
+
+ConvolutionParameters make_parameters(const Initialiser& initialiser, const Convolution& convolution) {
+  const Shape channels{convolution.filter[0]};
+  ConvolutionParameters parameters;
+  parameters.weight = Variable(initialiser.he_normal(convolution.name + ".weight", convolution.filter), true);
+  if (convolution.bias) parameters.bias = Variable(initialiser.full(channels, 0.0), true);
+  parameters.options = convolution.options;
+  if (convolution.batch_norm.empty()) return parameters;
+  BatchNormParameters& batch_norm = parameters.batch_norm;
+  batch_norm.weight = Variable(initialiser.full(channels, 1.0), true);
+  batch_norm.bias = Variable(initialiser.full(channels, 0.0), true);
+  batch_norm.running_mean = initialiser.full(channels, 0.0);
+  batch_norm.running_variance = initialiser.full(channels, 1.0);
+  batch_norm.epsilon = convolution.epsilon;
+  return parameters;
+}
+
+void visit_convolution(const Convolution& convolution, const ConvolutionParameters& parameters,
+                       const Visitor& visitor) {
+  visitor.parameter(convolution.name + ".weight", parameters.weight, true);
+  if (convolution.bias) visitor.parameter(convolution.name + ".bias", parameters.bias, false);
+  if (convolution.batch_norm.empty()) return;
+  visitor.parameter(convolution.batch_norm + ".weight", parameters.batch_norm.weight, false);
+  visitor.parameter(convolution.batch_norm + ".bias", parameters.batch_norm.bias, false);
+  visitor.buffer(convolution.batch_norm + ".running_mean", parameters.batch_norm.running_mean);
+  visitor.buffer(convolution.batch_norm + ".running_variance", parameters.batch_norm.running_variance);
+}
+
+std::map<std::string, Tensor> tensors_of_block(const Node& block, const Network& network) {
+  return tensors_of([&](const Visitor& visitor) {
+    for (const Convolution* const convolution : convolutions_of(block)) {
+      visit_convolution(*convolution, network.convolution(convolution->name), visitor);
+    }
+  });
+}
+
+/// Copies all tensors of `from` to `to`; nothing where a name or a shape differs, as behind a block with a projection.
+void copy_block(const Node& from, const Node& to, const Network& network) {
+  const std::map<std::string, Tensor> source = tensors_of_block(from, network), target = tensors_of_block(to, network);
+  const auto alike = [&](const auto& a, const auto& b) {
+    return a.first.substr(from.name.size()) == b.first.substr(to.name.size()) && a.second.shape() == b.second.shape();
+  };
+  if (!std::equal(source.begin(), source.end(), target.begin(), target.end(), alike)) return;
+  for (const auto& [name, tensor] : source) copy_values(tensor, target.at(to.name + name.substr(from.name.size())));
+}
+
+}  // namespace
+
+Network::Network(Backend& backend, const Architecture& architecture, std::uint64_t seed, DType dtype)
+    : backend_(&backend), seed_(seed), dtype_(dtype), initialiser_(backend, dtype, seed), architecture_(architecture) {
+  architecture.check();
+  require(backend.supports(dtype) && dtype == parameter_type(dtype), "[network] expected a type that backend `",
+          backend.name(), "` computes with, got ", name_of(dtype));
+  derive();
+  const std::int64_t width = architecture.stages.back().width;
+  const double bound = 1.0 / std::sqrt(static_cast<double>(width));
+  classifier_weight_ = Variable(initialiser_.uniform("classifier.weight", {architecture.classes, width}, bound), true);
+  classifier_bias_ = Variable(initialiser_.uniform("classifier.bias", {architecture.classes}, bound), true);
+}
+
+void Network::derive() {
+  graph_ = graph_of(architecture_);
+  active_architecture_ = architecture_;
+  for (std::size_t stage = 0; stage < architecture_.stages.size(); ++stage) {
+    std::erase_if(active_architecture_.stages[stage].blocks,
+                  [&](std::int64_t number) { return skipped_.contains(block_name(stage, number)); });
+    active_architecture_.stages[stage].given_away = architecture_.stages[stage].next_number();
+  }
+  active_graph_ = graph_of(active_architecture_);
+  std::set<std::string> names;
+  for (const Node& node : graph_.nodes) {
+    for (const Convolution* const convolution : convolutions_of(node)) {
+      names.insert(convolution->name);
+      if (convolutions_.contains(convolution->name)) continue;
+      convolutions_[convolution->name] = make_parameters(initialiser_, *convolution);
+    }
+  }
+  std::erase_if(convolutions_, [&](const auto& entry) { return !names.contains(entry.first); });
+}
+
+const ConvolutionParameters& Network::convolution(const std::string& name) const {
+  const auto found = convolutions_.find(name);
+  require(found != convolutions_.end(), "[network] there is no convolution `", name, "`");
+  return found->second;
+}
+
+ResidualBlockParameters Network::parameters(const ResidualBlockNode& block) const {
+  return {convolution(block.conv1.name), convolution(block.conv2.name),
+          block.projection ? convolution(block.projection->name) : ConvolutionParameters{}};
+}
+
+Variable Network::forward(const Context& context, const Variable& x, std::vector<Tensor>* stage_sums) const {
+  const Shape& image = graph_.input;
+  require(x.defined() && x.shape().rank() == 4 && x.shape()[1] == image[1] && x.shape()[2] == image[2] &&
+              x.shape()[3] == image[3],
+          "[network] expected images [N,", image[1], ",", image[2], ",", image[3], "], got ",
+          x.defined() ? concat(x.shape()) : "none");
+  const std::vector<std::size_t>& ends = active_graph_.stage_ends;
+  if (stage_sums != nullptr) stage_sums->assign(ends.size(), Tensor());
+  Variable value = x;
+  std::size_t stage = 0;
+  for (std::size_t index = 0; index < active_graph_.nodes.size(); ++index) {
+    const bool last_of_stage = stage < ends.size() && index == ends[stage];
+    Tensor* const sum = last_of_stage && stage_sums != nullptr ? &(*stage_sums)[stage] : nullptr;
+    value = run(context, active_graph_.nodes[index], value, sum);
+    if (last_of_stage) ++stage;
+  }
+  return value;
+}
+
+Variable Network::run(const Context& context, const Node& node, const Variable& x, Tensor* sum) const {
+  const ByKind by_kind{
+      [&](const StemNode& stem) {
+        const ConvolutionParameters& of = convolution(stem.convolution.name);
+        return batch_norm(context, conv2d(context, x, of.weight, of.bias, of.options), of.batch_norm, true);
+      },
+      [&](const ResidualBlockNode& block) {
+        const Variable output = residual_block(context, x, parameters(block), sum == nullptr);
+        if (sum == nullptr) return output;
+        *sum = output.value();
+        return relu(context, output);
+      },
+      [&](const GlobalAveragePoolNode&) { return global_average_pool(context, x); },
+      [&](const LinearNode&) { return linear(context, x, classifier_weight_, classifier_bias_); },
+  };
+  return std::visit(by_kind, node.kind);
+}
+
+std::int64_t Network::insert(std::size_t stage, std::int64_t index, BlockInitialiser initialiser) {
+  const std::int64_t number = architecture_.insert(stage, index);
+  derive();
+  const auto node_of = [&](std::int64_t block) -> const Node& {
+    return *std::find_if(graph_.nodes.begin(), graph_.nodes.end(),
+                         [&](const Node& node) { return node.name == block_name(stage, block); });
+  };
+  const Node &node = node_of(number),
+             &before = node_of(architecture_.stages[stage].blocks[static_cast<std::size_t>(index - 1)]);
+  const Convolution& conv2 = std::get<ResidualBlockNode>(node.kind).conv2;
+  const BatchNormParameters& last = convolution(conv2.name).batch_norm;
+  const bool copies = initialiser == BlockInitialiser::copy || initialiser == BlockInitialiser::copy_zero;
+  const bool closes = initialiser == BlockInitialiser::zero_gamma || initialiser == BlockInitialiser::copy_zero;
+  if (copies) copy_block(before, node, *this);
+  if (closes) {
+    for (const Variable& parameter : {last.weight, last.bias}) backend_->fill(parameter.value(), 0.0);
+  }
+  if (initialiser == BlockInitialiser::gaussian_bn) {
+    last.weight.set_value(initialiser_.normal(conv2.batch_norm + ".weight", last.weight.shape()));
+    last.bias.set_value(initialiser_.normal(conv2.batch_norm + ".bias", last.bias.shape()));
+  }
+  return number;
+}
+
+void Network::remove(std::size_t stage, std::int64_t number) {
+  architecture_.remove(stage, number);
+  skipped_.erase(block_name(stage, number));
+  derive();
+}
+
+void Network::skip(std::size_t stage, std::int64_t number, bool skipped) {
+  Architecture(architecture_).remove(stage, number);  // may it be left out?
+  const std::string name = block_name(stage, number);
+  if (skipped == skipped_.contains(name)) return;
+  skipped ? static_cast<void>(skipped_.insert(name)) : static_cast<void>(skipped_.erase(name));
+  derive();
+}
+
+void Network::visit(const Visitor& visitor) const {
+  for (const Node& node : graph_.nodes) {
+    for (const Convolution* const one : convolutions_of(node)) visit_convolution(*one, convolution(one->name), visitor);
+    if (!std::holds_alternative<LinearNode>(node.kind)) continue;
+    visitor.parameter(node.name + ".weight", classifier_weight_, true);
+    visitor.parameter(node.name + ".bias", classifier_bias_, false);
+  }
+}
+
+std::map<std::string, Tensor> Network::tensors() const {
+  return stagewise::tensors_of([this](const Visitor& visitor) { visit(visitor); });
+}
+
+std::unique_ptr<Network> Network::clone() const {
+  auto copy = std::make_unique<Network>(*backend_, architecture_, seed_, dtype_);
+  copy->copy_from(*this);
+  return copy;
+}
+
+void Network::copy_from(const Network& other) const {
+  const std::map<std::string, Tensor> source = other.tensors();
+  for (const auto& [name, tensor] : tensors()) {
+    const auto found = source.find(name);
+    if (found != source.end() && found->second.shape() == tensor.shape()) copy_values(found->second, tensor);
+  }
+}
+
+}  // namespace stagewise
