@@ -1,5 +1,5 @@
 // The seam for others: that a backend which brings the least (tests/tiny_backend.h) computes what the reference does
-// and trains, and what each backend lacks.
+// and trains, what each backend lacks, and that docs/tensor.md says how the framework calls them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -338,6 +338,61 @@ TEST(Prepared, ServesAnyNumberOfImages) {
     }
     EXPECT_EQ(backend->allocator().statistics().guard_violations, 0) << backend->description();
   }
+}
+
+/// What a network's life asks of a backend, by row and phase.
+std::map<NotingBackend::Row, std::set<std::string>> rows_of(Variant variant, DType maps) {
+  const auto cpu = make_cpu_backend({.threads = 2});
+  NotingBackend noting(*cpu);
+  Trainee trainee(noting, variant, maps);
+  noting.set_phase("train");
+  trainee.step(0.05);
+  trainee.step(Tensor::full(noting, {1}, 0.05));  // as a recorded step does
+  noting.set_phase("statistics");
+  trainee.forward(Context{.training = true, .statistics_momentum = 0.5});
+  noting.set_phase("evaluate");
+  trainee.forward(Context{});
+  std::vector<Tensor> stage_sums;
+  trainee.forward(Context{}, &stage_sums);
+  softmax_cross_entropy(Context{}, Variable(Tensor::zeros(noting, {12, 3})), trainee.labels, 0.0, trainee.totals);
+  noting.set_phase("infer");
+  trainee.infer();
+  return noting.rows();
+}
+
+std::string joined(const std::set<std::string>& phases) {
+  std::string text;
+  for (const char* phase : {"train", "statistics", "evaluate", "infer"}) {
+    if (phases.contains(phase)) text += concat(text.empty() ? "" : ", ", phase);
+  }
+  return text.empty() ? "-" : text;
+}
+
+TEST(Docs, TheTableOfOptionalFieldsIsWhatNetworksAskFor) {
+  std::map<Variant, std::map<NotingBackend::Row, std::set<std::string>>> asked;
+  std::set<NotingBackend::Row> rows;
+  for (const Variant variant : {Variant::standard, Variant::paper}) {
+    asked[variant] = rows_of(variant, DType::float32);
+    EXPECT_EQ(rows_of(variant, DType::bfloat16), asked[variant]) << "bfloat16 asks for others";
+    for (const auto& [row, phases] : asked[variant]) rows.insert(row);
+  }
+  std::set<std::string> occur, stand;
+  for (const NotingBackend::Row& row : rows) {
+    std::string fields = row.fields;
+    if (fields != "none") fields = "`" + std::regex_replace(fields, std::regex(", "), "`, `") + "`";
+    occur.insert(concat("| `", row.primitive, "` | ", fields, " | ", joined(asked[Variant::standard][row]), " | ",
+                        joined(asked[Variant::paper][row]), " |"));
+  }
+  std::istringstream page(text_of("docs/tensor.md"));
+  bool in_table = false;
+  for (std::string line; std::getline(page, line);) {
+    if (line == "| primitive | optional fields | standard | paper |") in_table = true;
+    if (in_table && line.empty()) in_table = false;
+    if (in_table && line.rfind("| `", 0) == 0) stand.insert(line);
+  }
+  for (const std::string& row : occur) EXPECT_TRUE(stand.contains(row)) << "docs/tensor.md lacks the row\n" << row;
+  for (const std::string& row : stand)
+    EXPECT_TRUE(occur.contains(row)) << "docs/tensor.md has, but never occurs\n" << row;
 }
 
 }  // namespace
