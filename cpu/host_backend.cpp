@@ -6,7 +6,7 @@
 #include <cstring>
 #include <new>
 
-#include "tensor/random.h"
+#include "tensor/draws.h"
 
 namespace stagewise {
 namespace {
@@ -32,17 +32,6 @@ void fill_as(const Tensor& tensor, double value) {
   std::fill_n(tensor.data<T>(), tensor.count(), static_cast<T>(value));
 }
 
-template <class T>
-void draw_as(const DrawNumbers& call) {
-  const Random random(call.seed, call.stream);
-  const bool normal = call.distribution == DrawNumbers::Distribution::normal;
-  for (std::int64_t i = 0; i < call.out.count(); ++i) {
-    const auto index = static_cast<std::uint64_t>(i);
-    const double number = normal ? random.normal(index) : 2.0 * random.uniform(index) - 1.0;
-    call.out.data<T>()[i] = static_cast<T>(call.scale * number);
-  }
-}
-
 }  // namespace
 
 HostBackend::HostBackend(bool guarded) : allocator_(host_memory(), guarded) {}
@@ -64,41 +53,12 @@ void HostBackend::fill(const Tensor& tensor, double value) {
 }
 
 void HostBackend::draw_numbers(const DrawNumbers& call) {
-  if (call.out.dtype() == DType::float64) return draw_as<double>(call);
-  draw_as<float>(call);
+  if (call.out.dtype() == DType::float64) return draw_on_host(call, call.out.data<double>());
+  draw_on_host(call, call.out.data<float>());
 }
 
 void HostBackend::draw_augmentation(const DrawAugmentation& call) {
-  const Random random(call.seed, call.stream), random_flip(call.seed, call.flip_stream),
-      random_cutout(call.seed, call.cutout_stream);
-  const auto flip_of = [&](std::int32_t index, std::uint64_t number) -> std::uint64_t {
-    switch (call.flip) {
-      case Flip::none: return 0;
-      case Flip::random: return random.below(number, 2);
-      case Flip::alternating:
-        return random_flip.below(static_cast<std::uint64_t>(index), 2) ^ (call.odd_epoch ? 1U : 0U);
-    }
-    return 0;
-  };
-  const auto shift = [&](std::uint64_t index, std::int64_t padding) {
-    const auto drawn = random.below(index, static_cast<std::uint64_t>(2 * padding + 1));
-    return static_cast<std::int32_t>(static_cast<std::int64_t>(drawn) - padding);
-  };
-  const auto cutout_start = [&](std::uint64_t index, std::int64_t size) -> std::int32_t {
-    if (call.cutout == 0) return 0;
-    const auto centre = static_cast<std::int64_t>(random_cutout.below(index, static_cast<std::uint64_t>(size)));
-    return static_cast<std::int32_t>(centre - call.cutout / 2);
-  };
-  for (std::int64_t b = 0; b < call.indices.count(); ++b) {
-    const auto place = static_cast<std::uint64_t>(call.first_place + b), number = 3 * place;
-    std::int32_t* const draw = call.draws.data<std::int32_t>() + 6 * b;
-    draw[0] = call.indices.data<std::int32_t>()[b];
-    draw[1] = shift(number, call.row_padding);
-    draw[2] = shift(number + 1, call.column_padding);
-    draw[3] = static_cast<std::int32_t>(flip_of(draw[0], number + 2));
-    draw[4] = cutout_start(2 * place, call.height);
-    draw[5] = cutout_start(2 * place + 1, call.width);
-  }
+  draw_on_host(call, call.indices.data<std::int32_t>(), call.draws.data<std::int32_t>());
 }
 
 }  // namespace stagewise

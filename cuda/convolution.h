@@ -1,6 +1,6 @@
-// The three passes of a convolution with all that may be fused into them. cuDNN takes the whole call where it has a
-// plan for it; else its parts run one after another behind the same call, our kernels between cuDNN's bare
-// convolutions; and where cuDNN has no plan even for those, our direct ones (convolution_direct.cu) take them.
+// Which of the seam's convolutions cuDNN takes, and what it needs for that. It takes a call in one go where it has a
+// plan for all of it; else tensor/composed_backend.h takes the call apart and comes back with less. Where cuDNN has no
+// plan even for the bare convolution, our direct one (convolution_direct.cu) takes it.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -20,19 +20,17 @@ class Convolutions {
   /// All work goes to `stream`. Of the options, those that name convolutions.
   Convolutions(cudaStream_t stream, const CudaOptions& options);
 
-  void forward(const ConvolutionForward& call);
-  void backward_data(const ConvolutionBackwardData& call);
-  void backward_weights(const ConvolutionBackwardWeights& call);
+  /// Each queues all of the call, or nothing and returns false.
+  bool run(const ConvolutionForward& call);
+  bool run(const ConvolutionBackwardData& call);
+  bool run(const ConvolutionBackwardWeights& call);
+
   std::vector<ConvolutionPlanText> plan(const Shape& x, const Shape& weight, const Conv2dOptions& options, DType maps);
   /// `cuDNN 9.19.0, TF32 off`
   std::string description() const;
 
  private:
-  Tensor normalised(const Tensor& x, const BatchNormCoefficients& coefficients) const;
   Tensor filters_for(const Tensor& maps, const Tensor& weight) const;
-  bool run_whole(const ConvolutionForward& call);
-  void run_parts(const ConvolutionForward& call);
-  bool run_with_cudnn(const ConvolutionBackwardWeights& call);
 
   struct CloseHandle {
     void operator()(cudnnHandle_t handle) const { cudnnDestroy(handle); }

@@ -15,7 +15,7 @@ namespace {
 
 struct Sizes {
   int N, H, W, C, K, R, S, P, Q, stride, padding;
-  explicit Sizes(const DirectConvolution& of) {
+  explicit Sizes(const BareConvolution& of) {
     const auto size = [](const Tensor& tensor, int axis) { return static_cast<int>(tensor.shape()[axis]); };
     N = size(of.x, 0), H = size(of.x, 1), W = size(of.x, 2), C = size(of.x, 3);
     K = size(of.weight, 0), R = size(of.weight, 1), S = size(of.weight, 2);
@@ -99,7 +99,7 @@ __global__ void convolution_backward_weights_kernel(const T* x, const T* dy, flo
 
 }  // namespace
 
-void convolution_direct_forward(const DirectConvolution& call, cudaStream_t stream) {
+void convolution_direct_forward(const BareConvolution& call, cudaStream_t stream) {
   if (call.y.count() == 0) return;
   with_map_type(call.y.dtype(), [&]<class T>(T) {
     convolution_forward_kernel<<<blocks_for(call.y.count()), kBlock, 0, stream>>>(
@@ -108,7 +108,7 @@ void convolution_direct_forward(const DirectConvolution& call, cudaStream_t stre
   });
 }
 
-void convolution_direct_backward_data(const DirectConvolution& call, cudaStream_t stream) {
+void convolution_direct_backward_data(const BareConvolution& call, cudaStream_t stream) {
   if (call.x.count() == 0) return;
   with_map_type(call.x.dtype(), [&]<class T>(T) {
     convolution_backward_data_kernel<<<blocks_for(call.x.count()), kBlock, 0, stream>>>(
@@ -117,7 +117,7 @@ void convolution_direct_backward_data(const DirectConvolution& call, cudaStream_
   });
 }
 
-void convolution_direct_backward_weights(const DirectConvolution& call, cudaStream_t stream) {
+void convolution_direct_backward_weights(const BareConvolution& call, cudaStream_t stream) {
   const Shape& filter = call.weight.shape();
   if (call.weight.count() == 0) return;
   const dim3 grid(static_cast<unsigned>(blocks_for(filter[0] * filter[1] * filter[2], 1)),

@@ -34,7 +34,7 @@ struct Stream {
   Stream& operator=(const Stream&) = delete;
 };
 
-class CudaBackend final : public Backend {
+class CudaBackend final : public ComposedBackend {
  public:
   explicit CudaBackend(const CudaOptions& options)
       : stream_(options.stream),
@@ -83,11 +83,14 @@ class CudaBackend final : public Backend {
                                                     DType maps) override {
     return convolutions_.plan(x, weight, options, maps);
   }
-  Tensor convolution_prepare(const Shape&, const Tensor&, const Conv2dOptions&) override { return {}; }
-  void convolution_forward(const ConvolutionForward& call) override { convolutions_.forward(call); }
-  void convolution_backward_data(const ConvolutionBackwardData& call) override { convolutions_.backward_data(call); }
+  void convolution_forward(const ConvolutionForward& call) override {
+    if (!convolutions_.run(call)) ComposedBackend::convolution_forward(call);
+  }
+  void convolution_backward_data(const ConvolutionBackwardData& call) override {
+    if (!convolutions_.run(call)) ComposedBackend::convolution_backward_data(call);
+  }
   void convolution_backward_weights(const ConvolutionBackwardWeights& call) override {
-    convolutions_.backward_weights(call);
+    if (!convolutions_.run(call)) ComposedBackend::convolution_backward_weights(call);
   }
 
   void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) override {
@@ -120,6 +123,24 @@ class CudaBackend final : public Backend {
   void draw_augmentation(const DrawAugmentation& call) override { cuda::draw_augmentation(call, stream_.handle); }
   void augment(const Augment& call) override { cuda::augment(call, stream_.handle); }
   void accumulate_moments(const AccumulateMoments& call) override { cuda::accumulate_moments(call, stream_.handle); }
+
+ protected:
+  void bare_convolution_forward(const BareConvolution& call) override {
+    cuda::convolution_direct_forward(call, stream_.handle);
+  }
+  void bare_convolution_backward_data(const BareConvolution& call) override {
+    cuda::convolution_direct_backward_data(call, stream_.handle);
+  }
+  void bare_convolution_backward_weights(const BareConvolution& call) override {
+    cuda::convolution_direct_backward_weights(call, stream_.handle);
+  }
+  void add_bias(const Tensor& x, const Tensor& bias, const Tensor& addend, bool relu, const Tensor& y) override {
+    cuda::add_bias(x, bias, addend, relu, y, stream_.handle);
+  }
+  void channel_sums(const Tensor& x, const Tensor& sums) override { cuda::channel_sums(x, sums, stream_.handle); }
+  void batch_norm_backward_reduce_normalised(const BatchNormBackwardReduce& call) override {
+    cuda::batch_norm_backward_reduce_normalised(call, stream_.handle);
+  }
 
  private:
   Stream stream_;

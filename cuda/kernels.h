@@ -7,7 +7,7 @@
 
 #include <cuda_runtime_api.h>
 
-#include "tensor/backend.h"
+#include "tensor/composed_backend.h"
 
 namespace stagewise::cuda {
 
@@ -37,16 +37,10 @@ void batch_norm_backward_reduce_normalised(const BatchNormBackwardReduce& call, 
 /// sums[c] = sum of x [N,H,W,C] over N, H and W: a bias's gradient.
 void channel_sums(const Tensor& x, const Tensor& sums, cudaStream_t stream);
 
-// convolution_direct.cu: y = convolution(x, weight) and its gradients, nothing fused; weights are float32.
-struct DirectConvolution {
-  Tensor x;       // [N,H,W,C], out by data
-  Tensor weight;  // [K,R,S,C], out by weights
-  Tensor y;       // [N,P,Q,K], out in forward
-  Conv2dOptions options;
-};
-void convolution_direct_forward(const DirectConvolution& call, cudaStream_t stream);
-void convolution_direct_backward_data(const DirectConvolution& call, cudaStream_t stream);
-void convolution_direct_backward_weights(const DirectConvolution& call, cudaStream_t stream);
+// convolution_direct.cu
+void convolution_direct_forward(const BareConvolution& call, cudaStream_t stream);
+void convolution_direct_backward_data(const BareConvolution& call, cudaStream_t stream);
+void convolution_direct_backward_weights(const BareConvolution& call, cudaStream_t stream);
 
 // linear.cu
 void linear_forward(const LinearForward& call, cudaStream_t stream);

@@ -10,8 +10,10 @@
 // but for feature maps [N,H,W,C]: where the backend supports bfloat16 they may be stored in it, all of a call, beside
 // float32 parameters, statistics and arithmetic. Pooling's y is float32 then.
 // An optional tensor is one that may be left undefined. Outputs are allocated by the caller and overwritten; an output
-// may share memory with an input only where its comment says so. Calls may be asynchronous: only `copy_to_host` and
-// `synchronise` wait. The callers have checked shapes and types.
+// may share memory with an input only where its comment says so. Calls may be asynchronous, but are done as if in their
+// order: only `copy_to_host` and `synchronise` wait. What a call has in host memory, spans included, is read before it
+// returns; a tensor's memory may go to the next tensor as soon as the call that used it has returned. The callers have
+// checked shapes and types.
 #pragma once
 
 #include <cstdint>
@@ -320,8 +322,8 @@ class Backend {
   /// For x [N,H,W,C] and weight [K,R,S,C], in all three directions, with feature maps of type `maps`.
   virtual std::vector<ConvolutionPlanText> convolution_plan(const Shape& x, const Shape& weight,
                                                             const Conv2dOptions& options, DType maps) = 0;
-  /// The weight as the forward pass over images of x's size uses it, for a weight that stays; undefined where there is
-  /// nothing to prepare.
+  /// The weight as the forward pass over images of x's height and width uses it, for a weight that stays: it serves any
+  /// number of images, whatever x's was. Undefined where there is nothing to prepare.
   virtual Tensor convolution_prepare(const Shape& x, const Tensor& weight, const Conv2dOptions& options) = 0;
   virtual void convolution_forward(const ConvolutionForward&) = 0;
   virtual void convolution_backward_data(const ConvolutionBackwardData&) = 0;

@@ -11,6 +11,7 @@
 #include "cuda/cuda_backend.h"
 #include "tests/average_checks.h"
 #include "tests/draw_checks.h"
+#include "tests/lacking.h"
 #include "tests/primitive_cases.h"
 #include "tests/stray_labels.h"
 
@@ -92,6 +93,8 @@ std::string case_name(const testing::TestParamInfo<PrimitiveCase>& info) {
       name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
   return name;
 }
+
+TEST(CudaBackend, LacksNoPrimitive) { EXPECT_EQ(lacking(exact_backend()), std::set<std::string>()); }
 
 TEST(CudaStrayLabels, AreDefinedAndTouchNothingOutside) { expect_defined_for_stray_labels(*make_cuda_backend()); }
 

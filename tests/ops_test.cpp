@@ -6,7 +6,10 @@
 #include <cctype>
 #include <cmath>
 #include <cstdlib>
+#include <fstream>
 #include <map>
+#include <regex>
+#include <set>
 
 #include "cpu/cpu_backend.h"
 #include "cpu/reference_backend.h"
@@ -118,6 +121,29 @@ TEST_P(Op, TheNumberOfThreadsDoesNotChangeABit) {
 
 INSTANTIATE_TEST_SUITE_P(Table, Op, testing::ValuesIn(all_op_cases()), test_name);
 INSTANTIATE_TEST_SUITE_P(Table, DifferentiatedOp, testing::ValuesIn(differentiated_cases()), test_name);
+
+/// The tape knows an op by its function's name.
+TEST(OpTable, HasEveryOpOfTheHeader) {
+  std::ifstream file(STAGEWISE_SOURCE_DIR "/autograd/functions.h");
+  const std::string header{std::istreambuf_iterator<char>(file), {}};
+  const std::regex declaration(R"(\nVariable (\w+)\()");
+  std::set<std::string> missing;
+  for (std::sregex_iterator found(header.begin(), header.end(), declaration), end; found != end; ++found) {
+    missing.insert((*found)[1]);
+  }
+  EXPECT_GE(missing.size(), 9U);
+  const auto backend = make_reference_backend();
+  for (const OpCase& op : differentiated_cases()) {
+    std::vector<Variable> inputs;
+    for (std::size_t i = 0; i < op.inputs.size(); ++i) {
+      inputs.emplace_back(Tensor::from_host(*backend, op.inputs[i], op_cases::input_values(op.inputs[i], i)), true);
+    }
+    Tape tape;
+    op.function({.tape = &tape, .training = true}, inputs);
+    for (const std::string& name : tape.ops()) missing.erase(name);
+  }
+  EXPECT_EQ(missing, std::set<std::string>()) << "tests/op_cases.h lacks these ops of autograd/functions.h";
+}
 
 /// The block as its definition reads, of single ops.
 Variable composed_block(const Context& context, const Variable& x, const ResidualBlockParameters& block) {

@@ -219,6 +219,25 @@ inline std::vector<PrimitiveCase> batch_norm_cases(const Shape& shape) {
   };
 }
 
+inline PrimitiveCase batch_norm_prepare_case(std::int64_t channels) {
+  return {concat("batch_norm_prepare/", channels),
+          8.0 * static_cast<double>(channels),
+          {0, 36.0 * static_cast<double>(channels)},
+          [=](Backend& backend, DType) -> Call {
+            const auto positive = [&](std::uint64_t stream) { return uniform(backend, {channels}, stream, 0.5, 2.0); };
+            const BatchNormPrepare pass{.mean = uniform(backend, {channels}, 1),
+                                        .variance = positive(2),
+                                        .weight = uniform(backend, {channels}, 3),
+                                        .inverse_deviation = Tensor(backend, {channels}),
+                                        .scale = Tensor(backend, {channels}),
+                                        .running_mean = uniform(backend, {channels}, 4),
+                                        .running_variance = positive(5),
+                                        .pixels = 7};
+            return {[=, &backend] { backend.batch_norm_prepare(pass); },
+                    {pass.inverse_deviation, pass.scale, pass.running_mean, pass.running_variance}};
+          }};
+}
+
 inline std::vector<PrimitiveCase> element_cases(const Shape& shape) {
   const auto count = static_cast<double>(shape.count());
   const auto name = [&](const char* primitive) { return concat(primitive, "/", shape.count()); };
@@ -489,6 +508,7 @@ inline std::vector<PrimitiveCase> test_cases() {
   take(convolution_cases(odd_convolutions()));
   take(other_cases(3));
   take(batch_norm_cases({2, 7, 5, 17}));
+  cases.push_back(batch_norm_prepare_case(17));
   take(element_cases({3, 5, 7, 3}));
   take(head_cases({5, 3, 7, 19}, 17));
   return cases;
