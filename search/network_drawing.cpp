@@ -16,7 +16,27 @@ std::string repeated(const char* symbol, std::int64_t times) {
   return text;
 }
 
+std::string convolution_text(const Convolution& convolution) {
+  const Shape& filter = convolution.filter;
+  return concat(filter[1], "x", filter[2], " conv ", filter[3], " to ", filter[0],
+                convolution.options.stride > 1 ? concat(", stride ", convolution.options.stride) : "",
+                convolution.bias ? ", bias" : "", convolution.batch_norm.empty() ? "" : ", batch norm");
+}
+
 }  // namespace
+
+std::string node_text(const Node& node) {
+  const ByKind by_kind{
+      [](const StemNode& stem) { return convolution_text(stem.convolution) + ", relu"; },
+      [](const ResidualBlockNode& block) {
+        return "(" + convolution_text(block.conv1) + ", relu; " + convolution_text(block.conv2) + ") + " +
+               (block.projection ? "(" + convolution_text(*block.projection) + ")" : "x") + ", relu";
+      },
+      [](const GlobalAveragePoolNode&) { return std::string("mean over all pixels"); },
+      [](const LinearNode& linear) { return concat("linear ", linear.inputs, " to ", linear.outputs); },
+  };
+  return std::visit(by_kind, node.kind);
+}
 
 std::string draw_network(const Architecture& architecture, const std::vector<std::string>& notes,
                          const std::vector<std::int64_t>& grown) {

@@ -1,4 +1,4 @@
-// The network as text: a bar a stage.
+// The network as text: a bar a stage, or what each node computes.
 #pragma once
 
 #include <string>
@@ -15,6 +15,9 @@ std::string draw_network(const Architecture& architecture, const std::vector<std
 
 /// The size of a stage's maps: `16x16`.
 std::string map_size(const Architecture& architecture, std::size_t stage);
+
+/// What a node computes: `3x3 conv 16 to 32, stride 2, batch norm; ...`.
+std::string node_text(const Node& node);
 
 /// `score 0.9131`, a stage each.
 std::vector<std::string> score_notes(const std::vector<double>& scores);

@@ -3,10 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <ctime>
 
 #include "layers/cost.h"
-#include "search/network_drawing.h"
 #include "search/results.h"
 #include "search/run/interrupt.h"
 #include "search/run/text.h"
@@ -18,20 +16,9 @@
 
 namespace stagewise {
 
-using Json = nlohmann::ordered_json;
-
 namespace {
 
 constexpr std::int64_t kStatisticsImages = 2048;
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc = {};
-  gmtime_r(&now, &utc);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &utc);
-  return text;
-}
 
 /// Another training by chance alone: the last bit of one initial weight is turned.
 void turn_last_bit(const Tensor& weight, std::int64_t place) {
@@ -95,7 +82,7 @@ void SearchRun::check_same(const SearchState& state) const {
 }
 
 void SearchRun::change_rate() {
-  record({{"event", "learning rate changed"}, {"factor", options_.rate_factor}, {"before", state_.rate_factor}});
+  record(rate_changed_event(options_.rate_factor, state_.rate_factor));
   state_.rate_factor = options_.rate_factor;
   save();
 }
@@ -107,25 +94,8 @@ void SearchRun::begin() {
   journal_ = std::make_unique<Journal>(directory_.journal());
   start_network(data_.architecture(options_.start, options_.variant), total_work_);
   if (options_.twin > 0) turn_last_bit(learner_.network->convolution("stem.conv").weight.value(), options_.twin - 1);
-  record({{"event", "start"},
-          {"device", backend_.description()},
-          {"data", data_.description},
-          {"training_images", data_.train.size()},
-          {"validation_images", data_.validation.size()},
-          {"blocks", options_.start},
-          {"variant", name_of(options_.variant)},
-          {"strategy", options_.strategy},
-          {"seed", options_.seed},
-          {"batch_size", options_.training.batch_size},
-          {"learning_rate", options_.training.schedule.peak},
-          {"weight_decay", options_.training.optimiser.weight_decay},
-          {"work", total_work_},
-          {"plan", strategy_->plan()},
-          {"config", RunDirectory::holds_file(directory_.config()) ? read_file(directory_.config()) : ""},
-          {"utc", utc_now()}});
-  progress_.line("Work: " + work_text(static_cast<double>(total_work_)) + ". Plan: " + strategy_->plan());
-  progress_.line(concat("Batches of ", options_.training.batch_size, ", learning rate up to ",
-                        options_.training.schedule.peak, ", weight decay ", options_.training.optimiser.weight_decay));
+  const std::string config = RunDirectory::holds_file(directory_.config()) ? read_file(directory_.config()) : "";
+  record(start_event(options_, data_, backend_.description(), total_work_, strategy_->plan(), config));
   save();
 }
 
@@ -154,7 +124,7 @@ void SearchRun::join_held_out() {
   if (state_.held_out_joined || data_.validation.empty() || apart) return;
   state_.held_out_joined = true;
   begin_pass();
-  record({{"event", "held-out images join the training"}, {"images", data_.validation.size()}});
+  record(held_out_join_event(std::ssize(data_.validation)));
 }
 
 bool SearchRun::step() {
@@ -203,36 +173,32 @@ void SearchRun::train_on() {
   const std::string what = label();
   const auto show = [&](const PassProgress& progress) { progress_.pass(what, progress, time_left()); };
   const Clock::time_point began = Clock::now();
-  const std::int64_t work_before = state_.work;
+  const std::int64_t work_before = state_.work, images_before = state_.images_seen;
   PassResult result;
   const bool whole =
       train_pass(learner_, data_.images, training_images(), options_.training, state_.position, result, choose, show);
   if (trial) take_form(*learner_.network, state_.on_trial, 0);
-  forecast_.add(state_.work - work_before, std::chrono::duration<double>(Clock::now() - began).count());
-  if (whole) end_pass(result, what);
+  const double seconds = std::chrono::duration<double>(Clock::now() - began).count();
+  forecast_.add(state_.work - work_before, seconds);
+  if (whole) end_pass(result, what, static_cast<double>(state_.images_seen - images_before) / seconds);
   if (!interrupted) return;
   save();
   throw Interrupted();
 }
 
-void SearchRun::end_pass(const PassResult& result, const std::string& what) {
+void SearchRun::end_pass(const PassResult& result, const std::string& what, double images_per_second) {
   state_.passes += 1;
   state_.train_accuracy = result.accuracy();
   const bool watched = options_.strategy == "train" && !data_.validation.empty();
   if (watched) validate();
-  const double images_per_second = static_cast<double>(result.images) / result.seconds;
-  Json event = {{"event", "epoch"},      {"epoch", state_.passes},
-                {"round", state_.round}, {"blocks", learner_.network->architecture().depths()},
-                {"work", state_.work},   {"rate", rate()},
-                {"loss", result.loss},   {"accuracy", result.accuracy()}};
-  if (watched) event["validation_loss"] = state_.validation_loss;
-  if (watched) event["validation_accuracy"] = state_.validation_accuracy;
-  event["images_per_second"] = std::round(images_per_second);
-  record(event);
-  const std::string left = time_left();
-  progress_.line(what + "  loss " + fixed(result.loss, 4) + "  accuracy " + percent(result.accuracy()) +
-                 (watched ? "  validation " + percent(state_.validation_accuracy) : "") + "  " +
-                 with_thousands(std::llround(images_per_second)) + " images/s" + (left.empty() ? "" : "  " + left));
+  record(epoch_event({.label = what,
+                      .network = learner_.network->architecture(),
+                      .result = result,
+                      .rate = rate(),
+                      .images_per_second = images_per_second,
+                      .validated = watched,
+                      .left = time_left()},
+                     state_));
 }
 
 void SearchRun::with_averages(const std::function<void()>& look) {
@@ -287,8 +253,7 @@ void SearchRun::stop(const std::string& reason) {
   }
   state_.phase = Phase::searched;
   state_.stop_reason = reason;
-  record({{"event", "stop"}, {"reason", reason}, {"work", state_.work}});
-  progress_.line("Stopped: " + reason + ".");
+  record(stop_event(reason, state_.work));
 }
 
 /// The averages take the weights' place for good, and a better network from before the last one's.
@@ -310,7 +275,7 @@ void SearchRun::settle_best() {
 std::optional<PassResult> SearchRun::test() {
   const Images images = data_.load_test ? data_.load_test() : Images{};
   if (images.count() == 0) return {};
-  record({{"event", "test set opened"}, {"images", images.count()}, {"utc", utc_now()}});
+  record(test_opened_event(images.count()));
   const ImageStore store(backend_, images, data_.images.classes(), data_.normalisation, data_.images.feature_maps());
   const Predictions predictions =
       predict_all(InferenceNetwork(*learner_.network), store, all_indices(store.count()), watch("test set"));
@@ -333,20 +298,7 @@ void SearchRun::conclude() {
   // What can still go wrong with the test set must not cost the network.
   write_results(directory_, *learner_.network, data_, summarise(state_, *learner_.network, data_, options_, {}));
   const std::optional<PassResult> tested = test();
-  const Cost cost = cost_of(learner_.network->architecture()).total();
-  Json event = {{"event", "finished"},
-                {"blocks", learner_.network->architecture().depths()},
-                {"parameters", cost.parameters()},
-                {"macs", cost.macs},
-                {"work", state_.work},
-                {"looking", state_.looking},
-                {"device", backend_.description()},
-                {"models", state_.models},
-                {"images_seen", state_.images_seen}};
-  if (state_.validated) event["validation_accuracy"] = state_.validation_accuracy;
-  if (tested) event["test_right"] = tested->right;
-  if (tested) event["test_accuracy"] = tested->accuracy();
-  record(event);
+  record(finished_event(learner_.network->architecture(), state_, backend_.description(), tested));
   write_file_atomically(directory_.summary(), summarise(state_, *learner_.network, data_, options_, tested));
   state_.phase = Phase::finished;
 }
@@ -359,12 +311,13 @@ std::string SearchRun::label() const {
 
 std::string SearchRun::time_left() const { return forecast_.left(total_work_ - state_.work); }
 
-void SearchRun::record(Json event) {
+void SearchRun::record(Event event) {
   const auto now = Clock::now();
   state_.seconds += std::chrono::duration<double>(now - clock_).count();
   clock_ = now;
-  event["seconds"] = std::round(state_.seconds * 10.0) / 10.0;
-  journal_->write(event);
+  event.line["seconds"] = std::round(state_.seconds * 10.0) / 10.0;
+  journal_->write(event.line);
+  if (!event.text.empty()) progress_.line(event.text);
 }
 
 void SearchRun::save() {

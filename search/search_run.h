@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "search/checkpoint.h"
+#include "search/events.h"
 #include "search/forecast.h"
 #include "search/plan.h"
 #include "search/run/directory.h"
@@ -97,8 +98,8 @@ class SearchRun {
   const std::vector<std::int32_t>& statistics_images() const { return statistics_images_; }
   /// Counts work that is no training.
   void count_looking(std::int64_t work);
-  void record(nlohmann::ordered_json event);
-  void say(const std::string& text) { progress_.line(text); }
+  /// Into the journal, and to whoever watches.
+  void record(Event event);
   /// Shows how far a pass of `what` has come, and lets Ctrl-C end it.
   PassCallback watch(const std::string& what);
   /// Nothing more is trained.
@@ -111,7 +112,7 @@ class SearchRun {
   /// What is left of the pass that the training is in, is left out.
   void begin_pass();
   void train_on();
-  void end_pass(const PassResult& result, const std::string& what);
+  void end_pass(const PassResult& result, const std::string& what, double images_per_second);
   void check_end() const;
   void conclude();
   std::optional<PassResult> test();

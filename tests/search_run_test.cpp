@@ -353,5 +353,46 @@ TEST_F(SearchRuns, WhatCannotBeDoneIsRefusedBeforeAnythingIsTrained) {
   EXPECT_TRUE(contains(problem(options), "--twin"));
 }
 
+/// docs/search.md's table: the members of each event.
+std::map<std::string, std::set<std::string>> documented_events() {
+  std::map<std::string, std::set<std::string>> events;
+  std::istringstream lines(read_file(std::string(STAGEWISE_SOURCE_DIR) + "/docs/search.md"));
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("| `")) continue;
+    std::vector<std::string> words;
+    for (std::size_t from = line.find('`'); from != std::string::npos; from = line.find('`', from + 1)) {
+      const std::size_t to = line.find('`', from + 1);
+      words.push_back(line.substr(from + 1, to - from - 1));
+      from = to;
+    }
+    events[words.front()].insert(words.begin() + 1, words.end());
+  }
+  return events;
+}
+
+TEST_F(SearchRuns, EveryEventOfTheJournalIsAsTheGuideSays) {
+  const auto documented = documented_events();
+  std::map<std::string, std::set<std::string>> seen;
+  for (const std::string& strategy : strategies()) {
+    const RunDirectory run = new_run(strategy);
+    run_through(run, options_of(strategy));
+    for (const nlohmann::json& event : journal_of(run)) {
+      for (const auto& [member, value] : event.items()) seen[event["event"]].insert(member);
+    }
+  }
+  for (auto& [event, members] : seen) {
+    ASSERT_TRUE(documented.contains(event)) << "docs/search.md lacks the event `" << event << "`";
+    members.erase("event");
+    for (const std::string& member : members) {
+      EXPECT_TRUE(documented.at(event).contains(member)) << "docs/search.md lacks `" << member << "` of " << event;
+    }
+    for (const std::string& member : documented.at(event)) {
+      EXPECT_TRUE(members.contains(member) || member == "utc" || member == "images_per_second" ||
+                  member == "--rate-factor")
+          << event << " has no `" << member << "`";
+    }
+  }
+}
+
 }  // namespace
 }  // namespace stagewise

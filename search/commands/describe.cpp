@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <iostream>
 
 #include "layers/cost.h"
@@ -15,7 +16,7 @@ namespace {
 struct DescribeOptions {
   std::string model, blocks, variant;
   std::int64_t classes = 10, image_size = 32;
-  bool plan = false;
+  bool plan = false, graph = false;
   DeviceOptions device;
 };
 
@@ -36,6 +37,29 @@ void print_row(const std::string& name, const std::string& blocks, const std::st
   std::cout << left(name, 12) << right(blocks, 7) << right(width, 9) << right(map, 12)
             << right(with_thousands(cost.trainable), 13) << right(with_thousands(cost.running_statistics), 13)
             << right(in_millions(cost.macs), 11) << '\n';
+}
+
+std::string sizes(const Shape& output) {
+  std::string text;
+  for (std::size_t i = 1; i < output.rank(); ++i) text += (i > 1 ? "x" : "") + std::to_string(output[i]);
+  return text;
+}
+
+/// The nodes, each of which works on what the one before it gives.
+void print_graph(const Architecture& architecture) {
+  const Graph graph = graph_of(architecture);
+  std::size_t widest = 0;
+  for (const Node& node : graph.nodes) widest = std::max(widest, node.name.size());
+  const auto column = static_cast<int>(widest) + 2;
+  std::cout << '\n'
+            << left("node", column) << right("output", 10) << right("trainable", 12) << right("MACs", 12)
+            << "  computes, of the node before it\n"
+            << left("images", column) << right(sizes(graph.input), 10) << '\n';
+  for (const Node& node : graph.nodes) {
+    const Cost cost = cost_of(node);
+    std::cout << left(node.name, column) << right(sizes(node.output), 10) << right(with_thousands(cost.trainable), 12)
+              << right(with_thousands(cost.macs), 12) << "  " << node_text(node) << '\n';
+  }
 }
 
 /// How the device goes about each convolution, and why.
@@ -73,6 +97,7 @@ void run_describe(const DescribeOptions& options) {
   std::cout << '\n'
             << with_thousands(total.parameters()) << " parameters (" << with_thousands(total.trainable)
             << " trainable), " << in_millions(total.macs) << " MACs\n";
+  if (options.graph) print_graph(architecture);
   if (options.plan) print_plan(architecture, options.device);
 }
 
@@ -91,6 +116,7 @@ Command add_describe(CLI::App& program) {
   command->add_option("--image-size", options->image_size, "With --blocks: pixels a side")
       ->transform(between<std::int64_t>(1, 4096))
       ->excludes(model);
+  command->add_flag("--graph", options->graph, "Also every node: its name, what it computes, what it costs");
   CLI::Option* plan =
       command->add_flag("--plan", options->plan, "Also how the device computes each convolution, and why");
   command->add_option("--device", options->device.device, "With --plan: auto, cpu, reference or cuda")->needs(plan);

@@ -63,6 +63,7 @@ SearchOptions Settings::search_options() const {
   options.training.seed = seed;
   options.training.schedule.kind = schedule_kind_from(schedule);
   options.training.augmentation.flip = flip_from(flip);
+  options.training.optimiser.kind = optimiser_kind_from(optimiser);
   return options;
 }
 
@@ -164,8 +165,12 @@ void add_training_options(CLI::App& command, Settings& settings) {
   training.optimiser.weight_decay = -1.0;
   number("--batch-size", training.batch_size, "Images a step; 0: 128, of small data sets less", std::int64_t{0},
          std::int64_t{65536});
-  number("--learning-rate", training.schedule.peak, "Peak learning rate; 0: 0.4 for batches of 128, in proportion", 0.0,
-         100.0);
+  command
+      .add_option("--optimiser", settings.optimiser,
+                  "sgd, with Nesterov's momentum; or adamw, with decoupled weight decay")
+      ->group(group);
+  number("--learning-rate", training.schedule.peak,
+         "Peak learning rate; 0: 0.4 for batches of 128 (adamw: 0.004), in proportion", 0.0, 100.0);
   command
       .add_option("--schedule", settings.schedule,
                   "one-cycle (linear up, the peak, linear down to zero), cosine, step (a tenth at half, again at three "
@@ -176,9 +181,10 @@ void add_training_options(CLI::App& command, Settings& settings) {
   number("--decay", training.schedule.decay, "Share of the work over which the rate falls to zero (one-cycle)", 0.0,
          1.0);
   number("--weight-decay", training.optimiser.weight_decay,
-         "On filters and linear weights only; -1: 5e-4 up to 8 passes over the images, then as 1/sqrt(passes)", -1.0,
-         1.0);
-  number("--momentum", training.optimiser.momentum, "Nesterov's", 0.0, 0.9999);
+         "On filters and linear weights only; -1: 5e-4 (adamw: 0.05) up to 8 passes over the images, then as "
+         "1/sqrt(passes)",
+         -1.0, 1.0);
+  number("--momentum", training.optimiser.momentum, "sgd: Nesterov's", 0.0, 0.9999);
   number("--label-smoothing", training.label_smoothing, "Share of the target spread over all classes", 0.0, 0.99);
   number("--crop-padding", training.augmentation.crop_padding, "Pixels an image is shifted by at most, edges reflected",
          std::int64_t{0}, std::int64_t{64});

@@ -21,6 +21,7 @@ struct Settings {
   std::string variant = "standard", schedule = "one-cycle";
   std::string initialiser = "zero-gamma", grow_to, margin;
   std::string flip = "alternating";
+  std::string optimiser = "sgd";
   bool keep_held_out = false;
   double hours = 0.0;  // in place of search.work, once a run begins; 0: not asked for
   std::uint64_t seed = 0;

@@ -4,10 +4,8 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
-#include "layers/cost.h"
 #include "search/growth.h"
 #include "search/importance.h"
-#include "search/network_drawing.h"
 #include "search/run/text.h"
 #include "search/strategies/strategies.h"
 #include "search/work.h"
@@ -78,15 +76,7 @@ class Paper final : public Strategy {
     if (criterion_->needs_moments()) {
       run.count_looking(evaluation_work(network.architecture(), std::ssize(run.data().train)));
     }
-    Json event = {{"event", "score"},
-                  {"round", state.round},
-                  {"blocks", network.architecture().depths()},
-                  {"criterion", criterion_->name()},
-                  {"scores", scores},
-                  {"errors", errors}};
-    if (state.validated) event["validation_accuracy"] = state.validation_accuracy;  // which network is kept rests on it
-    run.record(event);
-    run.say(draw_network(network.architecture(), score_notes(scores)));
+    run.record(score_event(network.architecture(), state, criterion_->name(), scores, errors));
     state.scores = scores;
     return scores;
   }
@@ -96,33 +86,7 @@ class Paper final : public Strategy {
     const std::vector<GrowthDecision> decisions = decide_growth(before, memory["scores"], deeper_scores, rules_);
     const std::vector<std::size_t> stages = growing_stages(decisions);
     const Architecture after = stages.empty() ? before : grown(before, stages, rules_.step);
-    Json choices = Json::array();
-    std::vector<std::string> notes;
-    std::vector<std::int64_t> fresh;
-    for (const GrowthDecision& decision : decisions) {
-      choices.push_back({{"before", decision.before},
-                         {"deeper", decision.deeper},
-                         {"rise", decision.rise},
-                         {"qualified", decision.qualified},
-                         {"grown", decision.grown},
-                         {"reason", decision.reason}});
-      notes.push_back(decision.reason);
-      fresh.push_back(decision.grown ? rules_.step : 0);
-    }
-    const Cost cost = cost_of(after).total();
-    run.record({{"event", "decision"},
-                {"round", run.state().round},
-                {"criterion", criterion_->name()},
-                {"step", rules_.step},
-                {"margin", rules_.margin},
-                {"max_parameters", rules_.limits.max_parameters},
-                {"max_macs", rules_.limits.max_macs},
-                {"stages", choices},
-                {"blocks_before", before.depths()},
-                {"blocks_after", after.depths()},
-                {"parameters", cost.parameters()},
-                {"macs", cost.macs}});
-    run.say(draw_network(after, notes, fresh));
+    run.record(growth_decision_event(before, after, run.state().round, criterion_->name(), rules_, decisions));
     if (stages.empty()) {
       const bool limit = std::any_of(decisions.begin(), decisions.end(), [](const auto& d) { return d.qualified; });
       return run.stop(limit ? "no stage that qualifies fits the limits"

@@ -7,9 +7,7 @@
 //   anneal      after the last decision the held-out images join, and the network trains to the end of the schedule
 #include <algorithm>
 
-#include "layers/cost.h"
 #include "search/importance.h"
-#include "search/network_drawing.h"
 #include "search/run/text.h"
 #include "search/strategies/strategies.h"
 #include "search/trial.h"
@@ -18,8 +16,6 @@
 namespace stagewise {
 
 namespace {
-
-using Json = nlohmann::ordered_json;
 
 constexpr double kAblationMargin = 0.005;  // nats of held-out loss
 constexpr double kTrialAverageDecay = 0.99;
@@ -74,22 +70,15 @@ class Stagewise final : public Strategy {
         state.round == 0 ? start_.depths() : plan_.rounds[static_cast<std::size_t>(state.round - 1)].depths;
     Network& network = *run.learner().network;
     state.on_trial.assign(network.architecture().stages.size(), {});
-    std::vector<std::int64_t> fresh;
     for (std::size_t stage = 0; stage < network.architecture().stages.size(); ++stage) {
       for (std::int64_t more = planned_before[stage]; more < round.depths[stage]; ++more) {
         state.on_trial[stage].push_back(network.insert(stage, network.depth(stage), run.options().initialiser));
       }
-      fresh.push_back(std::ssize(state.on_trial[stage]));
     }
     if (!run.learner().average) run.learner().average.emplace(kTrialAverageDecay);
     state.round += 1;
     state.trial_began = state.steps;
-    run.record({{"event", "insertion"},
-                {"round", state.round},
-                {"work", state.work},
-                {"blocks", network.architecture().depths()},
-                {"new", state.on_trial}});
-    run.say(draw_network(network.architecture(), {}, fresh));
+    run.record(insertion_event(network.architecture(), state, state.on_trial));
     run.stretch_to(std::max(work_at(run, round.decide), state.work + 1));
   }
 
@@ -114,7 +103,10 @@ class Stagewise final : public Strategy {
         stagewise::decide(scores, counts, std::vector<bool>(counts.size(), true), margin, long_enough(run));
     take_out(run, decisions);
     if (options.average_decay == 0.0) run.learner().average.reset();
-    report(run, decisions, counts, margin);
+    state.scores.clear();
+    for (const StageDecision& decision : decisions) state.scores.push_back(decision.score.value);
+    run.record(trial_decision_event(network.architecture(), state, options.criterion, margin, long_enough(run),
+                                    decisions, counts));
     state.on_trial.clear();
     run.stretch_to(state.work);  // asked again at once
   }
@@ -133,42 +125,6 @@ class Stagewise final : public Strategy {
       for (const std::int64_t number : run.state().on_trial[stage]) learner.network->remove(stage, number);
     }
     learner.optimiser->keep_only(*learner.network);
-  }
-
-  static void report(SearchRun& run, const std::vector<StageDecision>& decisions,
-                     const std::vector<std::int64_t>& counts, double margin) {
-    SearchState& state = run.state();
-    const Architecture after = run.learner().network->architecture();
-    Json stages = Json::array();
-    std::vector<std::string> notes;
-    std::vector<std::int64_t> fresh;
-    state.scores.clear();
-    for (std::size_t stage = 0; stage < decisions.size(); ++stage) {
-      const StageDecision& decision = decisions[stage];
-      const char* const verdicts[] = {"pays", "does not pay", "toss-up"};
-      stages.push_back({{"new", counts[stage]},
-                        {"score", decision.score.value},
-                        {"lower", decision.score.lower},
-                        {"upper", decision.score.upper},
-                        {"verdict", verdicts[static_cast<int>(decision.verdict)]},
-                        {"stays", decision.stays},
-                        {"reason", decision.reason}});
-      notes.push_back(decision.reason);
-      fresh.push_back(decision.stays ? counts[stage] : 0);
-      state.scores.push_back(decision.score.value);
-    }
-    const Cost cost = cost_of(after).total();
-    run.record({{"event", "decision"},
-                {"round", state.round},
-                {"criterion", run.options().criterion},
-                {"margin", margin},
-                {"long_enough", long_enough(run)},
-                {"work", state.work},
-                {"stages", stages},
-                {"blocks_after", after.depths()},
-                {"parameters", cost.parameters()},
-                {"macs", cost.macs}});
-    run.say(draw_network(after, notes, fresh));
   }
 
   Architecture start_;
@@ -199,14 +155,13 @@ class Jump final : public Strategy {
     if (state.work < at) return run.stretch_to(at);
     state.round = 1;
     Network& network = *run.learner().network;
-    for (std::size_t stage = 0; stage < network.architecture().stages.size(); ++stage) {
+    std::vector<std::vector<std::int64_t>> numbers(network.architecture().stages.size());
+    for (std::size_t stage = 0; stage < numbers.size(); ++stage) {
       while (network.depth(stage) < plan_.final_depths[stage]) {
-        network.insert(stage, network.depth(stage), run.options().initialiser);
+        numbers[stage].push_back(network.insert(stage, network.depth(stage), run.options().initialiser));
       }
     }
-    run.record(
-        {{"event", "insertion"}, {"round", 1}, {"work", state.work}, {"blocks", network.architecture().depths()}});
-    run.say(draw_network(network.architecture()));
+    run.record(insertion_event(network.architecture(), state, numbers));
     run.stretch_to(state.work);
   }
 

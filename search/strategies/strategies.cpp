@@ -102,15 +102,18 @@ SearchOptions settled(SearchOptions options, const RunData& data) {
     training.batch_size =
         std::clamp<std::int64_t>(std::llround(std::exp2(std::round(std::log2(images / 40.0)))), 8, 128);
   }
-  if (training.schedule.peak == 0.0) training.schedule.peak = 0.4 * static_cast<double>(training.batch_size) / 128.0;
+  const bool adamw = training.optimiser.kind == OptimiserKind::adamw;
+  const double batches_of_128 = static_cast<double>(training.batch_size) / 128.0;
+  if (training.schedule.peak == 0.0) training.schedule.peak = (adamw ? 0.004 : 0.4) * batches_of_128;
   if (training.optimiser.weight_decay < 0.0) {
     const auto work = static_cast<double>(work_of(options, data));
     const Architecture start = data.architecture(options.start, options.variant);
     const bool grows = options.strategy == "stagewise" || options.strategy == "jump";
     const GrowthPlan plan = grows ? growth_plan(options, data, std::llround(work)) : GrowthPlan{};
     const double passes = passes_of(start, plan, work, images);
-    // The longer a training, the less a step must forget: 5e-4 at 8 passes, and as 1/sqrt(passes) from there.
-    training.optimiser.weight_decay = 5e-4 * std::min(1.0, std::sqrt(8.0 / passes));
+    // The longer a training, the less a step must forget: 5e-4 at 8 passes, and as 1/sqrt(passes) from there. AdamW's
+    // rate is a hundredth, so that rate x decay, what a step forgets, is the same.
+    training.optimiser.weight_decay = (adamw ? 5e-2 : 5e-4) * std::min(1.0, std::sqrt(8.0 / passes));
   }
   return options;
 }
