@@ -49,6 +49,7 @@ class CpuBackend : public HostBackend {
   void softmax(const Tensor& logits, const Tensor& probabilities) override;
   void softmax_cross_entropy(const SoftmaxCrossEntropy& call) override;
   void sgd_step(const SgdStep& call) override;
+  void adamw_step(const AdamWStep& call) override;
   void average_step(const AverageStep& call) override;
 
   void augment(const Augment& call) override;

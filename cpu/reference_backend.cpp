@@ -55,6 +55,7 @@ class ReferenceBackend final : public HostBackend {
   }
   void softmax_cross_entropy(const SoftmaxCrossEntropy& call) override { reference::softmax_cross_entropy(call); }
   void sgd_step(const SgdStep& call) override { reference::sgd_step(call); }
+  void adamw_step(const AdamWStep& call) override { reference::adamw_step(call); }
   void average_step(const AverageStep& call) override { reference::average_step(call); }
 
   void augment(const Augment& call) override { reference::augment(call); }

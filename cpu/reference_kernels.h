@@ -45,6 +45,7 @@ void average_pool_backward(const AveragePool& call);
 void softmax(const Tensor& logits, const Tensor& probabilities);
 void softmax_cross_entropy(const SoftmaxCrossEntropy& call);
 void sgd_step(const SgdStep& call);
+void adamw_step(const AdamWStep& call);
 void average_step(const AverageStep& call);
 
 void augment(const Augment& call);

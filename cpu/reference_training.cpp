@@ -1,4 +1,4 @@
-// What stands round the network: the loss, the optimiser, augmentation, and the moments for the importance criteria.
+// What stands round the network: the loss, the optimisers, augmentation, and the moments for the importance criteria.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -61,6 +61,27 @@ void sgd(const SgdStep& call, const SgdStep::Parameter& parameter) {
   }
 }
 
+template <class T>
+void adamw(const AdamWStep& call, const AdamWStep::Parameter& parameter) {
+  T* value = parameter.value.data<T>();
+  T* first = parameter.first.data<T>();
+  T* second = parameter.second.data<T>();
+  const T* gradient = parameter.gradient.data<T>();
+  const double learning_rate = call.rate.defined() ? double(call.rate.data<float>()[0]) : call.learning_rate;
+  const double t = double(parameter.steps.data<T>()[0] += T(1));
+  const double correction1 = 1.0 - std::pow(call.beta1, t), correction2 = 1.0 - std::pow(call.beta2, t);
+  for (std::int64_t i = 0; i < parameter.value.count(); ++i) {
+    const double g = gradient[i];
+    const double m = call.beta1 * double(first[i]) + (1.0 - call.beta1) * g;
+    const double v = call.beta2 * double(second[i]) + (1.0 - call.beta2) * g * g;
+    const double w = double(value[i]) - learning_rate * parameter.weight_decay * double(value[i]);
+    first[i] = static_cast<T>(m);
+    second[i] = static_cast<T>(v);
+    value[i] =
+        static_cast<T>(w - learning_rate / correction1 * m / (std::sqrt(v) / std::sqrt(correction2) + call.epsilon));
+  }
+}
+
 /// In float, each operation in double and then rounded gives what the operation in float does.
 template <class T>
 void average(const AverageStep::Parameter& parameter, double decay) {
@@ -102,6 +123,12 @@ void softmax_cross_entropy(const SoftmaxCrossEntropy& call) {
 void sgd_step(const SgdStep& call) {
   for (const SgdStep::Parameter& parameter : call.parameters) {
     with_element_type(parameter.value, [&]<class T>(T) { sgd<T>(call, parameter); });
+  }
+}
+
+void adamw_step(const AdamWStep& call) {
+  for (const AdamWStep::Parameter& parameter : call.parameters) {
+    with_element_type(parameter.value, [&]<class T>(T) { adamw<T>(call, parameter); });
   }
 }
 

@@ -117,6 +117,7 @@ class CudaBackend final : public ComposedBackend {
     cuda::softmax_cross_entropy(call, stream_.handle);
   }
   void sgd_step(const SgdStep& call) override { cuda::sgd_step(call, stream_.handle); }
+  void adamw_step(const AdamWStep& call) override { cuda::adamw_step(call, stream_.handle); }
   void average_step(const AverageStep& call) override { cuda::average_step(call, stream_.handle); }
 
   void draw_numbers(const DrawNumbers& call) override { cuda::draw_numbers(call, stream_.handle); }

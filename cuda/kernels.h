@@ -57,6 +57,9 @@ void softmax_cross_entropy(const SoftmaxCrossEntropy& call, cudaStream_t stream)
 // sgd.cu
 void sgd_step(const SgdStep& call, cudaStream_t stream);
 
+// adamw.cu
+void adamw_step(const AdamWStep& call, cudaStream_t stream);
+
 // weight_average.cu
 void average_step(const AverageStep& call, cudaStream_t stream);
 

@@ -1,5 +1,6 @@
 #include "layers/optimiser.h"
 
+#include "layers/adamw.h"
 #include "layers/sgd.h"
 #include "tensor/enum_names.h"
 
@@ -11,7 +12,10 @@ OptimiserKind optimiser_kind_from(const std::string& name) {
   return enum_from_name("optimiser", name, {OptimiserKind::sgd, OptimiserKind::adamw});
 }
 
-std::unique_ptr<Optimiser> make_optimiser(const OptimiserOptions& options) { return std::make_unique<Sgd>(options); }
+std::unique_ptr<Optimiser> make_optimiser(const OptimiserOptions& options) {
+  if (options.kind == OptimiserKind::adamw) return std::make_unique<AdamW>(options);
+  return std::make_unique<Sgd>(options);
+}
 
 void Optimiser::step(const Network& network, double learning_rate, const Tensor& rate) {
   std::vector<Parameter> parameters;

@@ -200,6 +200,27 @@ struct SgdStep {
   bool nesterov = true;
 };
 
+/// Adam with decoupled weight decay (Loshchilov and Hutter 2019, arXiv 1711.05101, algorithm 2) over all parameters in
+/// one call, as PyTorch's torch.optim.AdamW computes it. With t = ++steps:
+/// w -= learning_rate * decay * w;  m = beta1 * m + (1 - beta1) * g;  v = beta2 * v + (1 - beta2) * g * g;
+/// w -= learning_rate / (1 - beta1^t) * m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon).
+struct AdamWStep {
+  struct Parameter {
+    Tensor value, gradient;
+    Tensor first, second;  // m and v, of value's shape and type, in and out; they start at zero
+    // [1], of value's type, in and out: how often this parameter has been stepped, counted up by the call. Each
+    // parameter has its own: a block that is put into a growing network starts at zero. On the device, so that a step
+    // can be recorded. Float32 counts to 2^24 and stays there, when both corrections have long been 1.
+    Tensor steps;
+    double weight_decay = 0.0;
+  };
+  std::span<const Parameter> parameters;
+  double learning_rate = 0.0;
+  Tensor rate;                        // as SgdStep::rate
+  double beta1 = 0.9, beta2 = 0.999;  // at least 0, less than 1
+  double epsilon = 1e-8;
+};
+
 /// Exponential moving averages of parameters, all in one call: average += rate * (value - average), with rate =
 /// 1 - decay computed in double. The rate, the difference, the product and the sum are each rounded to the parameters'
 /// type, nothing is fused: the same bits on every device.
@@ -345,6 +366,7 @@ class Backend {
   virtual void softmax(const Tensor& logits, const Tensor& probabilities) = 0;
   virtual void softmax_cross_entropy(const SoftmaxCrossEntropy&) = 0;
   virtual void sgd_step(const SgdStep&) = 0;
+  virtual void adamw_step(const AdamWStep&) = 0;
   virtual void average_step(const AverageStep&) = 0;
 
   virtual void draw_numbers(const DrawNumbers&) = 0;

@@ -56,6 +56,7 @@ class ComposedBackend : public Backend {
   void softmax(const Tensor&, const Tensor&) override { lacks("softmax"); }
   void softmax_cross_entropy(const SoftmaxCrossEntropy&) override { lacks("softmax_cross_entropy"); }
   void sgd_step(const SgdStep&) override { lacks("sgd_step"); }
+  void adamw_step(const AdamWStep&) override { lacks("adamw_step"); }
   void average_step(const AverageStep&) override { lacks("average_step"); }
   void augment(const Augment&) override { lacks("augment"); }
   void accumulate_moments(const AccumulateMoments&) override { lacks("accumulate_moments"); }

@@ -9,6 +9,7 @@
 
 #include "cpu/reference_backend.h"
 #include "cuda/cuda_backend.h"
+#include "tests/adamw_checks.h"
 #include "tests/average_checks.h"
 #include "tests/draw_checks.h"
 #include "tests/lacking.h"
@@ -116,6 +117,43 @@ INSTANTIATE_TEST_SUITE_P(Table, DirectConvolution,
 TEST(Draws, AreTheHostsToTheBit) {
   expect_numbers<float>(exact_backend());
   expect_augmentation(exact_backend());
+}
+
+TEST(AdamW, IsPyTorchs) {
+  expect_pytorchs_adamw<float>(exact_backend());
+  expect_adamws_corrections(exact_backend());
+}
+
+TEST(AdamW, IsTheReferences) { expect_adamw_as_on_the_reference(exact_backend()); }
+
+TEST(AdamW, CountsItsStepsAndTakesTheLearningRateWhenReplayed) {
+  std::vector<std::vector<double>> values;
+  for (const bool gpu : {false, true}) {
+    const auto backend = gpu ? make_cuda_backend() : make_reference_backend();
+    const auto full = [&](std::int64_t count, double value) { return Tensor::full(*backend, {count}, value); };
+    const AdamWStep::Parameter parameter{full(19, 2), full(19, 0.5), full(19, 0), full(19, 0), full(1, 0), 0.25};
+    const Tensor rate = full(1, 0.125);
+    const auto work = [&] {
+      const std::vector<AdamWStep::Parameter> parameters = {parameter};
+      backend->adamw_step({.parameters = parameters, .rate = rate});
+    };
+    work();
+    const auto recording = backend->record(work);  // does it once; the reference can't record
+    if (!recording) work();
+    for (const double next : {0.25, 0.5}) {
+      backend->fill(rate, next);
+      backend->fill(parameter.gradient, -next);
+      if (recording) {
+        recording->replay();
+      } else {
+        work();
+      }
+    }
+    EXPECT_EQ(recording != nullptr, gpu);
+    EXPECT_EQ(parameter.steps.to_doubles()[0], 4.0);
+    values.push_back(parameter.value.to_doubles());
+  }
+  for (std::size_t i = 0; i < values[0].size(); ++i) EXPECT_NEAR(values[1][i], values[0][i], 4e-6);
 }
 
 TEST(Average, IsTheHostsToTheBit) { expect_averages<float>(exact_backend()); }

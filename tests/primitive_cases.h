@@ -368,6 +368,35 @@ inline PrimitiveCase sgd_case(const std::vector<std::int64_t>& sizes) {
           }};
 }
 
+/// One step of AdamW, for some parameters their first and for others one of many, some with weight decay. A root and a
+/// division count as one FLOP each.
+inline PrimitiveCase adamw_case(const std::vector<std::int64_t>& sizes) {
+  double count = 0;
+  for (const std::int64_t size : sizes) count += static_cast<double>(size);
+  return {concat("adamw_step/", sizes.size(), "_tensors_of_", static_cast<std::int64_t>(count)),
+          15 * count,
+          {0, 28 * count},
+          [=](Backend& backend, DType) -> Call {
+            const auto parameters = std::make_shared<std::vector<AdamWStep::Parameter>>();
+            Call call;
+            for (const std::int64_t size : sizes) {
+              const std::size_t number = parameters->size();
+              parameters->push_back({.value = uniform(backend, {size}, 1),
+                                     .gradient = uniform(backend, {size}, 2),
+                                     .first = uniform(backend, {size}, 3),
+                                     .second = uniform(backend, {size}, 4, 0.0, 1.0),
+                                     .steps = Tensor::full(backend, {1}, number % 4 == 3 ? 999.0 : number % 4),
+                                     .weight_decay = number % 2 == 0 ? 0.05 : 0.0});
+              const AdamWStep::Parameter& parameter = parameters->back();
+              for (const Tensor& output : {parameter.value, parameter.first, parameter.second, parameter.steps}) {
+                call.outputs.push_back(output);
+              }
+            }
+            call.run = [=, &backend] { backend.adamw_step({.parameters = *parameters, .learning_rate = 0.1}); };
+            return call;
+          }};
+}
+
 /// One step of the averages of parameters of these sizes.
 inline PrimitiveCase average_case(const std::vector<std::int64_t>& sizes) {
   double count = 0;
@@ -490,6 +519,7 @@ inline std::vector<PrimitiveCase> other_cases(std::int64_t batch) {
   take(head_cases({batch, 8, 8, 64}, 10));
   const std::vector<std::int64_t> parameters = {432, 2304, 2304, 4608, 9216, 9216, 18432, 36864, 36864, 640, 10};
   cases.push_back(sgd_case(parameters));
+  cases.push_back(adamw_case(parameters));
   cases.push_back(average_case(parameters));
   for (const auto distribution : {DrawNumbers::Distribution::normal, DrawNumbers::Distribution::uniform}) {
     cases.push_back(draw_numbers_case(36864, distribution));

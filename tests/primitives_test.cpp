@@ -11,6 +11,7 @@
 #include "cpu/cpu_backend.h"
 #include "cpu/reference_backend.h"
 #include "tensor/random.h"
+#include "tests/adamw_checks.h"
 #include "tests/average_checks.h"
 #include "tests/draw_checks.h"
 #include "tests/primitive_cases.h"
@@ -276,6 +277,22 @@ TEST(Sgd, TakesTwoStepsAsTheFormulaSays) {
       expect_near(parameter.value.to_doubles(), std::vector<double>(19, weight), 1e-6, backend->description());
       expect_near(parameter.velocity.to_doubles(), std::vector<double>(19, velocity), 1e-6, backend->description());
     }
+  }
+}
+
+TEST(AdamW, IsPyTorchsOnEveryBackend) {
+  for (const auto& backend : all_backends()) {
+    expect_pytorchs_adamw<float>(*backend);
+    if (backend->supports(DType::float64)) expect_pytorchs_adamw<double>(*backend);
+    expect_adamws_corrections(*backend);
+    EXPECT_EQ(backend->allocator().statistics().guard_violations, 0) << backend->description();
+  }
+}
+
+TEST(AdamW, IsTheReferencesOnEveryInstructionSet) {
+  for (const auto& backend : all_backends()) {
+    expect_adamw_as_on_the_reference(*backend);
+    EXPECT_EQ(backend->allocator().statistics().guard_violations, 0) << backend->description();
   }
 }
 

@@ -33,6 +33,8 @@ void axpy_double(double a, const double* x, double* y, std::int64_t count);
 void scale(float a, float* x, std::int64_t count);
 void sgd(float* value, const float* gradient, float* velocity, std::int64_t count, float learning_rate, float momentum,
          float weight_decay, bool nesterov);
+void adamw(float* value, const float* gradient, float* first, float* second, std::int64_t count,
+           const AdamWFactors& factors);
 void average(float* average, const float* value, std::int64_t count, float rate);
 void bytes_to_floats(const std::uint8_t* bytes, const float* scale, const float* offset, float* y, std::int64_t count);
 

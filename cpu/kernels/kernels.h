@@ -207,6 +207,16 @@ struct BatchNormReduceRows {
   double* bias_sums;    // [channels]
 };
 
+/// What all elements of a parameter share in a step of AdamW; kernels/adamw.cpp has the formula.
+struct AdamWFactors {
+  float decay;          // learning rate * weight decay
+  float step;           // learning rate / (1 - beta1^t)
+  float correction;     // 1 / sqrt(1 - beta2^t)
+  float beta1, share1;  // share = 1 - beta, taken before rounding
+  float beta2, share2;
+  float epsilon;
+};
+
 struct Kernels {
   int lanes;
   /// Output pixels side by side that the convolution takes as one group, for blocks of one and of two vectors.
@@ -248,6 +258,8 @@ struct Kernels {
   void (*scale)(float a, float* x, std::int64_t count);
   void (*sgd)(float* value, const float* gradient, float* velocity, std::int64_t count, float learning_rate,
               float momentum, float weight_decay, bool nesterov);
+  void (*adamw)(float* value, const float* gradient, float* first, float* second, std::int64_t count,
+                const AdamWFactors& factors);
   /// average += rate * (value - average), each operation rounded: the same bits with every instruction set.
   void (*average)(float* average, const float* value, std::int64_t count, float rate);
   /// y = bytes * scale - offset.

@@ -74,6 +74,12 @@ static inline Floats relu(Floats x) { return x < Floats{} ? Floats{} : x; }
 /// value where condition > 0, else zero.
 static inline Floats where_positive(Floats condition, Floats value) { return condition > Floats{} ? value : Floats{}; }
 
+/// Lane by lane, which the compiler makes the instruction set's own.
+static STAGEWISE_INLINE Floats square_root(Floats value) {
+  for (int lane = 0; lane < kLanes; ++lane) value[lane] = __builtin_sqrtf(value[lane]);
+  return value;
+}
+
 static inline float horizontal_sum(Floats value) {
   float sum = 0;
   for (int lane = 0; lane < kLanes; ++lane) sum += value[lane];

@@ -26,6 +26,7 @@ const Kernels kernels = {
     .axpy_double = axpy_double,
     .scale = scale,
     .sgd = sgd,
+    .adamw = adamw,
     .average = average,
     .bytes_to_floats = bytes_to_floats,
 };
