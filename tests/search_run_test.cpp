@@ -23,11 +23,15 @@ TEST_F(SearchRuns, StoppedAfterEveryStepTheyEndWithTheSameBits) {
 
 TEST_F(SearchRuns, StoppedBetweenAnyTwoBatchesTheyEndWithTheSameBitsWhateverTheThreads) {
   int threads = 0;
-  for (const std::string& strategy : strategies()) {
-    SCOPED_TRACE(strategy);
+  std::vector<std::pair<std::string, OptimiserKind>> kinds = {{"stagewise", OptimiserKind::adamw}};
+  for (const std::string& strategy : strategies()) kinds.emplace_back(strategy, OptimiserKind::sgd);
+  for (const auto& [strategy, optimiser] : kinds) {
+    SCOPED_TRACE(strategy + " by " + name_of(optimiser));
     SearchOptions options = options_of(strategy);
     options.average_decay = strategy == "stagewise" ? 0.0 : 0.9;  // whose blocks on trial have averages anyway
-    const RunDirectory whole = new_run(strategy), pieces = new_run(strategy + " in pieces");
+    options.training.optimiser.kind = optimiser;
+    const std::string name = strategy + " by " + name_of(optimiser);
+    const RunDirectory whole = new_run(name), pieces = new_run(name + " in pieces");
     const SearchState state = run_through(whole, options);
     options.save_minutes = 0.0;  // a step is a batch
     int steps = 0;

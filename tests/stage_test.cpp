@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "cpu/cpu_backend.h"
+#include "layers/adamw.h"
 #include "layers/inference.h"
 #include "layers/network.h"
 #include "layers/sgd.h"
@@ -109,6 +110,39 @@ TEST_F(ChangingStage, TheFirstBlockStaysAndAnUnknownOneIsNamed) {
   EXPECT_THROW(network_.remove(1, 7), Error);
   EXPECT_THROW(network_.skip(1, -1), Error);
   EXPECT_EQ(network_.depth(1), 3);
+}
+
+/// AdamW's state is kept, begun, forgotten and counted as a velocity is.
+TEST_F(ChangingStage, AnOptimisersStateGrowsAndShrinksWithTheNetwork) {
+  AdamW adamw;
+  const auto step = [&] {
+    const Tensor labels = Tensor::from_host(*backend_, {6}, std::vector<std::int32_t>{0, 1, 2, 0, 1, 2});
+    Tape tape;
+    const Context context{.tape = &tape, .training = true};
+    tape.backward(softmax_cross_entropy(context, network_.forward(context, Variable(images_)), labels));
+    adamw.step(network_, 1e-3);
+  };
+  const std::string old = "stages.1.blocks.1.conv1.weight";
+  for (int i = 0; i < 3; ++i) step();
+  const void* const moment = adamw.state().at("first_moment." + old).address();
+  const std::string fresh = block_name(1, network_.insert(1, 2, BlockInitialiser::he)) + ".conv1.weight";
+  step();
+  EXPECT_EQ(adamw.state().at("first_moment." + old).address(), moment) << "it stays where it is";
+  EXPECT_EQ(adamw.state().at("steps." + old).to_doubles(), std::vector<double>{4.0});
+  EXPECT_EQ(adamw.state().at("steps." + fresh).to_doubles(), std::vector<double>{1.0})
+      << "a new block's count is its own";
+  EXPECT_EQ(adamw.state().at("second_moment." + fresh).shape(), network_.tensors().at(fresh).shape());
+  network_.skip(1, 1);
+  step();
+  EXPECT_EQ(adamw.state().at("steps." + old).to_doubles(), std::vector<double>{4.0}) << "no gradient, no step";
+  network_.remove(1, 1);
+  adamw.keep_only(network_);
+  for (const std::string& kind : adamw.state_kinds()) {
+    EXPECT_FALSE(adamw.state().contains(kind + "." + old));
+    EXPECT_TRUE(adamw.state().contains(kind + "." + fresh));
+  }
+  adamw.set_state("steps." + fresh, Tensor::zeros(*backend_, {2}));
+  EXPECT_THROW(step(), Error) << "a checkpoint's state of another shape";
 }
 
 }  // namespace
