@@ -312,7 +312,7 @@ class Backend {
  public:
   virtual ~Backend() = default;
 
-  /// `cpu`, `reference` or `cuda`.
+  /// `cpu`, `reference`, `cuda`, or what another calls itself.
   virtual std::string name() const = 0;
   /// One line for people: the instruction set and threads, or the card.
   virtual std::string description() const = 0;

@@ -19,6 +19,7 @@ inline std::vector<primitive_cases::PrimitiveCase> shortest_cases() {
     if (!first && primitive.flops < found->second.flops) found->second = primitive;
   }
   std::vector<primitive_cases::PrimitiveCase> cases;
+  cases.reserve(shortest.size());
   for (auto& [name, primitive] : shortest) cases.push_back(primitive);
   return cases;
 }

@@ -5,6 +5,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <tuple>
 
 #include "tensor/backend.h"
 
@@ -19,7 +20,10 @@ class NotingBackend final : public Backend {
   /// `normalise, mean`), `addend = y` where the two are one tensor.
   struct Row {
     std::string primitive, fields;
-    auto operator<=>(const Row&) const = default;
+    bool operator==(const Row&) const = default;
+    bool operator<(const Row& other) const {
+      return std::tie(primitive, fields) < std::tie(other.primitive, other.fields);
+    }
   };
   /// What was called, and in which phases; of primitives that have such fields or may work in place.
   const std::map<Row, std::set<std::string>>& rows() const { return rows_; }
@@ -136,6 +140,10 @@ class NotingBackend final : public Backend {
   void sgd_step(const SgdStep& call) override {
     note("sgd_step", {{"rate", call.rate}});
     inner_.sgd_step(call);
+  }
+  void adamw_step(const AdamWStep& call) override {
+    note("adamw_step", {{"rate", call.rate}});
+    inner_.adamw_step(call);
   }
   void average_step(const AverageStep& call) override {
     note("average_step", {});

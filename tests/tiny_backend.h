@@ -85,12 +85,11 @@ class TinyBackend : public ComposedBackend {
   }
 
   void batch_norm_backward_data(const BatchNormBackwardData& call) override {
-    const std::int64_t C = call.x.shape().back();
-    const float pixels = static_cast<float>(call.x.count() / C);
+    const std::int64_t C = call.x.shape().back(), pixels = call.x.count() / C;
     for (std::int64_t i = 0; i < call.x.count(); ++i) {
       const float common =
           at(call.gradients.bias, i % C) + x_hat(call.coefficients, call.x, i) * at(call.gradients.weight, i % C);
-      at(call.dx, i) = at(call.coefficients.scale, i % C) * (at(call.dz, i) - common / pixels);
+      at(call.dx, i) = at(call.coefficients.scale, i % C) * (at(call.dz, i) - common / float(pixels));
     }
   }
 
