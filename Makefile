@@ -34,7 +34,7 @@ test:
 	@.ci/install-packages $(TEST_PACKAGES)
 	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=ON $(CMAKE_FLAGS)
 	cmake --build $(BUILD) -j $(JOBS) --target $(TARGETS)
-	ctest --test-dir $(BUILD) --output-on-failure $(CTEST_FLAGS)
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) $(CTEST_FLAGS)
 
 test-all:
 	$(MAKE) test CTEST_FLAGS=
