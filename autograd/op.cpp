@@ -122,7 +122,7 @@ BatchNormGradients empty_gradients(const BatchNormCoefficients& coefficients) {
 }
 
 void backward_data_of(const Variable& x, ConvolutionBackwardData pass) {
-  if (ReluOrigin* const origin = x.origin()) {
+  if (BatchNormRelu* const origin = x.origin()) {
     pass.x = origin->y;
     pass.normalised_input = origin->batch_norm;
     pass.relu_output = x.value();
@@ -134,7 +134,7 @@ void backward_data_of(const Variable& x, ConvolutionBackwardData pass) {
 
 BatchNormGradients backward_batch_norm(const Variable& output, const Tensor& y,
                                        const BatchNormCoefficients& coefficients, const Tensor& gradient) {
-  const ReluOrigin* const origin = output.origin();
+  const BatchNormRelu* const origin = output.origin();
   if (origin != nullptr && origin->gradients.defined()) return origin->gradients;
   BatchNormBackwardReduce reduce;
   reduce.dy = gradient;

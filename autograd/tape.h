@@ -16,7 +16,7 @@ namespace stagewise {
 /// Where a variable came from, if it is relu(batch_norm(y) + more): on the way back its gradient will first be zeroed
 /// where the ReLU was off, and the batch norm's gradients gathered. An op that computes the gradient may do both as it
 /// writes (ConvolutionBackwardData) and leave `gradients` here.
-struct ReluOrigin {
+struct BatchNormRelu {
   Tensor y;
   BatchNormCoefficients batch_norm;
   BatchNormGradients gradients;  // undefined where that has not been done to all of the gradient
@@ -44,14 +44,14 @@ class Variable {
   void clear_grad() const { state_->grad = Tensor(); }
 
   /// nullptr where there is nothing to do ahead.
-  ReluOrigin* origin() const { return state_ == nullptr ? nullptr : state_->origin.get(); }
-  void set_origin(ReluOrigin origin) const { state_->origin = std::make_unique<ReluOrigin>(std::move(origin)); }
+  BatchNormRelu* origin() const { return state_ == nullptr ? nullptr : state_->origin.get(); }
+  void set_origin(BatchNormRelu origin) const { state_->origin = std::make_unique<BatchNormRelu>(std::move(origin)); }
 
  private:
   struct State {
     Tensor value, grad;
     bool requires_grad = false;
-    std::unique_ptr<ReluOrigin> origin = nullptr;
+    std::unique_ptr<BatchNormRelu> origin = nullptr;
   };
   std::shared_ptr<State> state_;
 };

@@ -82,7 +82,7 @@ void SearchRun::check_same(const SearchState& state) const {
 }
 
 void SearchRun::change_rate() {
-  record(rate_changed_event(options_.rate_factor, state_.rate_factor));
+  log(rate_changed_event(options_.rate_factor, state_.rate_factor));
   state_.rate_factor = options_.rate_factor;
   save();
 }
@@ -95,7 +95,7 @@ void SearchRun::begin() {
   start_network(data_.architecture(options_.start, options_.variant), total_work_);
   if (options_.twin > 0) turn_last_bit(learner_.network->convolution("stem.conv").weight.value(), options_.twin - 1);
   const std::string config = RunDirectory::holds_file(directory_.config()) ? read_file(directory_.config()) : "";
-  record(start_event(options_, data_, backend_.description(), total_work_, strategy_->plan(), config));
+  log(start_event(options_, data_, backend_.description(), total_work_, strategy_->plan(), config));
   save();
 }
 
@@ -124,7 +124,7 @@ void SearchRun::join_held_out() {
   if (state_.held_out_joined || data_.validation.empty() || apart) return;
   state_.held_out_joined = true;
   begin_pass();
-  record(held_out_join_event(std::ssize(data_.validation)));
+  log(held_out_join_event(std::ssize(data_.validation)));
 }
 
 bool SearchRun::step() {
@@ -191,7 +191,7 @@ void SearchRun::end_pass(const PassResult& result, const std::string& what, doub
   state_.train_accuracy = result.accuracy();
   const bool watched = options_.strategy == "train" && !data_.validation.empty();
   if (watched) validate();
-  record(epoch_event({.label = what,
+  log(epoch_event({.label = what,
                       .network = learner_.network->architecture(),
                       .result = result,
                       .rate = rate(),
@@ -253,7 +253,7 @@ void SearchRun::stop(const std::string& reason) {
   }
   state_.phase = Phase::searched;
   state_.stop_reason = reason;
-  record(stop_event(reason, state_.work));
+  log(stop_event(reason, state_.work));
 }
 
 /// The averages take the weights' place for good, and a better network from before the last one's.
@@ -275,7 +275,7 @@ void SearchRun::settle_best() {
 std::optional<PassResult> SearchRun::test() {
   const Images images = data_.load_test ? data_.load_test() : Images{};
   if (images.count() == 0) return {};
-  record(test_opened_event(images.count()));
+  log(test_opened_event(images.count()));
   const ImageStore store(backend_, images, data_.images.classes(), data_.normalisation, data_.images.feature_maps());
   const Predictions predictions =
       predict_all(InferenceNetwork(*learner_.network), store, all_indices(store.count()), watch("test set"));
@@ -298,7 +298,7 @@ void SearchRun::conclude() {
   // What can still go wrong with the test set must not cost the network.
   write_results(directory_, *learner_.network, data_, summarise(state_, *learner_.network, data_, options_, {}));
   const std::optional<PassResult> tested = test();
-  record(finished_event(learner_.network->architecture(), state_, backend_.description(), tested));
+  log(finished_event(learner_.network->architecture(), state_, backend_.description(), tested));
   write_file_atomically(directory_.summary(), summarise(state_, *learner_.network, data_, options_, tested));
   state_.phase = Phase::finished;
 }
@@ -311,7 +311,7 @@ std::string SearchRun::label() const {
 
 std::string SearchRun::time_left() const { return forecast_.left(total_work_ - state_.work); }
 
-void SearchRun::record(Event event) {
+void SearchRun::log(Event event) {
   const auto now = Clock::now();
   state_.seconds += std::chrono::duration<double>(now - clock_).count();
   clock_ = now;

@@ -99,7 +99,7 @@ class SearchRun {
   /// Counts work that is no training.
   void count_looking(std::int64_t work);
   /// Into the journal, and to whoever watches.
-  void record(Event event);
+  void log(Event event);
   /// Shows how far a pass of `what` has come, and lets Ctrl-C end it.
   PassCallback watch(const std::string& what);
   /// Nothing more is trained.

@@ -2,8 +2,9 @@
 //
 // A primitive is what a device does well in one go, so fusion lives here and not in special cases above. The pattern
 // that pays everywhere: a convolution normalises and ReLUs its input as it reads, and gathers its output's moments as
-// it writes; the passes by data and by weights fold the batch norm's backward in the same way. A device that can't
-// fuse runs the parts one after another behind the same call.
+// it writes; the two ways back, by data (the gradient of the input) and by weights (that of the filters), fold the
+// batch norm's backward in the same way. A device that can't fuse runs the parts one after another behind the same
+// call.
 //
 // Conventions. Images are NHWC, filters KRSC (output channel, row, column, input channel). Every tensor of a call is on
 // this backend; floating-point ones share one element type (`reference` takes float32 and float64, the others float32),
@@ -81,6 +82,7 @@ struct ConvolutionPlanText {
   std::string reason;  // why this one, and how
 };
 
+/// The convolution's gradient *by data* (PyTorch's grad_input, cuDNN's dgrad):
 /// dx = convolution_transposed(dy, weight) + addend. With `normalised_input`, the convolution's input was
 /// relu(batch_norm(x)), or relu(batch_norm(x) + more), which is then `relu_output`: dx is zeroed where that ReLU was
 /// off, and the batch norm's gradients are gathered from it.
@@ -96,6 +98,7 @@ struct ConvolutionBackwardData {
   BatchNormGradients gradients;            // with normalised_input, out
 };
 
+/// Its gradient *by weights* (PyTorch's grad_weight, cuDNN's wgrad):
 /// d_weight = correlation(a, dy), d_bias = sum of dy, with a as in ConvolutionForward. With `batch_norm`, `dy` is the
 /// gradient dz of the output of the batch norm that followed, whose input was y: the pass computes
 /// dy = scale * (dz - (gradients.bias + x_hat * gradients.weight) / pixels) as it reads, and stores it in `dy_out`.

@@ -5,7 +5,7 @@
 
 #include "cpu/cpu_backend.h"
 #include "search/report/compare.h"
-#include "search/report/run_record.h"
+#include "search/report/finished_run.h"
 #include "search/report/sweep_table.h"
 #include "search/report/table.h"
 #include "search/training/predictions.h"
@@ -74,7 +74,7 @@ TEST(Predictions, AreWhatEvaluateCounts) {
 constexpr const char* kStart = R"({"event":"start","training_images":900,"validation_images":90})"
                                "\n";
 
-TEST(RunRecord, IsReadFromTheJournalsLastEvent) {
+TEST(FinishedRun, IsReadFromTheJournalsLastEvent) {
   const TemporaryFolder folder;
   folder.write("r/journal.jsonl", std::string(kStart) +
                                       R"({"event":"finished","blocks":[2,3],"test_accuracy":0.875,"work":3.07e13,)"
@@ -91,7 +91,7 @@ TEST(RunRecord, IsReadFromTheJournalsLastEvent) {
   EXPECT_EQ(run->seconds, 90.5);
 }
 
-TEST(RunRecord, ARunThatIsNotFinishedHasNone) {
+TEST(FinishedRun, ARunThatIsNotFinishedHasNone) {
   const TemporaryFolder folder;
   EXPECT_FALSE(read_run(folder.path("nowhere")).has_value());
   const std::string path = folder.path("r");
@@ -103,7 +103,7 @@ TEST(RunRecord, ARunThatIsNotFinishedHasNone) {
   EXPECT_TRUE(contains(message_of([&] { read_run(path); }), "line 1: expected an event"));
 }
 
-TEST(RunRecord, WhatTheJournalLacksIsDerived) {
+TEST(FinishedRun, WhatTheJournalLacksIsDerived) {
   const TemporaryFolder folder;
   folder.write("r/architecture.json", Architecture::of_depths({2, 1}).to_json());
   folder.write("r/journal.jsonl", std::string(kStart) + R"({"event":"epoch","blocks":[1,1]})"

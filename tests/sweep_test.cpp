@@ -6,7 +6,7 @@
 #include <chrono>
 #include <thread>
 
-#include "search/report/run_record.h"
+#include "search/report/finished_run.h"
 #include "search/training/predictions.h"
 #include "tensor/atomic_file.h"
 #include "tests/program.h"

@@ -8,7 +8,7 @@
 #include "search/commands/open_model.h"
 #include "search/decision.h"
 #include "search/importance.h"
-#include "search/report/run_record.h"
+#include "search/report/finished_run.h"
 #include "search/report/table.h"
 #include "search/run/text.h"
 #include "search/trial.h"

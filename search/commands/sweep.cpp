@@ -102,7 +102,7 @@ class SweepRunner {
     Clock::time_point began;
   };
 
-  static std::optional<RunRecord> finished(const SweepRun& run) { return read_run(run.path); }
+  static std::optional<FinishedRun> finished(const SweepRun& run) { return read_run(run.path); }
 
   void read_rows() {
     rows_.clear();

@@ -12,8 +12,8 @@ class RandomChoice final : public Criterion {
   std::string description() const override { return "control: stages grow by the toss of a coin"; }
   bool needs_moments() const override { return false; }
 
-  /// The depth times a slope in -1..1, drawn once for each stage and round. A deeper probe thus rises or falls with
-  /// even chances in every round, whatever happened before. Scores drawn one by one would not do: a stage that just
+  /// The depth times a slope in -1..1, drawn once for each stage and round. A deeper network's score thus rises or
+  /// falls with even chances in every round, whatever happened before. Scores drawn one by one would not do: a stage that just
   /// grew on a high draw would have a hard time beating it.
   double score(const StageEvidence& evidence) const override {
     const auto stream = stream_of("random criterion", static_cast<std::uint64_t>(evidence.stage),

@@ -74,9 +74,9 @@ std::vector<NamedFolders> arms_named_by(const std::string& word) {
 
 /// How often each image was right; nothing when a run has kept no predictions. `labels` are those of the runs before,
 /// whichever arm's, and are filled in by the first; `same` becomes false when a run has seen others.
-ImageShares shares_of(const std::vector<RunRecord>& runs, std::vector<std::int32_t>& labels, bool& same) {
+ImageShares shares_of(const std::vector<FinishedRun>& runs, std::vector<std::int32_t>& labels, bool& same) {
   ImageShares shares{.seeds = static_cast<int>(runs.size()), .right = {}};
-  for (const RunRecord& run : runs) {
+  for (const FinishedRun& run : runs) {
     const std::string file = predictions_file(run.path);
     if (!RunDirectory::holds_file(file)) return {};
     const Predictions predictions = read_predictions(file);

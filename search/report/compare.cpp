@@ -42,7 +42,7 @@ void judge(std::vector<Pair>& pairs) {
 
 std::vector<double> Arm::accuracies() const {
   std::vector<double> accuracies;
-  for (const RunRecord& run : runs) accuracies.push_back(run.test_accuracy.value());
+  for (const FinishedRun& run : runs) accuracies.push_back(run.test_accuracy.value());
   return accuracies;
 }
 

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "search/report/run_record.h"
+#include "search/report/finished_run.h"
 #include "search/report/statistics.h"
 
 namespace stagewise {
@@ -16,7 +16,7 @@ namespace stagewise {
 /// One way to train or to search, and its runs with different seeds.
 struct Arm {
   std::string name;
-  std::vector<RunRecord> runs;
+  std::vector<FinishedRun> runs;
   ImageShares shares;  // empty unless every run kept its predictions, and all runs saw the same test images
 
   /// The accuracies as shares of 1.

@@ -14,9 +14,9 @@ namespace stagewise {
 namespace {
 
 /// The mean over those runs that know the value.
-std::optional<double> mean_of(const Arm& arm, std::optional<double> RunRecord::*value) {
+std::optional<double> mean_of(const Arm& arm, std::optional<double> FinishedRun::*value) {
   std::vector<double> values;
-  for (const RunRecord& run : arm.runs) {
+  for (const FinishedRun& run : arm.runs) {
     if (run.*value) values.push_back(*(run.*value));
   }
   return values.empty() ? std::nullopt : std::optional(sample_of(values).mean);
@@ -25,7 +25,7 @@ std::optional<double> mean_of(const Arm& arm, std::optional<double> RunRecord::*
 /// Each once, in the order of the runs.
 std::string networks_of(const Arm& arm) {
   std::vector<std::string> networks;
-  for (const RunRecord& run : arm.runs) {
+  for (const FinishedRun& run : arm.runs) {
     const std::string network = join(run.blocks);
     if (std::find(networks.begin(), networks.end(), network) == networks.end()) networks.push_back(network);
   }
@@ -44,11 +44,11 @@ std::string arms_text(const Comparison& comparison) {
     const double half = half_width(sample);
     std::string seeds;
     for (const double accuracy : arm.accuracies()) seeds += (seeds.empty() ? "" : " ") + points(accuracy);
-    const auto seconds = mean_of(arm, &RunRecord::seconds);
+    const auto seconds = mean_of(arm, &FinishedRun::seconds);
     const bool several = sample.count > 1;
     table.add({arm.name, networks_of(arm), std::to_string(sample.count), points(sample.mean),
                several ? points(sample.mean - half) + " .. " + points(sample.mean + half) : "-",
-               several ? points(sample.deviation) : "-", in_powers(mean_of(arm, &RunRecord::work)),
+               several ? points(sample.deviation) : "-", in_powers(mean_of(arm, &FinishedRun::work)),
                seconds ? duration(*seconds) : "-", seeds});
   }
   return table.text();
@@ -106,7 +106,7 @@ std::string comparison_csv(const Comparison& comparison) {
   Table table({"kind", "a", "b", "runs", "mean", "low", "high", "deviation", "p", "p_equivalent", "verdict", "work",
                "seconds"});
   for (const Arm& arm : comparison.arms) {
-    for (const RunRecord& run : arm.runs) {
+    for (const FinishedRun& run : arm.runs) {
       table.add({"run", arm.name, run.path, "1", exact(run.test_accuracy), "", "", "", "", "", "", exact(run.work),
                  exact(run.seconds)});
     }
@@ -114,8 +114,8 @@ std::string comparison_csv(const Comparison& comparison) {
     const double half = half_width(sample);
     const auto known = [&](double value) { return sample.count > 1 ? exact(value) : ""; };
     table.add({"arm", arm.name, "", std::to_string(sample.count), exact(sample.mean), known(sample.mean - half),
-               known(sample.mean + half), known(sample.deviation), "", "", "", exact(mean_of(arm, &RunRecord::work)),
-               exact(mean_of(arm, &RunRecord::seconds))});
+               known(sample.mean + half), known(sample.deviation), "", "", "", exact(mean_of(arm, &FinishedRun::work)),
+               exact(mean_of(arm, &FinishedRun::seconds))});
   }
   for (const Pair& pair : comparison.pairs) {
     const std::string &a = comparison.arms[pair.a].name, &b = comparison.arms[pair.b].name;
@@ -147,7 +147,7 @@ std::string comparison_picture(const Comparison& comparison, const std::string& 
   int number = 0;
   std::vector<double> drawn;  // the works of the arms before
   for (const Arm& arm : comparison.arms) {
-    const auto work = mean_of(arm, &RunRecord::work);
+    const auto work = mean_of(arm, &FinishedRun::work);
     if (!work) continue;
     const double aside = dodge(*work, drawn);
     drawn.push_back(*work);
@@ -155,7 +155,7 @@ std::string comparison_picture(const Comparison& comparison, const std::string& 
     const double half = sample.count > 1 ? 100.0 * half_width(sample) : 0.0;
     data << "$mean" << number << " << EOD\n" << aside * *work << ' ' << 100.0 * sample.mean << ' ' << half << "\nEOD\n";
     data << "$runs" << number << " << EOD\n";
-    for (const RunRecord& run : arm.runs) {
+    for (const FinishedRun& run : arm.runs) {
       if (run.work) data << aside * *run.work << ' ' << 100.0 * *run.test_accuracy << '\n';
     }
     data << "EOD\n";

@@ -1,4 +1,4 @@
-#include "search/report/run_record.h"
+#include "search/report/finished_run.h"
 
 #include <nlohmann/json.hpp>
 #include <numeric>
@@ -73,14 +73,14 @@ std::optional<double> work_of(const std::vector<Json>& events, const Architectur
 
 }  // namespace
 
-std::optional<RunRecord> read_run(const std::string& path) {
+std::optional<FinishedRun> read_run(const std::string& path) {
   const std::string journal = path + "/journal.jsonl";
   if (!RunDirectory::holds_file(journal)) return {};
   const std::vector<Json> events = read_journal(journal);
   if (events.empty() || events.back().at("event") != "finished") return {};
   const Json& finished = events.back();
   require(finished.contains("blocks"), "`", journal, "`, last line: expected the network's `blocks`");
-  RunRecord run{.path = path, .blocks = finished.at("blocks").get<std::vector<std::int64_t>>()};
+  FinishedRun run{.path = path, .blocks = finished.at("blocks").get<std::vector<std::int64_t>>()};
   run.test_accuracy = number_in<double>(finished, "test_accuracy");
   run.validation_accuracy = number_in<double>(finished, "validation_accuracy");
   if (number_in<std::int64_t>(events.front(), "validation_images") == 0) run.validation_accuracy.reset();

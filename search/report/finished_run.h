@@ -8,7 +8,7 @@
 
 namespace stagewise {
 
-struct RunRecord {
+struct FinishedRun {
   std::string path;
   std::vector<std::int64_t> blocks;     // of each stage
   std::optional<double> test_accuracy;  // shares of 1; none where there were no such images
@@ -23,7 +23,7 @@ struct RunRecord {
 /// architecture.json, the work from the epochs: the multiply-accumulates of a forward pass for every image trained on,
 /// and, as a step costs three forward passes, a third of that for every validation image. Scoring is not in it.
 /// Errors: throws Error, with the line, when the journal can't be read.
-std::optional<RunRecord> read_run(const std::string& path);
+std::optional<FinishedRun> read_run(const std::string& path);
 
 /// What became of the images that a run held out.
 enum class HeldOutImages { none, joined_the_training, never_trained_on };

@@ -27,7 +27,7 @@ std::vector<std::string> arms_of(const std::vector<SweepRow>& rows) {
   return arms;
 }
 
-using Value = std::function<std::optional<double>(const RunRecord&)>;
+using Value = std::function<std::optional<double>(const FinishedRun&)>;
 
 /// Of those runs of the arm that know the value.
 Sample sample_in(const std::vector<SweepRow>& rows, const std::string& arm, const Value& value) {
@@ -68,14 +68,14 @@ std::string arms_text(const std::vector<SweepRow>& rows, bool validated) {
   Table table(header);
   for (const std::string& arm : arms_of(rows)) {
     const auto of = [&](const Value& value) { return sample_in(rows, arm, value); };
-    const Sample work = of([](const RunRecord& run) { return run.work; });
-    const Sample seconds = of([](const RunRecord& run) { return run.seconds; });
-    std::vector<std::string> cells = {arm, std::to_string(of([](const RunRecord&) { return 0.0; }).count),
+    const Sample work = of([](const FinishedRun& run) { return run.work; });
+    const Sample seconds = of([](const FinishedRun& run) { return run.seconds; });
+    std::vector<std::string> cells = {arm, std::to_string(of([](const FinishedRun&) { return 0.0; }).count),
                                       work.count > 0 ? in_powers(work.mean) : "-",
-                                      mean_share(of([](const RunRecord& run) { return run.test_accuracy; })),
+                                      mean_share(of([](const FinishedRun& run) { return run.test_accuracy; })),
                                       seconds.count > 0 ? duration(seconds.mean) : "-"};
     if (validated) {
-      cells.insert(cells.end() - 1, mean_share(of([](const RunRecord& run) { return run.validation_accuracy; })));
+      cells.insert(cells.end() - 1, mean_share(of([](const FinishedRun& run) { return run.validation_accuracy; })));
     }
     table.add(cells);
   }

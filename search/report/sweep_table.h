@@ -5,14 +5,14 @@
 #include <string>
 #include <vector>
 
-#include "search/report/run_record.h"
+#include "search/report/finished_run.h"
 
 namespace stagewise {
 
 struct SweepRow {
   std::string arm;
   std::uint64_t seed = 0;
-  RunRecord run;
+  FinishedRun run;
 };
 
 /// A line a run, then, for each arm in order of appearance, the mean over its seeds and +- the standard deviation

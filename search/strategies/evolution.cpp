@@ -48,7 +48,7 @@ class Evolution final : public Strategy {
     std::vector<Individual> seen = recall(state.strategy_memory);
     seen.push_back({run.network().architecture().depths(), state.validation_accuracy});
     state.strategy_memory = remembered(seen);
-    run.record(individual_event(seen.size(), seen.back().depths, seen.back().accuracy, state.work));
+    run.log(individual_event(seen.size(), seen.back().depths, seen.back().accuracy, state.work));
     state.round += 1;
     const bool last = std::ssize(seen) == models_;
     const std::vector<std::int64_t> depths = last ? best(seen).depths : child(run, seen);

@@ -76,7 +76,7 @@ class Paper final : public Strategy {
     if (criterion_->needs_moments()) {
       run.count_looking(evaluation_work(network.architecture(), std::ssize(run.data().train)));
     }
-    run.record(score_event(network.architecture(), state, criterion_->name(), scores, errors));
+    run.log(score_event(network.architecture(), state, criterion_->name(), scores, errors));
     state.scores = scores;
     return scores;
   }
@@ -86,7 +86,7 @@ class Paper final : public Strategy {
     const std::vector<GrowthDecision> decisions = decide_growth(before, memory["scores"], deeper_scores, rules_);
     const std::vector<std::size_t> stages = growing_stages(decisions);
     const Architecture after = stages.empty() ? before : grown(before, stages, rules_.step);
-    run.record(growth_decision_event(before, after, run.state().round, criterion_->name(), rules_, decisions));
+    run.log(growth_decision_event(before, after, run.state().round, criterion_->name(), rules_, decisions));
     if (stages.empty()) {
       const bool limit = std::any_of(decisions.begin(), decisions.end(), [](const auto& d) { return d.qualified; });
       return run.stop(limit ? "no stage that qualifies fits the limits"

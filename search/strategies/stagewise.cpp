@@ -78,7 +78,7 @@ class Stagewise final : public Strategy {
     if (!run.learner().average) run.learner().average.emplace(kTrialAverageDecay);
     state.round += 1;
     state.trial_began = state.steps;
-    run.record(insertion_event(network.architecture(), state, state.on_trial));
+    run.log(insertion_event(network.architecture(), state, state.on_trial));
     run.stretch_to(std::max(work_at(run, round.decide), state.work + 1));
   }
 
@@ -105,7 +105,7 @@ class Stagewise final : public Strategy {
     if (options.average_decay == 0.0) run.learner().average.reset();
     state.scores.clear();
     for (const StageDecision& decision : decisions) state.scores.push_back(decision.score.value);
-    run.record(trial_decision_event(network.architecture(), state, options.criterion, margin, long_enough(run),
+    run.log(trial_decision_event(network.architecture(), state, options.criterion, margin, long_enough(run),
                                     decisions, counts));
     state.on_trial.clear();
     run.stretch_to(state.work);  // asked again at once
@@ -161,7 +161,7 @@ class Jump final : public Strategy {
         numbers[stage].push_back(network.insert(stage, network.depth(stage), run.options().initialiser));
       }
     }
-    run.record(insertion_event(network.architecture(), state, numbers));
+    run.log(insertion_event(network.architecture(), state, numbers));
     run.stretch_to(state.work);
   }
 
