@@ -192,13 +192,13 @@ void SearchRun::end_pass(const PassResult& result, const std::string& what, doub
   const bool watched = options_.strategy == "train" && !data_.validation.empty();
   if (watched) validate();
   log(epoch_event({.label = what,
-                      .network = learner_.network->architecture(),
-                      .result = result,
-                      .rate = rate(),
-                      .images_per_second = images_per_second,
-                      .validated = watched,
-                      .left = time_left()},
-                     state_));
+                   .network = learner_.network->architecture(),
+                   .result = result,
+                   .rate = rate(),
+                   .images_per_second = images_per_second,
+                   .validated = watched,
+                   .left = time_left()},
+                  state_));
 }
 
 void SearchRun::with_averages(const std::function<void()>& look) {

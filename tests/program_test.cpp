@@ -378,5 +378,29 @@ TEST_F(Program, AFinishedRunSaysHowToUseItAndCanBeUsed) {
   EXPECT_EQ(run({"train", "--resume", "a"}).out, training.out);
 }
 
+TEST_F(Program, DescribesEveryNodeOfTheGraph) {
+  const Result result = run({"describe", "--blocks", "2,1", "--graph"});
+  EXPECT_EQ(result.code, 0) << result.error;
+  for (const char* const part :
+       {"stem", "32x32x16", "3x3 conv 3 to 16, batch norm, relu", "stages.0.blocks.1", "stages.1.blocks.0",
+        "(3x3 conv 16 to 32, stride 2, batch norm, relu; 3x3 conv 32 to 32, batch norm) + (1x1 conv 16 to 32, stride "
+        "2, "
+        "batch norm), relu",
+        "mean over all pixels", "linear 32 to 10"}) {
+    EXPECT_TRUE(contains(result.out, part)) << part << "\n" << result.out;
+  }
+}
+
+TEST_F(Program, TrainsWithAdamW) {
+  const Result result = run(small("train", "a", {"--optimiser", "adamw"}));
+  EXPECT_EQ(result.code, 0) << result.error;
+  EXPECT_TRUE(contains(read_file(path("a/config.toml")), "optimiser = \"adamw\"\n"));
+  EXPECT_TRUE(contains(read_file(path("a/journal.jsonl")), "\"optimiser\":\"adamw\",\"learning_rate\":0.000625"));
+  ASSERT_EQ(run(small("train", "b", {"--optimiser", "sgd"})).code, 0);
+  EXPECT_NE(model("a"), model("b"));
+  expect_refused(small("train", "c", {"--optimiser", "adam"}), "expected sgd or adamw, got \"adam\"");
+  EXPECT_FALSE(fs::exists(path("c"))) << "nothing half-begun stays";
+}
+
 }  // namespace
 }  // namespace stagewise

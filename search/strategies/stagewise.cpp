@@ -105,8 +105,8 @@ class Stagewise final : public Strategy {
     if (options.average_decay == 0.0) run.learner().average.reset();
     state.scores.clear();
     for (const StageDecision& decision : decisions) state.scores.push_back(decision.score.value);
-    run.log(trial_decision_event(network.architecture(), state, options.criterion, margin, long_enough(run),
-                                    decisions, counts));
+    run.log(trial_decision_event(network.architecture(), state, options.criterion, margin, long_enough(run), decisions,
+                                 counts));
     state.on_trial.clear();
     run.stretch_to(state.work);  // asked again at once
   }
