@@ -79,7 +79,7 @@ TEST_F(Program, ATrainingThatDivergesIsAnError) {
 TEST_F(Program, OfFewImagesBatchesAreSmallAndTheRunSaysSo) {
   const Result result = run({"train", "--blocks", "1", "--epochs", "1", "--synthetic-train", "60", "--out", "x"});
   EXPECT_EQ(result.code, 0);
-  EXPECT_TRUE(contains(result.error, "Batches of 8, learning rate up to 0.025, weight decay 0.0005"));
+  EXPECT_TRUE(contains(result.error, "Batches of 8, sgd, learning rate up to 0.025, weight decay 0.0005"));
 }
 
 TEST_F(Program, ASearchThatCannotBeMetLeavesNothing) {
