@@ -41,7 +41,8 @@ bool has_checkpoint(const SweepRun& run) { return RunDirectory::holds_file(run.p
 void check(const SweepRun& run, const std::string& file) {
   CLI::App program("", "stagewise");
   program.option_defaults()->always_capture_default();
-  CLI::App& command = *(run.command == "train" ? add_train(program) : add_search(program)).app;
+  const Command made = run.command == "train" ? add_train(program) : add_search(program);  // keeps the settings
+  CLI::App& command = *made.app;
   const std::string where = concat("`", file, "`, arm `", run.arm, "`: ");
   for (const auto& [name, value] : run.options) {
     require(name != "seed", where, "`seed` goes into seeds = [", value, "]");
