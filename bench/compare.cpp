@@ -1,8 +1,11 @@
 // Did anything get faster or slower between two runs of a bench? Reads two files that Google Benchmark wrote with
 //   --benchmark_repetitions=9 --benchmark_out=A.json --benchmark_out_format=json
-// and calls a difference one only when it is beyond the noise: Mann-Whitney's p < 0.01, and medians 2% apart.
+// and calls a difference one only when it is beyond the noise: Mann-Whitney's p < 0.01, and medians 2% apart. A folder
+// stands for all the files in it: repetitions that bench/ab made in turn.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <fstream>
 #include <iomanip>
 #include <iostream>
@@ -39,8 +42,9 @@ double nanoseconds(const json& row) {
   return row.at("real_time").get<double>() * units.at(unit);
 }
 
-Results parse(const std::string& path, const json& file) {
-  Results results{.path = path, .context = file.at("context"), .names = {}, .times = {}, .others = {}};
+/// Adds what `file` holds to `results`; the share of others as a sum.
+void add(const json& file, Results& results) {
+  results.context = file.at("context");
   for (const json& row : file.at("benchmarks")) {
     if (row.at("run_type") != "iteration" || row.value("error_occurred", false)) continue;
     std::vector<double>& times = results.times[row.at("run_name")];
@@ -48,23 +52,39 @@ Results parse(const std::string& path, const json& file) {
     times.push_back(nanoseconds(row));
     results.others[row.at("run_name")] += row.value("others", 0.0);
   }
-  for (auto& [name, share] : results.others) share /= static_cast<double>(results.times[name].size());
-  require(!results.times.empty(),
-          "expected rows of single repetitions, got none: was it written with "
-          "--benchmark_report_aggregates_only?");
-  return results;
 }
 
-Results read(const std::string& path) {
+void add(const std::string& path, Results& results) {
   std::ifstream file(path);
   require(file.good(), "can't open `", path, "`");
   try {
-    return parse(path, json::parse(file));
+    add(json::parse(file), results);
   } catch (const json::exception& error) {
     fail("`", path, "` is not Google Benchmark's JSON: ", error.what());
   } catch (const Error& error) {
     fail("`", path, "`: ", error.what());
   }
+}
+
+std::vector<std::string> files_of(const std::string& path) {
+  if (!std::filesystem::is_directory(path)) return {path};
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(path)) {
+    if (entry.path().extension() == ".json") files.push_back(entry.path().string());
+  }
+  require(!files.empty(), "`", path, "` holds no .json files");
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+Results read(const std::string& path) {
+  Results results{.path = path, .context = {}, .names = {}, .times = {}, .others = {}};
+  for (const std::string& file : files_of(path)) add(file, results);
+  for (auto& [name, share] : results.others) share /= static_cast<double>(results.times[name].size());
+  require(!results.times.empty(), "`", path,
+          "`: expected rows of single repetitions, got none: was it written with "
+          "--benchmark_report_aggregates_only?");
+  return results;
 }
 
 std::string shown(const json& context, const char* key) {
@@ -95,9 +115,11 @@ struct Comparison {
   bool decidable = true;  // enough repetitions for a p below kSignificant
   double others = 0.0;    // the larger share of the two runs
   double change() const { return after / before - 1.0; }
-  bool differs() const { return p < kSignificant && std::abs(change()) > kMatters; }
+  bool disturbed() const { return others > kDisturbed; }
+  bool differs() const { return !disturbed() && p < kSignificant && std::abs(change()) > kMatters; }
   bool slower() const { return differs() && change() > 0.0; }
   const char* verdict() const {
+    if (disturbed()) return "disturbed";
     if (!decidable) return "too few repetitions to tell";
     return !differs() ? "no difference" : slower() ? "SLOWER" : "faster";
   }
@@ -134,7 +156,7 @@ void print_row(const std::string& name, int width, const Comparison& row) {
   std::cout << std::left << std::setw(width) << name << std::right << std::setw(12) << duration(row.before)
             << std::setw(12) << duration(row.after) << std::setw(10) << change.str() << std::setw(10) << p.str() << "  "
             << row.verdict();
-  if (row.others > kDisturbed) std::cout << " (others took " << std::lround(100.0 * row.others) << "% of the machine)";
+  if (row.disturbed()) std::cout << " (others took " << std::lround(100.0 * row.others) << "% of the machine)";
   std::cout << '\n';
 }
 
@@ -161,7 +183,7 @@ int print_comparison(const Results& a, const Results& b) {
     const Comparison row = compared(a, b, name);
     print_row(name, column, row);
     slower += row.slower();
-    disturbed += row.others > kDisturbed;
+    disturbed += row.disturbed();
   }
   print_unpaired(a, b);
   print_unpaired(b, a);
@@ -178,7 +200,8 @@ int main(int argc, char** argv) {
   std::string before, after;
   bool fail_if_slower = false;
   CLI::App program("Compares two runs of a bench: what got faster or slower, beyond the noise.", "compare");
-  program.add_option("A", before, "Google Benchmark's JSON, with single repetitions")->required();
+  program.add_option("A", before, "Google Benchmark's JSON with single repetitions, or a folder of such files")
+      ->required();
   program.add_option("B", after, "The same, of the run to judge")->required();
   program.add_flag("--fail-if-slower", fail_if_slower, "Exit code 1 when a row got slower");
   try {

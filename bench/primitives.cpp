@@ -1,5 +1,8 @@
 // Every primitive of the backend at the networks' shapes, from the table that the tests compare with the reference.
+#include <iostream>
+
 #include "bench/report.h"
+#include "bench/shape_flag.h"
 #include "bench/timing.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/reference_backend.h"
@@ -18,8 +21,9 @@ struct Backends {
                            reference = make_reference_backend();
 };
 
-void register_primitives(const Roofs& roofs, const Backends& backends) {
-  for (const auto& primitive : primitive_cases::bench_cases(kBatch)) {
+void register_primitives(const Roofs& roofs, const Backends& backends,
+                         const std::vector<primitive_cases::PrimitiveCase>& cases) {
+  for (const auto& primitive : cases) {
     const auto expected = std::make_shared<Expected>(primitive);
     const auto put = [&](const std::unique_ptr<Backend>& backend, DType maps, bool cold, const std::string& suffix) {
       register_row({.name = primitive.name,
@@ -44,8 +48,16 @@ void register_primitives(const Roofs& roofs, const Backends& backends) {
 
 int main(int argc, char** argv) {
   using namespace stagewise;
-  const bench::Backends backends;
-  const bench::Roofs roofs = bench::note_machine();
-  bench::register_primitives(roofs, backends);
-  return bench::run(argc, argv);
+  try {
+    const auto shape = bench::shape_flag(argc, argv);
+    const auto cases =
+        shape ? primitive_cases::convolution_cases({*shape}) : primitive_cases::bench_cases(bench::kBatch);
+    const bench::Backends backends;
+    const bench::Roofs roofs = bench::note_machine();
+    bench::register_primitives(roofs, backends, cases);
+    return bench::run(argc, argv);
+  } catch (const Error& error) {
+    std::cerr << "primitives: " << error.what() << '\n';
+    return 2;
+  }
 }

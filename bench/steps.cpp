@@ -17,13 +17,13 @@
 namespace stagewise::bench {
 namespace {
 
-struct Network {
+struct NamedNetwork {
   std::string name;
   Architecture architecture;
 };
 
-std::vector<Network> networks() {
-  std::vector<Network> networks;
+std::vector<NamedNetwork> networks() {
+  std::vector<NamedNetwork> networks;
   for (const std::int64_t depth : {1, 2, 3, 9}) {
     networks.push_back({concat("resnet", 6 * depth + 2), Architecture::of_depths({depth, depth, depth})});
   }
@@ -37,7 +37,7 @@ std::vector<Network> networks() {
 
 struct Step {
   bool training;
-  Network network;
+  NamedNetwork network;
   std::int64_t batch;
   int threads;
   DType maps = DType::float32;
@@ -166,7 +166,7 @@ void register_step(const Step& step, const std::string& name, const Roof& roof) 
 
 void register_networks(const Roofs& roofs) {
   for (const bool training : {true, false}) {
-    for (const Network& network : networks()) {
+    for (const NamedNetwork& network : networks()) {
       for (const std::int64_t batch : {1, 32, 128, 512}) {
         if (training && batch == 1) continue;  // one image has no batch statistics worth the name
         for (const DType maps : {DType::float32, DType::bfloat16}) {
