@@ -119,16 +119,16 @@ std::vector<std::int64_t> Architecture::depths() const {
 
 namespace {
 
-Architecture::StageBlocks& stage_at(Architecture& architecture, std::size_t stage) {
+void check_stage(const Architecture& architecture, std::size_t stage) {
   require(stage < architecture.stages.size(), "[architecture] expected a stage below ", architecture.stages.size(),
           ", got ", stage);
-  return architecture.stages[stage];
 }
 
 }  // namespace
 
 std::int64_t Architecture::insert(std::size_t stage, std::int64_t index) {
-  StageBlocks& grown = stage_at(*this, stage);
+  check_stage(*this, stage);
+  StageBlocks& grown = stages[stage];
   const std::int64_t depth = std::ssize(grown.blocks), number = grown.next_number();
   require(index >= 1 && index <= depth, "[architecture] expected an index from 1 to ", depth,
           " to insert a block into stage ", stage, ", got ", index);
@@ -140,14 +140,20 @@ std::int64_t Architecture::insert(std::size_t stage, std::int64_t index) {
   return number;
 }
 
-void Architecture::remove(std::size_t stage, std::int64_t number) {
-  StageBlocks& shrunk = stage_at(*this, stage);
-  const auto found = std::find(shrunk.blocks.begin(), shrunk.blocks.end(), number);
-  require(found != shrunk.blocks.end(), "[architecture] there is no block ", number, " in stage ", stage);
-  require(found != shrunk.blocks.begin(), "[architecture] block ", number, " of stage ", stage,
+void Architecture::check_removable(std::size_t stage, std::int64_t number) const {
+  check_stage(*this, stage);
+  const std::vector<std::int64_t>& blocks = stages[stage].blocks;
+  const auto found = std::find(blocks.begin(), blocks.end(), number);
+  require(found != blocks.end(), "[architecture] there is no block ", number, " in stage ", stage);
+  require(found != blocks.begin(), "[architecture] block ", number, " of stage ", stage,
           " is the first, which changes the resolution and stays");
+}
+
+void Architecture::remove(std::size_t stage, std::int64_t number) {
+  check_removable(stage, number);
+  StageBlocks& shrunk = stages[stage];
   shrunk.given_away = shrunk.next_number();
-  shrunk.blocks.erase(found);
+  std::erase(shrunk.blocks, number);
 }
 
 std::string Architecture::to_json() const {

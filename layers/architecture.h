@@ -47,8 +47,10 @@ struct Architecture {
   /// Error for a stage that is not there, an index not in 1..depth (the first block changes the resolution and stays
   /// first), or a stage that has kMaxDepth blocks.
   std::int64_t insert(std::size_t stage, std::int64_t index);
-  /// Takes the block with this number out. Errors: throws Error when there is none, or it is the first.
+  /// Takes the block with this number out. Errors: as check_removable.
   void remove(std::size_t stage, std::int64_t number);
+  /// Errors: throws Error when the stage has no block of this number, or it is the first.
+  void check_removable(std::size_t stage, std::int64_t number) const;
 
   /// Throws Error when anything is out of bounds; of_depths, from_json and a Network's constructor call it.
   void check() const;

@@ -66,8 +66,7 @@ Network::Network(Backend& backend, const Architecture& architecture, std::uint64
   classifier_bias_ = Variable(initialiser_.uniform("classifier.bias", {architecture.classes}, bound), true);
 }
 
-void Network::derive() {
-  graph_ = graph_of(architecture_);
+void Network::derive_active() {
   active_architecture_ = architecture_;
   for (std::size_t stage = 0; stage < architecture_.stages.size(); ++stage) {
     std::erase_if(active_architecture_.stages[stage].blocks,
@@ -75,6 +74,11 @@ void Network::derive() {
     active_architecture_.stages[stage].given_away = architecture_.stages[stage].next_number();
   }
   active_graph_ = graph_of(active_architecture_);
+}
+
+void Network::derive() {
+  graph_ = graph_of(architecture_);
+  derive_active();
   std::set<std::string> names;
   for (const Node& node : graph_.nodes) {
     for (const Convolution* const convolution : convolutions_of(node)) {
@@ -165,11 +169,15 @@ void Network::remove(std::size_t stage, std::int64_t number) {
 }
 
 void Network::skip(std::size_t stage, std::int64_t number, bool skipped) {
-  Architecture(architecture_).remove(stage, number);  // may it be left out?
+  architecture_.check_removable(stage, number);
   const std::string name = block_name(stage, number);
   if (skipped == skipped_.contains(name)) return;
-  skipped ? static_cast<void>(skipped_.insert(name)) : static_cast<void>(skipped_.erase(name));
-  derive();
+  if (skipped) {
+    skipped_.insert(name);
+  } else {
+    skipped_.erase(name);
+  }
+  derive_active();
 }
 
 void Network::visit(const Visitor& visitor) const {

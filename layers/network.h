@@ -39,7 +39,7 @@ class Network {
   /// Takes the block with this number out, for good. Errors: as Architecture::remove.
   void remove(std::size_t stage, std::int64_t number);
   /// Leaves the block with this number out of the forward pass for now (what comes in goes on), or takes it in again.
-  /// Errors: as Architecture::remove.
+  /// Errors: as Architecture::check_removable.
   void skip(std::size_t stage, std::int64_t number, bool skipped = true);
 
   /// The tensors of one of the graph's convolutions, by its name. Errors: throws Error where there is none.
@@ -60,6 +60,8 @@ class Network {
  private:
   /// Derives the graphs anew, makes the tensors that are missing, and drops those of nodes that are no more.
   void derive();
+  /// The active architecture and graph alone: blocks are skipped between any two steps of a trial.
+  void derive_active();
   ResidualBlockParameters parameters(const ResidualBlockNode& block) const;
   /// What a node makes of x. With `sum`, of a stage's last block: set to its sum before the ReLU.
   Variable run(const Context& context, const Node& node, const Variable& x, Tensor* sum) const;
