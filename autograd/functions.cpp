@@ -97,7 +97,7 @@ Variable batch_norm(const Context& context, const Variable& x, const BatchNormPa
   const Tensor y = empty_like(x.value());
   BatchNormForward forward;
   forward.x = x.value();
-  forward.coefficients = coefficients;
+  forward.batch_norm = coefficients;
   forward.addend = value_or_none(addend);
   forward.relu = with_relu;
   forward.y = y;

@@ -124,7 +124,7 @@ BatchNormGradients empty_gradients(const BatchNormCoefficients& coefficients) {
 void backward_data_of(const Variable& x, ConvolutionBackwardData pass) {
   if (BatchNormRelu* const origin = x.origin()) {
     pass.x = origin->y;
-    pass.normalised_input = origin->batch_norm;
+    pass.input_batch_norm = origin->batch_norm;
     pass.relu_output = x.value();
     pass.gradients = origin->gradients = empty_gradients(origin->batch_norm);
   }
@@ -139,7 +139,7 @@ BatchNormGradients backward_batch_norm(const Variable& output, const Tensor& y,
   BatchNormBackwardReduce reduce;
   reduce.dy = gradient;
   reduce.x = y;
-  reduce.coefficients = coefficients;
+  reduce.batch_norm = coefficients;
   if (origin != nullptr) reduce.y = output.value(), reduce.dz = gradient;
   reduce.gradients = empty_gradients(coefficients);
   gradient.backend().batch_norm_backward_reduce(reduce);

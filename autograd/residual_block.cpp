@@ -51,7 +51,7 @@ Normalised convolve(const Context& context, const Tensor& x, const ConvolutionPa
   pass.bias = value_or_none(parameters.bias);
   pass.y = Tensor(x.backend(), shape, x.dtype());
   pass.options = parameters.options;
-  pass.normalise = normalise;
+  pass.input_batch_norm = normalise;
   if (has_batch_norm(parameters) && context.training) {
     pass.mean = empty_like(parameters.batch_norm.running_mean);
     pass.variance = empty_like(parameters.batch_norm.running_mean);
@@ -69,13 +69,13 @@ void backward_weights(const ConvolutionParameters& parameters, const Tensor& x, 
                       const Tensor& dy_out) {
   ConvolutionBackwardWeights pass;
   pass.x = x;
-  pass.normalise = normalise;
+  pass.input_batch_norm = normalise;
   pass.dy = dy;
   pass.d_weight = empty_like(parameters.weight.value());
   if (parameters.bias.requires_grad()) pass.d_bias = empty_like(parameters.bias.value());
   pass.options = parameters.options;
   if (output.batch_norm.defined()) {
-    pass.batch_norm = output.batch_norm;
+    pass.output_batch_norm = output.batch_norm;
     pass.y = output.y;
     pass.gradients = gradients;
     pass.dy_out = dy_out;
@@ -119,7 +119,7 @@ Tensor Saved::backward_second(const Tensor& dz, const BatchNormGradients& gradie
   backward_weights(parameters.conv2, first.y, first.batch_norm, dz, second, gradients, dy2);
   ConvolutionBackwardData pass = backward_data(parameters.conv2, dy2, {}, empty_like(first.y));
   pass.x = first.y;
-  pass.normalised_input = first.batch_norm;
+  pass.input_batch_norm = first.batch_norm;
   pass.gradients = empty_gradients(first.batch_norm);
   dz.backend().convolution_backward_data(pass);
   backward_weights(parameters.conv1, x.value(), {}, pass.dx, first, pass.gradients, pass.dx);
@@ -170,9 +170,9 @@ Variable residual_block(const Context& context, const Variable& x, const Residua
   saved.out = Variable(recorded ? empty_like(saved.second.y) : saved.second.y, recorded);
   BatchNormForward sum;
   sum.x = saved.second.y;
-  sum.coefficients = saved.second.batch_norm;
+  sum.batch_norm = saved.second.batch_norm;
   sum.addend = saved.skip.y;
-  sum.addend_coefficients = saved.skip.batch_norm;
+  sum.addend_batch_norm = saved.skip.batch_norm;
   sum.relu = with_relu;
   sum.y = saved.out.value();
   sum.y.backend().batch_norm_forward(sum);

@@ -47,13 +47,13 @@ struct BatchNormTensors {
     backend.batch_norm_prepare(prepare);
     BatchNormForward pass;
     pass.x = x, pass.y = y;
-    pass.coefficients = coefficients();
+    pass.batch_norm = coefficients();
     backend.batch_norm_forward(pass);
   }
   void backward() const {
     BatchNormBackwardReduce reduce;
     reduce.dy = dy, reduce.x = x;
-    reduce.coefficients = coefficients();
+    reduce.batch_norm = coefficients();
     reduce.gradients = {d_weight, d_bias};
     x.backend().batch_norm_backward_reduce(reduce);
     x.backend().batch_norm_backward_data({dy, x, coefficients(), reduce.gradients, dx});

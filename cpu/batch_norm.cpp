@@ -52,11 +52,11 @@ void CpuBackend::batch_norm_prepare(const BatchNormPrepare& call) {
 void CpuBackend::batch_norm_forward(const BatchNormForward& call) {
   const PixelRuns runs(call.x);
   const FeatureMap x(call.x), addend(call.addend), y(call.y);
-  const ChannelCoefficients coefficients = pointers(call.coefficients), of_addend = pointers(call.addend_coefficients);
+  const ChannelCoefficients coefficients = pointers(call.batch_norm), of_addend = pointers(call.addend_batch_norm);
   pool_.sweep(runs.items, [&](std::int64_t item) {
     const std::int64_t at = runs.offset(item);
     kernels_.batch_norm_forward(x.elements(at), coefficients, addend.elements(at),
-                                call.addend_coefficients.defined() ? &of_addend : nullptr, call.relu, y.elements(at),
+                                call.addend_batch_norm.defined() ? &of_addend : nullptr, call.relu, y.elements(at),
                                 runs.count(item), runs.channels);
   });
 }
@@ -65,7 +65,7 @@ void CpuBackend::batch_norm_backward_reduce(const BatchNormBackwardReduce& call)
   const PixelRuns runs(call.dy);
   const FeatureMap dy(call.dy), y(call.y), x(call.x), dz(call.dz);
   PartialSums sums(runs.items, runs.channels);
-  const ChannelCoefficients coefficients = pointers(call.coefficients);
+  const ChannelCoefficients coefficients = pointers(call.batch_norm);
   pool_.sweep(runs.items, [&](std::int64_t item) {
     const std::int64_t at = runs.offset(item);
     kernels_.batch_norm_reduce({dy.elements(at), x.elements(at), y.elements(at), coefficients,
@@ -78,12 +78,11 @@ void CpuBackend::batch_norm_backward_reduce(const BatchNormBackwardReduce& call)
 void CpuBackend::batch_norm_backward_data(const BatchNormBackwardData& call) {
   const PixelRuns runs(call.dz);
   const FeatureMap dz(call.dz), x(call.x), dx(call.dx);
-  const BatchNormBackwardFactors factors(call.coefficients, call.gradients, runs.pixels);
+  const BatchNormBackwardFactors factors(call.batch_norm, call.gradients, runs.pixels);
   pool_.sweep(runs.items, [&](std::int64_t item) {
     const std::int64_t at = runs.offset(item);
-    kernels_.batch_norm_backward(dz.elements(at), x.elements(at), call.coefficients.mean.data<float>(),
-                                 factors.a.data(), factors.b.data(), factors.c.data(), dx.elements(at),
-                                 runs.count(item), runs.channels);
+    kernels_.batch_norm_backward(dz.elements(at), x.elements(at), call.batch_norm.mean.data<float>(), factors.a.data(),
+                                 factors.b.data(), factors.c.data(), dx.elements(at), runs.count(item), runs.channels);
   });
 }
 

@@ -66,16 +66,8 @@ void CpuBackend::convolve(const ConvolutionPlan& plan, const ConvolutionShape& s
 namespace {
 
 ConvolutionShape shape_of(const Shape& x, const Shape& weight, const Conv2dOptions& options) {
-  return {x[0],
-          x[1],
-          x[2],
-          x[3],
-          options.output_size(x[1], weight[1]),
-          options.output_size(x[2], weight[2]),
-          weight[0],
-          weight[1],
-          weight[2],
-          options};
+  const Shape y = convolution_output(x, weight, options);
+  return {x[0], x[1], x[2], x[3], y[1], y[2], y[3], weight[1], weight[2], options};
 }
 
 ConvolutionPlanText text_of(const char* direction, const AlgorithmChoice& choice, const TileRows& tiles,
@@ -107,11 +99,11 @@ void CpuBackend::convolution_forward(const ConvolutionForward& call) {
   const ConvolutionPlan& plan = this->plan(shape, false);
   const bool gathers = call.mean.defined();
   PartialMoments moments(gathers ? plan.items(shape.images) : 0, shape.out_channels);
-  const ChannelCoefficients normalise = pointers(call.normalise);
+  const ChannelCoefficients normalise = pointers(call.input_batch_norm);
   const Tensor filter = call.prepared.defined() ? call.prepared : prepare(plan, shape, call.weight.data<float>());
   convolve(plan, shape,
            {.input = FeatureMap(call.x),
-            .normalise = call.normalise.defined() ? &normalise : nullptr,
+            .normalise = call.input_batch_norm.defined() ? &normalise : nullptr,
             .filter = filter.data<float>(),
             .bias = call.bias.data<float>(),
             .addend = FeatureMap(call.addend),
@@ -123,7 +115,7 @@ void CpuBackend::convolution_forward(const ConvolutionForward& call) {
 void CpuBackend::convolution_backward_data(const ConvolutionBackwardData& call) {
   const ConvolutionShape shape = convolution_shape(call.dx, call.weight, call.dy, call.options);
   const ConvolutionPlan& plan = this->plan(shape, true);
-  const bool folds = call.normalised_input.defined();
+  const bool folds = call.input_batch_norm.defined();
   PartialSums sums(folds ? plan.items(shape.images) : 0, shape.channels);
   const Tensor filter = prepare(plan, shape, call.weight.data<float>());
   convolve(plan, shape,
@@ -136,7 +128,7 @@ void CpuBackend::convolution_backward_data(const ConvolutionBackwardData& call) 
             .epilogue = {.sums = folds ? &sums : nullptr,
                          .x = FeatureMap(call.x),
                          .relu_output = FeatureMap(call.relu_output),
-                         .coefficients = pointers(call.normalised_input)}});
+                         .coefficients = pointers(call.input_batch_norm)}});
   if (folds) sums.combine(call.gradients);
 }
 

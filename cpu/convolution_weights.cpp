@@ -89,16 +89,16 @@ void CpuBackend::convolution_backward_weights(const ConvolutionBackwardWeights& 
   const ConvolutionShape shape = convolution_shape(call.x, call.d_weight, call.dy, call.options);
   const WeightsPlan plan = plan_weights(shape, kernels_, strict_convolution_);
   const std::int64_t units = plan.units(shape.images), chunks = plan.chunks(shape.images);
-  const ChannelCoefficients normalise = pointers(call.normalise);
-  const BatchNormBackwardFactors factors(call.batch_norm, call.gradients,
+  const ChannelCoefficients normalise = pointers(call.input_batch_norm);
+  const BatchNormBackwardFactors factors(call.output_batch_norm, call.gradients,
                                          shape.images * shape.out_height * shape.out_width);
   const WeightsRun run{.shape = shape,
                        .x = FeatureMap(call.x),
-                       .normalise = call.normalise.defined() ? &normalise : nullptr,
+                       .normalise = call.input_batch_norm.defined() ? &normalise : nullptr,
                        .dy = FeatureMap(call.dy),
                        .dy_out = FeatureMap(call.dy_out),
                        .y = FeatureMap(call.y),
-                       .mean = call.batch_norm.mean.data<float>(),
+                       .mean = call.output_batch_norm.mean.data<float>(),
                        .factors = &factors};
   const Tensor partials(*this, {chunks, plan.filter_floats});
   PartialSums bias_sums(call.d_bias.defined() ? chunks : 0, shape.out_channels);

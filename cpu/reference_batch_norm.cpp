@@ -71,13 +71,13 @@ void prepare(const BatchNormPrepare& call) {
 template <class T>
 void forward(const BatchNormForward& call) {
   const std::int64_t C = call.x.shape().back();
-  const Coefficients<T> coefficients(call.coefficients), addend_coefficients(call.addend_coefficients);
+  const Coefficients<T> coefficients(call.batch_norm), addend_coefficients(call.addend_batch_norm);
   const T* x = call.x.data<T>();
   const T* addend = call.addend.data<T>();
   T* y = call.y.data<T>();
   for (std::int64_t i = 0; i < call.x.count(); ++i) {
     double value = coefficients.output(x[i], i % C);
-    if (call.addend_coefficients.defined()) {
+    if (call.addend_batch_norm.defined()) {
       value += addend_coefficients.output(addend[i], i % C);
     } else if (addend != nullptr) {
       value += double(addend[i]);
@@ -89,7 +89,7 @@ void forward(const BatchNormForward& call) {
 template <class T>
 void backward_reduce(const BatchNormBackwardReduce& call) {
   const std::int64_t C = call.x.shape().back();
-  const Coefficients<T> coefficients(call.coefficients);
+  const Coefficients<T> coefficients(call.batch_norm);
   const T* x = call.x.data<T>();
   const T* dz = call.y.defined() ? call.dz.data<T>() : call.dy.data<T>();
   if (call.y.defined()) relu_backward(call.dy, call.y, call.dz);
@@ -108,7 +108,7 @@ void backward_reduce(const BatchNormBackwardReduce& call) {
 template <class T>
 void backward_data(const BatchNormBackwardData& call) {
   const std::int64_t C = call.x.shape().back(), pixels = call.x.count() / C;
-  const Coefficients<T> coefficients(call.coefficients);
+  const Coefficients<T> coefficients(call.batch_norm);
   const T* x = call.x.data<T>();
   const T* dz = call.dz.data<T>();
   const T* weight_gradient = call.gradients.weight.data<T>();

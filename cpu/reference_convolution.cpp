@@ -39,7 +39,7 @@ Tensor normalised(const Tensor& x, const BatchNormCoefficients& coefficients) {
   const Tensor a(x.backend(), x.shape(), x.dtype());
   BatchNormForward forward;
   forward.x = x;
-  forward.coefficients = coefficients;
+  forward.batch_norm = coefficients;
   forward.relu = true;
   forward.y = a;
   batch_norm_forward(forward);
@@ -123,29 +123,32 @@ void backward_weights(const ConvolutionBackwardWeights& call, const Tensor& inpu
 }  // namespace
 
 void convolution_forward(const ConvolutionForward& call) {
-  const Tensor input = call.normalise.defined() ? normalised(call.x, call.normalise) : call.x;
+  const Tensor input = call.input_batch_norm.defined() ? normalised(call.x, call.input_batch_norm) : call.x;
   with_element_type(call.x, [&]<class T>(T) { forward<T>(call, input); });
   if (call.mean.defined()) batch_norm_moments(call.y, call.mean, call.variance);
 }
 
 void convolution_backward_data(const ConvolutionBackwardData& call) {
   with_element_type(call.dy, [&]<class T>(T) { backward_data<T>(call); });
-  if (!call.normalised_input.defined()) return;
+  if (!call.input_batch_norm.defined()) return;
   batch_norm_backward_reduce(
       {.dy = call.dx,
-       .y = call.relu_output.defined() ? call.relu_output : normalised(call.x, call.normalised_input),
+       .y = call.relu_output.defined() ? call.relu_output : normalised(call.x, call.input_batch_norm),
        .x = call.x,
-       .coefficients = call.normalised_input,
+       .batch_norm = call.input_batch_norm,
        .dz = call.dx,
        .gradients = call.gradients});
 }
 
 void convolution_backward_weights(const ConvolutionBackwardWeights& call) {
-  const Tensor input = call.normalise.defined() ? normalised(call.x, call.normalise) : call.x;
+  const Tensor input = call.input_batch_norm.defined() ? normalised(call.x, call.input_batch_norm) : call.x;
   Tensor output_gradient = call.dy;
-  if (call.batch_norm.defined()) {
-    batch_norm_backward_data(
-        {.dz = call.dy, .x = call.y, .coefficients = call.batch_norm, .gradients = call.gradients, .dx = call.dy_out});
+  if (call.output_batch_norm.defined()) {
+    batch_norm_backward_data({.dz = call.dy,
+                              .x = call.y,
+                              .batch_norm = call.output_batch_norm,
+                              .gradients = call.gradients,
+                              .dx = call.dy_out});
     output_gradient = call.dy_out;
   }
   with_element_type(call.x, [&]<class T>(T) { backward_weights<T>(call, input, output_gradient); });

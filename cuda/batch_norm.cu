@@ -118,13 +118,13 @@ void batch_norm_forward(const BatchNormForward& call, cudaStream_t stream) {
   with_type_and_lanes(call.x, [&]<class T, int kLanes>() {
     const ChannelRuns cut(call.x, kLanes);
     const auto launch = [&](auto kernel) {
-      kernel<<<cut.grid, cut.block, 0, stream>>>(elements<T>(call.x), Coefficients(call.coefficients),
-                                                 elements<T>(call.addend), Coefficients(call.addend_coefficients),
+      kernel<<<cut.grid, cut.block, 0, stream>>>(elements<T>(call.x), Coefficients(call.batch_norm),
+                                                 elements<T>(call.addend), Coefficients(call.addend_batch_norm),
                                                  call.relu, elements<T>(call.y), cut.pixels, cut.channels, cut.run);
       STAGEWISE_CHECK_LAUNCH(batch_norm_forward_kernel);
     };
     if (!call.addend.defined()) return launch(batch_norm_forward_kernel<T, kLanes, Addend::none>);
-    if (!call.addend_coefficients.defined()) return launch(batch_norm_forward_kernel<T, kLanes, Addend::tensor>);
+    if (!call.addend_batch_norm.defined()) return launch(batch_norm_forward_kernel<T, kLanes, Addend::tensor>);
     launch(batch_norm_forward_kernel<T, kLanes, Addend::normalised>);
   });
 }
@@ -134,7 +134,7 @@ void batch_norm_backward_data(const BatchNormBackwardData& call, cudaStream_t st
   with_type_and_lanes(call.x, [&]<class T, int kLanes>() {
     const ChannelRuns cut(call.x, kLanes);
     batch_norm_backward_data_kernel<T, kLanes><<<cut.grid, cut.block, 0, stream>>>(
-        elements<T>(call.dz), elements<T>(call.x), Coefficients(call.coefficients), call.gradients.weight.data<float>(),
+        elements<T>(call.dz), elements<T>(call.x), Coefficients(call.batch_norm), call.gradients.weight.data<float>(),
         call.gradients.bias.data<float>(), elements<T>(call.dx), cut.pixels, cut.channels, cut.run);
     STAGEWISE_CHECK_LAUNCH(batch_norm_backward_data_kernel);
   });

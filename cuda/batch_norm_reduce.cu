@@ -86,7 +86,7 @@ enum class Mask { none, output, normalised };
 template <class T>
 struct ReduceArguments {
   const T *dy, *y, *x;
-  Coefficients coefficients;
+  Coefficients batch_norm;
   T* dz;
   Partial partial;  // the sums of dz * (x - mean), then of dz
   std::int64_t pixels;
@@ -100,11 +100,11 @@ __global__ void batch_norm_backward_reduce_kernel(ReduceArguments<T> call) {
   const bool active = channel < call.channels;
   Floats<kLanes> weight_sums{}, bias_sums{};
   if (active) {
-    const Floats<kLanes> mean = load<kLanes>(call.coefficients.mean + channel);
+    const Floats<kLanes> mean = load<kLanes>(call.batch_norm.mean + channel);
     Floats<kLanes> scale{}, shift{};
     if (kMask == Mask::normalised) {
-      scale = load<kLanes>(call.coefficients.scale + channel);
-      shift = load<kLanes>(call.coefficients.shift + channel);
+      scale = load<kLanes>(call.batch_norm.scale + channel);
+      shift = load<kLanes>(call.batch_norm.shift + channel);
     }
     for_pixels_of_run(call.pixels, call.channels, call.run, channel, [&](std::int64_t at) {
       Floats<kLanes> dz = load<kLanes>(call.dy + at), y{};
@@ -243,14 +243,14 @@ void backward_reduce(const BatchNormBackwardReduce& call, cudaStream_t stream) {
         <<<cut.grid, cut.block, 0, stream>>>(ReduceArguments<T>{elements<T>(call.dy),
                                                                 elements<T>(call.y),
                                                                 elements<T>(call.x),
-                                                                Coefficients(call.coefficients),
+                                                                Coefficients(call.batch_norm),
                                                                 elements<T>(call.dz),
                                                                 {sums, cut.channels},
                                                                 cut.pixels,
                                                                 cut.channels,
                                                                 cut.run});
     STAGEWISE_CHECK_LAUNCH(batch_norm_backward_reduce_kernel);
-    add_runs(sums, cut, call.coefficients.inverse_deviation.data<float>(), call.gradients.weight.data<float>(),
+    add_runs(sums, cut, call.batch_norm.inverse_deviation.data<float>(), call.gradients.weight.data<float>(),
              call.gradients.bias.data<float>(), stream);
   });
 }

@@ -43,7 +43,7 @@ bool Convolutions::run(const ConvolutionForward& call) {
 
 bool Convolutions::run(const ConvolutionBackwardData& call) {
   const bool beside = call.addend.defined() && call.addend.address() != call.dx.address();
-  if (!cudnn_ || call.normalised_input.defined() || beside) return false;
+  if (!cudnn_ || call.input_batch_norm.defined() || beside) return false;
   ConvolutionBackwardData pass = call;
   pass.weight = filters_for(call.dy, call.weight);
   return cudnn_->run(pass);
@@ -53,7 +53,8 @@ bool Convolutions::run(const ConvolutionBackwardData& call) {
 /// where the numbers of channels are multiples of 8; elsewhere, as in the stem, the maps are widened, so that nothing
 /// is rounded.
 bool Convolutions::run(const ConvolutionBackwardWeights& call) {
-  if (!cudnn_ || call.normalise.defined() || call.batch_norm.defined() || call.d_bias.defined()) return false;
+  if (!cudnn_ || call.input_batch_norm.defined() || call.output_batch_norm.defined() || call.d_bias.defined())
+    return false;
   if (cudnn_->run(call)) return true;
   if (call.x.dtype() == DType::float32) return false;
   ConvolutionBackwardWeights wide = call;

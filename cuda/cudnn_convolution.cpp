@@ -163,7 +163,7 @@ bool CudnnConvolutions::run(const ConvolutionForward& call) {
                          .options = call.options,
                          .maps = call.x.dtype(),
                          .filters = call.weight.dtype()};
-  graph.normalise = call.normalise.defined();
+  graph.normalise = call.input_batch_norm.defined();
   graph.bias = call.bias.defined();
   graph.relu = call.relu;
   graph.addend = call.addend.defined() && !in_place;
@@ -177,14 +177,14 @@ bool CudnnConvolutions::run(const ConvolutionForward& call) {
               {kY, call.y},
               {kBias, call.bias},
               {kAddend, in_place ? Tensor() : call.addend},
-              {kMean, call.normalise.mean},
-              {kScale, call.normalise.scale},
-              {kShift, call.normalise.shift}});
+              {kMean, call.input_batch_norm.mean},
+              {kScale, call.input_batch_norm.scale},
+              {kShift, call.input_batch_norm.shift}});
 }
 
 bool CudnnConvolutions::run(const ConvolutionBackwardData& call) {
   const bool in_place = call.addend.defined() && call.addend.address() == call.dx.address();
-  if (call.normalised_input.defined() || (call.addend.defined() && !in_place)) return false;
+  if (call.input_batch_norm.defined() || (call.addend.defined() && !in_place)) return false;
   const ConvolutionGraph graph{.direction = Direction::by_data,
                                .x = call.dx.shape(),
                                .weight = call.weight.shape(),
@@ -197,7 +197,7 @@ bool CudnnConvolutions::run(const ConvolutionBackwardData& call) {
 }
 
 bool CudnnConvolutions::run(const ConvolutionBackwardWeights& call) {
-  if (call.normalise.defined() || call.batch_norm.defined() || call.d_bias.defined()) return false;
+  if (call.input_batch_norm.defined() || call.output_batch_norm.defined() || call.d_bias.defined()) return false;
   const ConvolutionGraph graph{.direction = Direction::by_weights,
                                .x = call.x.shape(),
                                .weight = call.d_weight.shape(),

@@ -61,9 +61,9 @@ class CudnnConvolutions {
   /// Mean and variance are not for cuDNN: its kernels that gather statistics end in atomic sums, so that no two runs
   /// give the same bits (seen on an H200, though their plans carry no note of it).
   bool run(const ConvolutionForward& call);
-  /// Without normalised_input: cuDNN has no plan for that in bfloat16 or float32.
+  /// Without input_batch_norm: cuDNN has no plan for that in bfloat16 or float32.
   bool run(const ConvolutionBackwardData& call);
-  /// Without d_bias and batch_norm, and without normalise.
+  /// Without d_bias and without batch norms.
   bool run(const ConvolutionBackwardWeights& call);
 
   /// The plan for a graph, made when it is first asked for; nullptr where there is none. `why` tells then.

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "autograd/op.h"
+
 namespace stagewise {
 
 FoldedConvolution fold(const Convolution& convolution, const ConvolutionParameters& parameters) {
@@ -74,10 +76,7 @@ Tensor InferenceNetwork::run(const Node& node, const Tensor& x) const {
 
 Tensor InferenceNetwork::logits(const Tensor& x) const {
   const Shape& image = graph_.input;
-  require(x.defined() && x.shape().rank() == 4 && x.shape()[1] == image[1] && x.shape()[2] == image[2] &&
-              x.shape()[3] == image[3],
-          "[inference] expected images [N,", image[1], ",", image[2], ",", image[3], "], got ",
-          x.defined() ? concat(x.shape()) : "none");
+  expect_shape("inference", "images", x, {"N", image[1], image[2], image[3]});
   require(parameter_type(x.dtype()) == classifier_weight_.dtype() && x.backend().supports(x.dtype()) &&
               &x.backend() == &classifier_weight_.backend(),
           "[inference] expected images of ", name_of(classifier_weight_.dtype()), " on the network's backend, got ",

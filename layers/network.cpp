@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "autograd/op.h"
+
 namespace stagewise {
 
 namespace {
@@ -101,12 +103,15 @@ ResidualBlockParameters Network::parameters(const ResidualBlockNode& block) cons
           block.projection ? convolution(block.projection->name) : ConvolutionParameters{}};
 }
 
-Variable Network::forward(const Context& context, const Variable& x, std::vector<Tensor>* stage_sums) const {
+Variable Network::forward(const Context& context, const Variable& x) { return walk(context, x, nullptr); }
+
+Tensor Network::evaluate(const Tensor& x, std::vector<Tensor>* stage_sums) const {
+  return walk(Context{}, Variable(x), stage_sums).value();
+}
+
+Variable Network::walk(const Context& context, const Variable& x, std::vector<Tensor>* stage_sums) const {
   const Shape& image = graph_.input;
-  require(x.defined() && x.shape().rank() == 4 && x.shape()[1] == image[1] && x.shape()[2] == image[2] &&
-              x.shape()[3] == image[3],
-          "[network] expected images [N,", image[1], ",", image[2], ",", image[3], "], got ",
-          x.defined() ? concat(x.shape()) : "none");
+  expect_shape("network", "images", value_or_none(x), {"N", image[1], image[2], image[3]});
   const std::vector<std::size_t>& ends = active_graph_.stage_ends;
   if (stage_sums != nullptr) stage_sums->assign(ends.size(), Tensor());
   Variable value = x;
@@ -199,7 +204,7 @@ std::unique_ptr<Network> Network::clone() const {
   return copy;
 }
 
-void Network::copy_from(const Network& other) const {
+void Network::copy_from(const Network& other) {
   const std::map<std::string, Tensor> source = other.tensors();
   for (const auto& [name, tensor] : tensors()) {
     const auto found = source.find(name);

@@ -22,12 +22,15 @@ class Network {
   /// is out of bounds, or a type that `backend` doesn't compute with.
   Network(Backend& backend, const Architecture& architecture, std::uint64_t seed, DType dtype = DType::float32);
 
-  /// Logits [N,classes] of images x [N,H,W,C]. With `stage_sums`, filled with each stage's last sum before its ReLU
-  /// (evaluation only).
-  Variable forward(const Context& context, const Variable& x, std::vector<Tensor>* stage_sums = nullptr) const;
+  /// Logits [N,classes] of images x [N,H,W,C]. In training, batch norms use the batch's statistics and update the running
+  /// ones. Errors: throws Error for images of another size.
+  Variable forward(const Context& context, const Variable& x);
+  /// The same by the running statistics, which stay as they are. With `stage_sums`, filled with each stage's last sum
+  /// before its ReLU.
+  Tensor evaluate(const Tensor& x, std::vector<Tensor>* stage_sums = nullptr) const;
 
   const Architecture& architecture() const { return architecture_; }
-  /// Without the blocks that are skipped for now, and its graph: what forward() walks.
+  /// Without the blocks that are skipped for now, and its graph: what forward() and evaluate() walk.
   const Architecture& active_architecture() const { return active_architecture_; }
   const Graph& active_graph() const { return active_graph_; }
   std::int64_t depth(std::size_t stage) const { return std::ssize(architecture_.stages.at(stage).blocks); }
@@ -55,7 +58,7 @@ class Network {
   /// A network of its own with the same tensors' values.
   std::unique_ptr<Network> clone() const;
   /// Copies every parameter and buffer of the same name and shape from `other`.
-  void copy_from(const Network& other) const;
+  void copy_from(const Network& other);
 
  private:
   /// Derives the graphs anew, makes the tensors that are missing, and drops those of nodes that are no more.
@@ -63,6 +66,7 @@ class Network {
   /// The active architecture and graph alone: blocks are skipped between any two steps of a trial.
   void derive_active();
   ResidualBlockParameters parameters(const ResidualBlockNode& block) const;
+  Variable walk(const Context& context, const Variable& x, std::vector<Tensor>* stage_sums) const;
   /// What a node makes of x. With `sum`, of a stage's last block: set to its sum before the ReLU.
   Variable run(const Context& context, const Node& node, const Variable& x, Tensor* sum) const;
 

@@ -17,7 +17,7 @@ std::unique_ptr<Optimiser> make_optimiser(const OptimiserOptions& options) {
   return std::make_unique<Sgd>(options);
 }
 
-void Optimiser::step(const Network& network, double learning_rate, const Tensor& rate) {
+void Optimiser::step(Network& network, double learning_rate, const Tensor& rate) {
   std::vector<Parameter> parameters;
   network.visit({.parameter =
                      [&](const std::string& name, const Variable& parameter, bool decays) {

@@ -32,9 +32,9 @@ class Optimiser {
   virtual ~Optimiser() = default;
 
   /// One step over all parameters that have a gradient, in one call of the backend; clears the gradients.
-  void step(const Network& network, double learning_rate) { step(network, learning_rate, Tensor()); }
+  void step(Network& network, double learning_rate) { step(network, learning_rate, Tensor()); }
   /// The same with a learning rate on the device, float32 [1]: a step that can be recorded.
-  void step(const Network& network, const Tensor& rate) { step(network, 0.0, rate); }
+  void step(Network& network, const Tensor& rate) { step(network, 0.0, rate); }
 
   /// All that it keeps, as KIND.PARAMETER: `velocity.stem.conv.weight`.
   const std::map<std::string, Tensor>& state() const { return state_; }
@@ -59,7 +59,7 @@ class Optimiser {
   Tensor state(const std::string& kind, const Parameter& parameter, const Shape& shape);
 
  private:
-  void step(const Network& network, double learning_rate, const Tensor& rate);
+  void step(Network& network, double learning_rate, const Tensor& rate);
 
   std::map<std::string, Tensor> state_;
 };

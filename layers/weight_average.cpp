@@ -42,7 +42,7 @@ void WeightAverage::step(const Network& network) {
   network.backend().average_step({.parameters = parameters, .decay = decay_});
 }
 
-void WeightAverage::exchange(const Network& network) const {
+void WeightAverage::exchange(Network& network) {
   visit_parameters(network, [&](const std::string& name, const Tensor& value) {
     const auto found = averages_.find(name);
     require(found != averages_.end(), "[weight average] ", name, " has no average: no step has seen it");

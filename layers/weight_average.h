@@ -26,7 +26,7 @@ class WeightAverage {
   /// Swaps the values of the network's parameters with their averages, exactly: once to evaluate the average, once more
   /// to go on. Values stay at their addresses. Averages of parameters that the network lacks stay as they are. Errors:
   /// throws Error, and has swapped nothing, for a parameter without an average, or with one of another shape or type.
-  void exchange(const Network& network) const;
+  void exchange(Network& network);
 
   double decay() const { return decay_; }
   const std::map<std::string, Tensor>& averages() const { return averages_; }

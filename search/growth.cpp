@@ -84,10 +84,10 @@ Architecture grown(Architecture architecture, const std::vector<std::size_t>& st
   for (const std::size_t stage : stages) {
     require(stage < architecture.stages.size(), "[growth] expected a stage below ", architecture.stages.size(),
             ", got ", stage);
-    Architecture::StageBlocks& blocks = architecture.stages[stage];
+    const Architecture::StageBlocks& blocks = architecture.stages[stage];
     require(std::ssize(blocks.blocks) <= kMaxDepth - step, "[growth] expected at most ", kMaxDepth,
             " blocks in a stage, got ", blocks.blocks.size(), " and ", step, " more in stage ", stage + 1);
-    for (std::int64_t i = 0; i < step; ++i) blocks.blocks.push_back(blocks.next_number());
+    for (std::int64_t i = 0; i < step; ++i) architecture.insert(stage, std::ssize(blocks.blocks));
   }
   architecture.check();
   return architecture;

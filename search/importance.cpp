@@ -29,7 +29,7 @@ Tensor pooled(const Tensor& sum) {
 /// Each stage's features of one batch.
 std::vector<Tensor> stage_features(const Network& network, const Batch& batch) {
   std::vector<Tensor> sums;
-  network.forward(Context{}, Variable(batch.x), &sums);
+  network.evaluate(batch.x, &sums);
   std::transform(sums.begin(), sums.end(), sums.begin(), pooled);
   return sums;
 }

@@ -86,13 +86,10 @@ Architecture deepened(Architecture architecture, const std::vector<std::int64_t>
   require(depths.size() == architecture.stages.size(), "[growth] expected ", architecture.stages.size(),
           " depths, one for each stage, got ", depths.size());
   for (std::size_t stage = 0; stage < depths.size(); ++stage) {
-    Architecture::StageBlocks& blocks = architecture.stages[stage];
-    require(depths[stage] >= static_cast<std::int64_t>(blocks.blocks.size()) && depths[stage] <= kMaxDepth,
-            "[growth] expected stage ", stage + 1, " to grow from ", blocks.blocks.size(), " to at most ", kMaxDepth,
-            " blocks, got ", depths[stage]);
-    while (static_cast<std::int64_t>(blocks.blocks.size()) < depths[stage]) {
-      blocks.blocks.push_back(blocks.next_number());
-    }
+    const std::vector<std::int64_t>& blocks = architecture.stages[stage].blocks;
+    require(depths[stage] >= std::ssize(blocks) && depths[stage] <= kMaxDepth, "[growth] expected stage ", stage + 1,
+            " to grow from ", blocks.size(), " to at most ", kMaxDepth, " blocks, got ", depths[stage]);
+    while (std::ssize(blocks) < depths[stage]) architecture.insert(stage, std::ssize(blocks));
   }
   architecture.check();
   return architecture;

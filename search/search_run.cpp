@@ -214,7 +214,7 @@ void SearchRun::count_looking(std::int64_t work) {
 
 void SearchRun::validate() {
   if (data_.validation.empty() || state_.held_out_joined) return;
-  const Network& network = *learner_.network;
+  Network& network = *learner_.network;
   std::int64_t images = std::ssize(data_.validation);
   with_averages([&] {
     if (learner_.average) {

@@ -68,11 +68,11 @@ struct ConvolutionForward {
   Tensor bias;    // [K], optional
   Tensor y;       // [N,P,Q,K], out
   Conv2dOptions options;
-  BatchNormCoefficients normalise;  // optional: read relu(batch_norm(x)) instead of x; padding stays zero
-  Tensor mean, variance;            // [K], optional, out: of y over N, P and Q; biased variance
-  Tensor addend;                    // [N,P,Q,K], optional; may be y
-  bool relu = false;                // not with the moments
-  Tensor prepared;                  // optional: what convolution_prepare made of weight
+  BatchNormCoefficients input_batch_norm;  // optional: read relu(batch_norm(x)) instead of x; padding stays zero
+  Tensor mean, variance;                   // [K], optional, out: of y over N, P and Q; biased variance
+  Tensor addend;                           // [N,P,Q,K], optional; may be y
+  bool relu = false;                       // not with the moments
+  Tensor prepared;                         // optional: what convolution_prepare made of weight
 };
 
 /// How a backend goes about a convolution in one direction, for people to read.
@@ -83,7 +83,7 @@ struct ConvolutionPlanText {
 };
 
 /// The convolution's gradient *by data* (PyTorch's grad_input, cuDNN's dgrad):
-/// dx = convolution_transposed(dy, weight) + addend. With `normalised_input`, the convolution's input was
+/// dx = convolution_transposed(dy, weight) + addend. With `input_batch_norm`, the convolution's input was
 /// relu(batch_norm(x)), or relu(batch_norm(x) + more), which is then `relu_output`: dx is zeroed where that ReLU was
 /// off, and the batch norm's gradients are gathered from it.
 struct ConvolutionBackwardData {
@@ -92,27 +92,27 @@ struct ConvolutionBackwardData {
   Tensor addend;  // [N,H,W,C], optional; may be dx
   Tensor dx;      // [N,H,W,C], out
   Conv2dOptions options;
-  Tensor x;                                // [N,H,W,C], with normalised_input
-  BatchNormCoefficients normalised_input;  // optional
-  Tensor relu_output;                      // [N,H,W,C], optional, with normalised_input
-  BatchNormGradients gradients;            // with normalised_input, out
+  Tensor x;                                // [N,H,W,C], with input_batch_norm
+  BatchNormCoefficients input_batch_norm;  // optional
+  Tensor relu_output;                      // [N,H,W,C], optional, with input_batch_norm
+  BatchNormGradients gradients;            // with input_batch_norm, out
 };
 
 /// Its gradient *by weights* (PyTorch's grad_weight, cuDNN's wgrad):
-/// d_weight = correlation(a, dy), d_bias = sum of dy, with a as in ConvolutionForward. With `batch_norm`, `dy` is the
-/// gradient dz of the output of the batch norm that followed, whose input was y: the pass computes
+/// d_weight = correlation(a, dy), d_bias = sum of dy, with a as in ConvolutionForward. With `output_batch_norm`, `dy` is
+/// the gradient dz of the output of the batch norm that followed, whose input was y: the pass computes
 /// dy = scale * (dz - (gradients.bias + x_hat * gradients.weight) / pixels) as it reads, and stores it in `dy_out`.
 struct ConvolutionBackwardWeights {
-  Tensor x;                         // [N,H,W,C]
-  BatchNormCoefficients normalise;  // optional
-  Tensor dy;                        // [N,P,Q,K]
-  Tensor d_weight;                  // [K,R,S,C], out
-  Tensor d_bias;                    // [K], optional, out
+  Tensor x;                                // [N,H,W,C]
+  BatchNormCoefficients input_batch_norm;  // optional
+  Tensor dy;                               // [N,P,Q,K]
+  Tensor d_weight;                         // [K,R,S,C], out
+  Tensor d_bias;                           // [K], optional, out
   Conv2dOptions options;
-  BatchNormCoefficients batch_norm;  // optional
-  Tensor y;                          // [N,P,Q,K], with batch_norm
-  BatchNormGradients gradients;      // with batch_norm, in
-  Tensor dy_out;                     // [N,P,Q,K], with batch_norm, out; may be dy
+  BatchNormCoefficients output_batch_norm;  // optional
+  Tensor y;                                 // [N,P,Q,K], with output_batch_norm
+  BatchNormGradients gradients;             // with output_batch_norm, in
+  Tensor dy_out;                            // [N,P,Q,K], with output_batch_norm, out; may be dy
 };
 
 /// From moments to coefficients, and the running statistics' update:
@@ -130,9 +130,9 @@ struct BatchNormPrepare {
 /// y = relu?(batch_norm(x) + addend), addend = nothing, a tensor, or batch_norm(a tensor).
 struct BatchNormForward {
   Tensor x;  // [N,H,W,C]
-  BatchNormCoefficients coefficients;
-  Tensor addend;                              // [N,H,W,C], optional
-  BatchNormCoefficients addend_coefficients;  // optional
+  BatchNormCoefficients batch_norm;
+  Tensor addend;                            // [N,H,W,C], optional
+  BatchNormCoefficients addend_batch_norm;  // optional
   bool relu = false;
   Tensor y;  // [N,H,W,C], out; may be x or addend
 };
@@ -142,7 +142,7 @@ struct BatchNormBackwardReduce {
   Tensor dy;  // [N,H,W,C]
   Tensor y;   // [N,H,W,C], optional: the output of the ReLU
   Tensor x;   // [N,H,W,C]: the batch norm's input
-  BatchNormCoefficients coefficients;
+  BatchNormCoefficients batch_norm;
   Tensor dz;                     // [N,H,W,C], out with y; may be dy
   BatchNormGradients gradients;  // out
 };
@@ -150,7 +150,7 @@ struct BatchNormBackwardReduce {
 /// dx = scale * (dz - (gradients.bias + x_hat * gradients.weight) / pixels).
 struct BatchNormBackwardData {
   Tensor dz, x;  // [N,H,W,C]
-  BatchNormCoefficients coefficients;
+  BatchNormCoefficients batch_norm;
   BatchNormGradients gradients;
   Tensor dx;  // [N,H,W,C], out; may be dz
 };

@@ -26,14 +26,14 @@ Tensor ComposedBackend::result_beside(const Tensor& input, const Tensor& output)
 /// relu(batch_norm(x)) in a tensor of its own.
 Tensor ComposedBackend::normalised(const Tensor& x, const BatchNormCoefficients& coefficients) {
   const Tensor a(*this, x.shape(), x.dtype());
-  batch_norm_forward({.x = x, .coefficients = coefficients, .relu = true, .y = a});
+  batch_norm_forward({.x = x, .batch_norm = coefficients, .relu = true, .y = a});
   return a;
 }
 
 void ComposedBackend::add_bias(const Tensor& x, const Tensor& bias, const Tensor& addend, bool relu, const Tensor& y) {
   const Tensor zeros = per_channel(*this, x, 0.0), ones = per_channel(*this, x, 1.0);
   batch_norm_forward({.x = x,
-                      .coefficients = {zeros, ones, ones, bias.defined() ? bias : zeros},
+                      .batch_norm = {zeros, ones, ones, bias.defined() ? bias : zeros},
                       .addend = addend,
                       .relu = relu,
                       .y = y});
@@ -42,12 +42,12 @@ void ComposedBackend::add_bias(const Tensor& x, const Tensor& bias, const Tensor
 void ComposedBackend::channel_sums(const Tensor& x, const Tensor& sums) {
   const Tensor zeros = per_channel(*this, x, 0.0), unused = per_channel(*this, x, 0.0);
   batch_norm_backward_reduce(
-      {.dy = x, .x = x, .coefficients = {zeros, zeros, zeros, zeros}, .gradients = {unused, sums}});
+      {.dy = x, .x = x, .batch_norm = {zeros, zeros, zeros, zeros}, .gradients = {unused, sums}});
 }
 
 void ComposedBackend::batch_norm_backward_reduce_normalised(const BatchNormBackwardReduce& call) {
   BatchNormBackwardReduce with_output = call;
-  with_output.y = normalised(call.x, call.coefficients);
+  with_output.y = normalised(call.x, call.batch_norm);
   batch_norm_backward_reduce(with_output);
 }
 
@@ -67,7 +67,7 @@ void ComposedBackend::relu_backward(const Tensor& dy, const Tensor& y, const Ten
   batch_norm_backward_reduce({.dy = as_images(dy),
                               .y = output,
                               .x = output,
-                              .coefficients = {zeros, zeros, zeros, zeros},
+                              .batch_norm = {zeros, zeros, zeros, zeros},
                               .dz = as_images(dz),
                               .gradients = {unused, other}});
   if (dz.address() != dx.address()) copy(dz, dx);
@@ -85,9 +85,9 @@ void ComposedBackend::convolution_forward(const ConvolutionForward& call) {
     rest.mean = rest.variance = {};
     convolution_forward(rest);
     batch_norm_moments(call.y, call.mean, call.variance);
-  } else if (call.normalise.defined()) {
-    rest.x = normalised(call.x, call.normalise);
-    rest.normalise = {};
+  } else if (call.input_batch_norm.defined()) {
+    rest.x = normalised(call.x, call.input_batch_norm);
+    rest.input_batch_norm = {};
     convolution_forward(rest);
   } else if (call.bias.defined() || call.addend.defined() || call.relu) {
     rest.y = result_beside(call.addend, call.y);
@@ -102,15 +102,15 @@ void ComposedBackend::convolution_forward(const ConvolutionForward& call) {
 
 void ComposedBackend::convolution_backward_data(const ConvolutionBackwardData& call) {
   ConvolutionBackwardData rest = call;
-  if (call.normalised_input.defined()) {
+  if (call.input_batch_norm.defined()) {
     rest.x = rest.relu_output = {};
-    rest.normalised_input = {};
+    rest.input_batch_norm = {};
     rest.gradients = {};
     convolution_backward_data(rest);
     const BatchNormBackwardReduce reduce{.dy = call.dx,
                                          .y = call.relu_output,
                                          .x = call.x,
-                                         .coefficients = call.normalised_input,
+                                         .batch_norm = call.input_batch_norm,
                                          .dz = call.dx,
                                          .gradients = call.gradients};
     call.relu_output.defined() ? batch_norm_backward_reduce(reduce) : batch_norm_backward_reduce_normalised(reduce);
@@ -126,16 +126,19 @@ void ComposedBackend::convolution_backward_data(const ConvolutionBackwardData& c
 
 void ComposedBackend::convolution_backward_weights(const ConvolutionBackwardWeights& call) {
   ConvolutionBackwardWeights rest = call;
-  if (call.normalise.defined()) {
-    rest.x = normalised(call.x, call.normalise);
-    rest.normalise = {};
+  if (call.input_batch_norm.defined()) {
+    rest.x = normalised(call.x, call.input_batch_norm);
+    rest.input_batch_norm = {};
     convolution_backward_weights(rest);
-  } else if (call.batch_norm.defined()) {
-    batch_norm_backward_data(
-        {.dz = call.dy, .x = call.y, .coefficients = call.batch_norm, .gradients = call.gradients, .dx = call.dy_out});
+  } else if (call.output_batch_norm.defined()) {
+    batch_norm_backward_data({.dz = call.dy,
+                              .x = call.y,
+                              .batch_norm = call.output_batch_norm,
+                              .gradients = call.gradients,
+                              .dx = call.dy_out});
     rest.dy = call.dy_out;
     rest.y = rest.dy_out = {};
-    rest.batch_norm = {};
+    rest.output_batch_norm = {};
     rest.gradients = {};
     convolution_backward_weights(rest);
   } else if (call.d_bias.defined()) {

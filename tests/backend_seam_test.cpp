@@ -85,7 +85,7 @@ std::vector<std::pair<std::string, std::function<std::vector<Tensor>(Backend&)>>
                                           .bias = uniform(backend, {3}, 4),
                                           .y = y,
                                           .options = options,
-                                          .normalise = coefficients(backend, 5, 5),
+                                          .input_batch_norm = coefficients(backend, 5, 5),
                                           .mean = mean,
                                           .variance = variance,
                                           .addend = y});
@@ -112,7 +112,7 @@ std::vector<std::pair<std::string, std::function<std::vector<Tensor>(Backend&)>>
                                                 .dx = dx,
                                                 .options = options,
                                                 .x = uniform(backend, in, 4),
-                                                .normalised_input = coefficients(backend, 5, 5),
+                                                .input_batch_norm = coefficients(backend, 5, 5),
                                                 .relu_output = uniform(backend, in, 9),
                                                 .gradients = gradients});
              return {dx, gradients.weight, gradients.bias};
@@ -121,12 +121,12 @@ std::vector<std::pair<std::string, std::function<std::vector<Tensor>(Backend&)>>
            [=](Backend& backend) -> std::vector<Tensor> {
              const Tensor dy = uniform(backend, out, 1), d_weight(backend, filter), d_bias(backend, {3});
              backend.convolution_backward_weights({.x = uniform(backend, in, 2),
-                                                   .normalise = coefficients(backend, 5, 3),
+                                                   .input_batch_norm = coefficients(backend, 5, 3),
                                                    .dy = dy,
                                                    .d_weight = d_weight,
                                                    .d_bias = d_bias,
                                                    .options = options,
-                                                   .batch_norm = coefficients(backend, 3, 7),
+                                                   .output_batch_norm = coefficients(backend, 3, 7),
                                                    .y = uniform(backend, out, 11),
                                                    .gradients = {uniform(backend, {3}, 12), uniform(backend, {3}, 13)},
                                                    .dy_out = dy});
@@ -175,9 +175,9 @@ class FusingBackend final : public TinyBackend {
  public:
   std::string asked;
   void convolution_forward(const ConvolutionForward& call) override {
-    asked += concat(call.mean.defined() ? " mean" : "", call.normalise.defined() ? " normalise" : "",
+    asked += concat(call.mean.defined() ? " mean" : "", call.input_batch_norm.defined() ? " input_batch_norm" : "",
                     call.bias.defined() ? " bias" : "", ";");
-    if (call.mean.defined() || call.normalise.defined() || !call.bias.defined()) {
+    if (call.mean.defined() || call.input_batch_norm.defined() || !call.bias.defined()) {
       return ComposedBackend::convolution_forward(call);
     }
     bare_convolution_forward({.x = call.x, .weight = call.weight, .y = call.y, .options = call.options});
@@ -192,11 +192,11 @@ TEST(ComposedBackend, AsksForWhatIsLeftUntilABackendTakesIt) {
                                 .weight = uniform(backend, {3, 1, 1, 5}, 2),
                                 .bias = uniform(backend, {3}, 3),
                                 .y = y,
-                                .normalise = coefficients(backend, 5, 4),
+                                .input_batch_norm = coefficients(backend, 5, 4),
                                 .mean = mean,
                                 .variance = variance};
   backend.convolution_forward(call);
-  EXPECT_EQ(backend.asked, " mean normalise bias; normalise bias; bias;");
+  EXPECT_EQ(backend.asked, " mean input_batch_norm bias; input_batch_norm bias; bias;");
 }
 
 /// One that has not come so far.
@@ -273,9 +273,7 @@ struct Trainee {
     architecture.classes = 3;
     return architecture;
   }
-  Variable forward(const Context& context, std::vector<Tensor>* stage_sums = nullptr) const {
-    return network.forward(context, Variable(images), stage_sums);
-  }
+  Variable forward(const Context& context) { return network.forward(context, Variable(images)); }
   template <class Rate>
   double step(const Rate& rate) {
     Tape tape;
@@ -353,7 +351,7 @@ std::map<NotingBackend::Row, std::set<std::string>> rows_of(Variant variant, DTy
   noting.set_phase("evaluate");
   trainee.forward(Context{});
   std::vector<Tensor> stage_sums;
-  trainee.forward(Context{}, &stage_sums);
+  trainee.network.evaluate(trainee.images, &stage_sums);
   softmax_cross_entropy(Context{}, Variable(Tensor::zeros(noting, {12, 3})), trainee.labels, 0.0, trainee.totals);
   noting.set_phase("infer");
   trainee.infer();

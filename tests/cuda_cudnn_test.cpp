@@ -208,7 +208,7 @@ TEST_F(CudnnBFloat16, NormalisesOnRead) {
               .weight = uniform(on, size.filter(), 2, -1, 1, maps),
               .y = Tensor(on, size.output(), maps),
               .options = size.options,
-              .normalise = coefficients(on, size.channels, 4)};
+              .input_batch_norm = coefficients(on, size.channels, 4)};
     };
     const ConvolutionForward got = call(device.backend(), DType::bfloat16);
     if (!device.run(got)) continue;  // versions of cuDNN differ in which of the odd sizes they compile an engine for
@@ -325,7 +325,7 @@ TEST(CudnnFusion, IsForBFloat16AndCanBeTurnedOff) {
             .weight = uniform(device.backend(), size.filter(), 2, -1, 1, maps),
             .y = Tensor(device.backend(), size.output(), maps),
             .options = size.options,
-            .normalise = coefficients(device.backend(), size.channels, 4)};
+            .input_batch_norm = coefficients(device.backend(), size.channels, 4)};
   };
   EXPECT_FALSE(device.run(call(DType::float32)));
   EXPECT_FALSE(device.convolutions({.fuse = false}).run(call(DType::bfloat16)));

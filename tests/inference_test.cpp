@@ -65,7 +65,7 @@ TEST(InferenceNetwork, AnswersAsTheNetworkDoesInEvaluation) {
       const Trained trained(*backend, variant, DType::float32, 3);
       const InferenceNetwork inference(trained.network);
       const Tensor logits = inference.logits(trained.images);
-      const Tensor expected = trained.network.forward(Context{}, Variable(trained.images)).value();
+      const Tensor expected = trained.network.evaluate(trained.images);
       EXPECT_LT(largest_difference(logits.to_doubles(), expected.to_doubles()), 1e-4) << backend->name();
       EXPECT_GT(largest_difference(expected.to_doubles(), std::vector<double>(36, 0.0)), 0.1);
     }
@@ -115,7 +115,7 @@ TEST(BFloat16Maps, TrainAsFloat32DoesWithinTheirRounding) {
     const InferenceNetwork inference(narrow.network);
     const Tensor logits = inference.logits(narrow.images);
     EXPECT_EQ(logits.dtype(), DType::float32);
-    const Tensor expected = narrow.network.forward(Context{}, Variable(narrow.images)).value();
+    const Tensor expected = narrow.network.evaluate(narrow.images);
     EXPECT_LT(largest_difference(logits.to_doubles(), expected.to_doubles()), 0.1);
   }
 }

@@ -34,7 +34,7 @@ Tensor random_images(Backend& backend, const Architecture& architecture, std::in
   return Tensor::from_host(backend, shape, values);
 }
 
-float train_step(const Network& network, Optimiser& optimiser, const Tensor& images, double learning_rate) {
+float train_step(Network& network, Optimiser& optimiser, const Tensor& images, double learning_rate) {
   std::vector<std::int32_t> labels(static_cast<std::size_t>(images.shape()[0]));
   for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i % 3);
   const Tensor targets = Tensor::from_host(images.backend(), {images.shape()[0]}, labels);
@@ -46,7 +46,7 @@ float train_step(const Network& network, Optimiser& optimiser, const Tensor& ima
   return loss.value().to_host<float>()[0];
 }
 
-std::vector<float> logits(const Network& network, const Tensor& images, bool training) {
+std::vector<float> logits(Network& network, const Tensor& images, bool training) {
   return network.forward({.tape = nullptr, .training = training}, Variable(images)).value().to_host<float>();
 }
 
@@ -145,7 +145,7 @@ TEST_P(Growth, OtherInitialisersChangeTheLogits) {
   const auto backend = make_cpu_backend();
   const Architecture architecture = small_architecture({2, 2}, GetParam());
   const Tensor images = random_images(*backend, architecture, 5);
-  const Network network(*backend, architecture, 1);
+  Network network(*backend, architecture, 1);
   for (const auto initialiser : {BlockInitialiser::he, BlockInitialiser::copy, BlockInitialiser::gaussian_bn}) {
     const auto grown = network.clone();
     grown->insert(0, 2, initialiser);
@@ -185,7 +185,7 @@ TEST(Growth, KeepsEveryTensorNameAndVelocityInPlace) {
 
 TEST(Growth, CopyTakesTheBlockBeforeIt) {
   const auto backend = make_cpu_backend();
-  const Network network(*backend, small_architecture({2}), 1);
+  Network network(*backend, small_architecture({2}), 1);
   const auto grown = network.clone();
   grown->insert(0, 2, BlockInitialiser::copy);
   const auto tensors = grown->tensors();
@@ -207,7 +207,7 @@ TEST(Network, ACloneIsANetworkOfItsOwn) {
   const auto backend = make_cpu_backend();
   const Architecture architecture = small_architecture({1, 1});
   const Tensor images = random_images(*backend, architecture, 4);
-  const Network network(*backend, architecture, 1);
+  Network network(*backend, architecture, 1);
   const auto clone = network.clone();
   EXPECT_EQ(logits(*clone, images, false), logits(network, images, false));
   Sgd optimiser;
@@ -222,7 +222,7 @@ TEST(Training, LearnsAToyProblemAndASteadyStepAllocatesNothing) {
     const auto backend = fast ? make_cpu_backend() : make_reference_backend();
     const Architecture architecture = small_architecture({1, 1});
     const Tensor images = random_images(*backend, architecture, 9);
-    const Network network(*backend, architecture, 1);
+    Network network(*backend, architecture, 1);
     Sgd optimiser;
     const float first = train_step(network, optimiser, images, 0.05);
     train_step(network, optimiser, images, 0.05);
@@ -254,7 +254,7 @@ TEST(WeightAverage, IsTheWeightedSumOfWhatTheWeightsWere) {
   for (const DType dtype : {DType::float32, DType::float64}) {
     const auto backend = make_reference_backend(true);
     {
-      const Network network(*backend, small_architecture({1, 1}, Variant::paper), 1, dtype);
+      Network network(*backend, small_architecture({1, 1}, Variant::paper), 1, dtype);
       const auto start = parameter_values(network);
       WeightAverage average(0.75);
       average.step(network);
@@ -279,7 +279,7 @@ TEST(WeightAverage, IsTheWeightedSumOfWhatTheWeightsWere) {
 
 TEST(WeightAverage, FollowsGrowthAndRemoval) {
   const auto backend = make_cpu_backend();
-  const Network small(*backend, small_architecture({1, 1}), 1), other(*backend, small_architecture({1}), 2);
+  Network small(*backend, small_architecture({1, 1}), 1), other(*backend, small_architecture({1}), 2);
   Network network(*backend, small_architecture({1, 1}), 1);
   WeightAverage average(0.5);
   average.step(network);
@@ -304,7 +304,7 @@ TEST(WeightAverage, ExchangesExactlyAndBack) {
     const auto backend = fast ? make_cpu_backend() : make_reference_backend();
     const Architecture architecture = small_architecture({1, 2});
     const Tensor images = random_images(*backend, architecture, 6);
-    const Network network(*backend, architecture, 1);
+    Network network(*backend, architecture, 1);
     Sgd optimiser;
     WeightAverage average(0.9);
     for (int step = 0; step < 3; ++step) {
@@ -332,7 +332,7 @@ TEST(WeightAverage, ExchangesExactlyAndBack) {
 
 TEST(WeightAverage, GoesOnFromWhatItIsGiven) {
   const auto backend = make_reference_backend();
-  const Network network(*backend, small_architecture({1}), 1);
+  Network network(*backend, small_architecture({1}), 1);
   const std::string name = "classifier.bias";
   WeightAverage average(0.75);
   average.set_average(name, Tensor::full(*backend, {3}, 4.0));

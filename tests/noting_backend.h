@@ -66,7 +66,7 @@ class NotingBackend final : public Backend {
   }
   void convolution_forward(const ConvolutionForward& call) override {
     note("convolution_forward", {{"bias", call.bias},
-                                 {"normalise", call.normalise.mean},
+                                 {"input_batch_norm", call.input_batch_norm.mean},
                                  {"mean", call.mean},
                                  {"addend", call.addend, call.y, "y"},
                                  {"relu", call.relu},
@@ -75,14 +75,14 @@ class NotingBackend final : public Backend {
   }
   void convolution_backward_data(const ConvolutionBackwardData& call) override {
     note("convolution_backward_data", {{"addend", call.addend, call.dx, "dx"},
-                                       {"normalised_input", call.normalised_input.mean},
+                                       {"input_batch_norm", call.input_batch_norm.mean},
                                        {"relu_output", call.relu_output}});
     inner_.convolution_backward_data(call);
   }
   void convolution_backward_weights(const ConvolutionBackwardWeights& call) override {
-    note("convolution_backward_weights", {{"normalise", call.normalise.mean},
+    note("convolution_backward_weights", {{"input_batch_norm", call.input_batch_norm.mean},
                                           {"d_bias", call.d_bias},
-                                          {"batch_norm", call.batch_norm.mean},
+                                          {"output_batch_norm", call.output_batch_norm.mean},
                                           {"dy_out = dy", same(call.dy_out, call.dy)}});
     inner_.convolution_backward_weights(call);
   }
@@ -97,7 +97,7 @@ class NotingBackend final : public Backend {
   }
   void batch_norm_forward(const BatchNormForward& call) override {
     note("batch_norm_forward", {{"addend", call.addend},
-                                {"addend_coefficients", call.addend_coefficients.mean},
+                                {"addend_batch_norm", call.addend_batch_norm.mean},
                                 {"relu", call.relu},
                                 {"y = x", same(call.y, call.x)},
                                 {"y = addend", same(call.y, call.addend)}});

@@ -71,9 +71,7 @@ struct ConvolutionSize {
 
   Shape input() const { return {images, height, width, channels}; }
   Shape filter() const { return {filters, rows, columns, channels}; }
-  Shape output() const {
-    return {images, options.output_size(height, rows), options.output_size(width, columns), filters};
-  }
+  Shape output() const { return convolution_output(input(), filter(), options); }
   double flops() const { return 2.0 * static_cast<double>(output().count() * rows * columns * channels); }
   Traffic traffic(int inputs, int outputs) const {
     return {static_cast<double>(inputs * input().count() + outputs * output().count()),
@@ -94,7 +92,7 @@ inline PrimitiveCase convolution_forward(const ConvolutionSize& size, bool fused
                                     .y = Tensor(backend, size.output(), maps),
                                     .options = size.options};
             if (!fused) return {[=, &backend] { backend.convolution_forward(pass); }, {pass.y}};
-            pass.normalise = coefficients(backend, size.channels, 4);
+            pass.input_batch_norm = coefficients(backend, size.channels, 4);
             pass.mean = Tensor(backend, {size.filters}), pass.variance = Tensor(backend, {size.filters});
             return {[=, &backend] { backend.convolution_forward(pass); }, {pass.y, pass.mean, pass.variance}};
           },
@@ -137,7 +135,7 @@ inline PrimitiveCase convolution_backward_data(const ConvolutionSize& size, bool
                                          .options = size.options};
             if (!fused) return {[=, &backend] { backend.convolution_backward_data(pass); }, {pass.dx}};
             pass.x = map(backend, size.input(), 3, maps);
-            pass.normalised_input = coefficients(backend, size.channels, 10);
+            pass.input_batch_norm = coefficients(backend, size.channels, 10);
             pass.gradients = {Tensor(backend, {size.channels}), Tensor(backend, {size.channels})};
             if (skip) {
               pass.addend = map(backend, size.input(), 4, maps);
@@ -159,8 +157,8 @@ inline PrimitiveCase convolution_backward_weights(const ConvolutionSize& size, b
                                             .d_weight = Tensor(backend, size.filter()),
                                             .options = size.options};
             if (!fused) return {[=, &backend] { backend.convolution_backward_weights(pass); }, {pass.d_weight}};
-            pass.normalise = coefficients(backend, size.channels, 20);
-            pass.batch_norm = coefficients(backend, size.filters, 30);
+            pass.input_batch_norm = coefficients(backend, size.channels, 20);
+            pass.output_batch_norm = coefficients(backend, size.filters, 30);
             pass.y = map(backend, size.output(), 3, maps);
             pass.gradients = {uniform(backend, {size.filters}, 4), uniform(backend, {size.filters}, 5)};
             pass.dy_out = Tensor(backend, size.output(), maps);

@@ -209,7 +209,7 @@ TEST(FusedConvolution, ByDataMasksAddsAndGathersTheBatchNormsGradients) {
                                          .dx = dx,
                                          .options = {stride, 1, 1},
                                          .x = uniform(backend, in, 3),
-                                         .normalised_input = coefficients(backend, 17, 10),
+                                         .input_batch_norm = coefficients(backend, 17, 10),
                                          .gradients = gradients});
       return {dx, gradients.weight, gradients.bias};
     });
@@ -236,7 +236,7 @@ TEST(Relu, DoesNotHideANotANumber) {
     const BatchNormCoefficients by{Tensor::zeros(*backend, {7}), Tensor::full(*backend, {7}, 1.0),
                                    Tensor::full(*backend, {7}, 1.0), Tensor::zeros(*backend, {7})};
     const Tensor normalised(*backend, x.shape());
-    backend->batch_norm_forward({.x = x, .coefficients = by, .relu = true, .y = normalised});
+    backend->batch_norm_forward({.x = x, .batch_norm = by, .relu = true, .y = normalised});
     for (const Tensor& out : {y, normalised}) {
       const auto result = out.to_host<float>();
       EXPECT_TRUE(std::isnan(result[0]) && std::isnan(result[34])) << backend->description();

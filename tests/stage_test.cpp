@@ -29,15 +29,18 @@ class ChangingStage : public testing::Test {
   }
 
   void train_step() {
+    train_step(optimiser_, 0.05);
+    average_.step(network_);
+  }
+  void train_step(Optimiser& optimiser, double rate) {
     const Tensor labels = Tensor::from_host(*backend_, {6}, std::vector<std::int32_t>{0, 1, 2, 0, 1, 2});
     Tape tape;
     const Context context{.tape = &tape, .training = true};
     tape.backward(softmax_cross_entropy(context, network_.forward(context, Variable(images_)), labels));
-    optimiser_.step(network_, 0.05);
-    average_.step(network_);
+    optimiser.step(network_, rate);
   }
 
-  std::vector<float> logits(const Network& network, bool training) const {
+  std::vector<float> logits(Network& network, bool training) const {
     return network.forward({.training = training}, Variable(images_)).value().to_host<float>();
   }
 
@@ -58,8 +61,8 @@ TEST_F(ChangingStage, ASkippedBlockIsAsIfItWereNotThere) {
     EXPECT_EQ(InferenceNetwork(*skipping).logits(images_).to_host<float>(),
               InferenceNetwork(*without).logits(images_).to_host<float>());
     std::vector<Tensor> sums, expected;
-    skipping->forward({}, Variable(images_), &sums);
-    without->forward({}, Variable(images_), &expected);
+    skipping->evaluate(images_, &sums);
+    without->evaluate(images_, &expected);
     for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(sums[i].to_host<float>(), expected[i].to_host<float>());
     for (const bool training : {false, true}) EXPECT_EQ(logits(*skipping, training), logits(*without, training));
     // Taken in again, it is as it was: its running statistics stood still.
@@ -115,13 +118,7 @@ TEST_F(ChangingStage, TheFirstBlockStaysAndAnUnknownOneIsNamed) {
 /// AdamW's state is kept, begun, forgotten and counted as a velocity is.
 TEST_F(ChangingStage, AnOptimisersStateGrowsAndShrinksWithTheNetwork) {
   AdamW adamw;
-  const auto step = [&] {
-    const Tensor labels = Tensor::from_host(*backend_, {6}, std::vector<std::int32_t>{0, 1, 2, 0, 1, 2});
-    Tape tape;
-    const Context context{.tape = &tape, .training = true};
-    tape.backward(softmax_cross_entropy(context, network_.forward(context, Variable(images_)), labels));
-    adamw.step(network_, 1e-3);
-  };
+  const auto step = [&] { train_step(adamw, 1e-3); };
   const std::string old = "stages.1.blocks.1.conv1.weight";
   for (int i = 0; i < 3; ++i) step();
   const void* const moment = adamw.state().at("first_moment." + old).address();

@@ -59,9 +59,9 @@ class TinyBackend : public ComposedBackend {
 
   void batch_norm_forward(const BatchNormForward& call) override {
     for (std::int64_t i = 0; i < call.x.count(); ++i) {
-      float y = normalised(call.coefficients, call.x, i);
-      if (call.addend_coefficients.defined()) {
-        y += normalised(call.addend_coefficients, call.addend, i);
+      float y = normalised(call.batch_norm, call.x, i);
+      if (call.addend_batch_norm.defined()) {
+        y += normalised(call.addend_batch_norm, call.addend, i);
       } else if (call.addend.defined()) {
         y += at(call.addend, i);
       }
@@ -76,7 +76,7 @@ class TinyBackend : public ComposedBackend {
       for (std::int64_t i = c; i < call.x.count(); i += C) {
         const float dz = !call.y.defined() || at(call.y, i) > 0 ? at(call.dy, i) : 0.0F;
         if (call.y.defined()) at(call.dz, i) = dz;
-        weight += double(dz) * x_hat(call.coefficients, call.x, i);
+        weight += double(dz) * x_hat(call.batch_norm, call.x, i);
         bias += dz;
       }
       at(call.gradients.weight, c) = static_cast<float>(weight);
@@ -88,8 +88,8 @@ class TinyBackend : public ComposedBackend {
     const std::int64_t C = call.x.shape().back(), pixels = call.x.count() / C;
     for (std::int64_t i = 0; i < call.x.count(); ++i) {
       const float common =
-          at(call.gradients.bias, i % C) + x_hat(call.coefficients, call.x, i) * at(call.gradients.weight, i % C);
-      at(call.dx, i) = at(call.coefficients.scale, i % C) * (at(call.dz, i) - common / float(pixels));
+          at(call.gradients.bias, i % C) + x_hat(call.batch_norm, call.x, i) * at(call.gradients.weight, i % C);
+      at(call.dx, i) = at(call.batch_norm.scale, i % C) * (at(call.dz, i) - common / float(pixels));
     }
   }
 

@@ -65,7 +65,7 @@ TEST_F(Trainer, AnAbsurdLossIsADivergenceThoughItIsANumber) {
 TEST_F(Trainer, RunningStatisticsAreThePlainMeanOverTheBatches) {
   const RunData data = small_data(*backend_, 600, 20);  // batches of 256, 256 and 88
   const std::vector<std::int32_t> all = all_indices(600);
-  const Network& network = *learner_.network;
+  Network& network = *learner_.network;
   const auto before = network.tensors();
   std::vector<double> kept;
   for (const auto& [name, tensor] : before) {

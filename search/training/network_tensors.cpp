@@ -51,7 +51,7 @@ void store_network(const Network& network, const std::string& prefix, Safetensor
   for (const auto& [name, tensor] : network.tensors()) file.tensors[prefix + name] = to_entry(tensor);
 }
 
-void load_network(const Safetensors& file, const std::string& prefix, const std::string& path, const Network& network) {
+void load_network(const Safetensors& file, const std::string& prefix, const std::string& path, Network& network) {
   for (const auto& [name, tensor] : network.tensors()) {
     const auto found = file.tensors.find(prefix + name);
     require(found != file.tensors.end(), "`", path, "` lacks the tensor `", prefix, name, "` ", tensor.shape());

@@ -23,7 +23,7 @@ void require_finite(const Network& network, const std::string& where);
 void store_network(const Network& network, const std::string& prefix, Safetensors& file);
 /// Overwrites every parameter and buffer of `network`. Errors: throws Error, naming the tensor and `path`, when one is
 /// missing, has another shape or type, or holds what isn't a finite number.
-void load_network(const Safetensors& file, const std::string& prefix, const std::string& path, const Network& network);
+void load_network(const Safetensors& file, const std::string& prefix, const std::string& path, Network& network);
 
 /// The same for the optimiser's state, each tensor as KIND.NAME, such as velocity.stem.conv.weight; what is not in the
 /// file stays as it is. Loading throws Error, naming the tensor, for one that holds what isn't a finite number.

@@ -101,7 +101,7 @@ class TrainingStep {
 
   template <class Rate>
   void step(const Batch& batch, const Rate& rate) {
-    const Network& network = *learner_.network;
+    Network& network = *learner_.network;
     Tape tape;
     const Context context{.tape = &tape, .training = true};
     const Variable logits = network.forward(context, Variable(batch.x));
@@ -233,8 +233,7 @@ PassResult evaluate(const Network& network, const ImageStore& images, std::span<
   return tally.result();
 }
 
-void estimate_running_statistics(const Network& network, const ImageStore& images,
-                                 std::span<const std::int32_t> indices) {
+void estimate_running_statistics(Network& network, const ImageStore& images, std::span<const std::int32_t> indices) {
   double batches = 0.0;
   for_each_batch(images, indices, [&](const Batch& batch) {
     batches += 1.0;

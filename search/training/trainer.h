@@ -83,8 +83,7 @@ PassResult evaluate(const Network& network, const ImageStore& images, std::span<
 
 /// The running statistics become the plain mean of the batches' over the images at `indices`, as they are: what belongs
 /// to a network that has changed, or to averaged weights. Skipped blocks keep theirs.
-void estimate_running_statistics(const Network& network, const ImageStore& images,
-                                 std::span<const std::int32_t> indices);
+void estimate_running_statistics(Network& network, const ImageStore& images, std::span<const std::int32_t> indices);
 
 /// 0, 1, ..., count-1: all images of a store.
 std::vector<std::int32_t> all_indices(std::int64_t count);
