@@ -34,7 +34,9 @@ Dataset open_folder(const std::string& folder, const DatasetOptions& options) {
     if (holds_cifar(folder, *format)) return open_cifar(folder, *format, options.read_train);
     if (fs::is_directory(inner)) return open_cifar(inner, *format, options.read_train);
   }
-  if (fs::is_directory(fs::path(folder) / "train")) return open_image_folder(folder, options);
+  const bool train = fs::is_directory(fs::path(folder) / "train"), test = fs::is_directory(fs::path(folder) / "test");
+  if (train && options.read_train) return open_image_folder(folder, options);
+  if (!options.read_train && (train || test || holds_class_folders(folder))) return open_test_images(folder, options);
   fail("[dataset] looked in ", folder, " for data_batch_1.bin or cifar-10-batches-bin/ (CIFAR-10), train.bin or ",
        "cifar-100-binary/ (CIFAR-100), and train/ (a folder of images for each class); found ", contents_of(folder));
 }
@@ -45,11 +47,11 @@ Dataset open_dataset(const std::string& data, const DatasetOptions& options) {
   try {
     Dataset dataset = data == "synthetic" ? synthetic_dataset(options) : open_folder(data, options);
     if (options.read_train) {
-      dataset.description += concat(", ", with_thousands(dataset.train.count() - dataset.held_out), " training images");
+      dataset.description += ", " + counted(dataset.train.count() - dataset.held_out, "training image");
     }
     if (dataset.held_out > 0) dataset.description += concat(", ", with_thousands(dataset.held_out), " to validate on");
-    dataset.description +=
-        concat(", ", dataset.classes.size(), " classes, ", dataset.train.height, "x", dataset.train.width);
+    dataset.description += concat(", ", counted(std::ssize(dataset.classes), "class", "classes"), ", ",
+                                  dataset.train.height, "x", dataset.train.width);
     return dataset;
   } catch (const fs::filesystem_error& error) {
     fail("[dataset] can't read ", data, ": ", error.what());

@@ -43,7 +43,7 @@ struct DatasetOptions {
 
 /// Opens `data`: `synthetic`, a folder with CIFAR-10's or CIFAR-100's binary version (or holding the folder
 /// `cifar-10-batches-bin` or `cifar-100-binary`), or a folder with `train/CLASS/*` and perhaps `val/CLASS/*` and
-/// `test/CLASS/*`. Errors: throws Error that says what was looked for and what was found, and names the file that is
+/// `test/CLASS/*`; without `read_train` also `test/CLASS/*` alone, or `CLASS/*`. Errors: throws Error that says what was looked for and what was found, and names the file that is
 /// wrong; also for names of classes that aren't UTF-8, which no result could be written with, and for a single class to
 /// train on.
 Dataset open_dataset(const std::string& data, const DatasetOptions& options = {});

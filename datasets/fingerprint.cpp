@@ -28,7 +28,6 @@ std::uint64_t xxh_round(std::uint64_t lane, std::uint64_t input) {
 }
 
 /// `1 image`, `2 images`.
-std::string images(std::int64_t count) { return concat(count, count == 1 ? " image" : " images"); }
 
 /// Where `name` is in `names`, or their number.
 std::size_t place_of(const std::string& name, const std::vector<std::string>& names) {
@@ -101,7 +100,7 @@ std::string difference(const DataFingerprint& was, const DataFingerprint& is) {
     if (now == is.classes.size()) {
       parts.push_back(concat("class `", name, "` is gone"));
     } else if (was.counts.at(i) != is.counts.at(now)) {
-      parts.push_back(concat("class `", name, "` had ", images(was.counts[i]), ", now ", is.counts[now]));
+      parts.push_back(concat("class `", name, "` had ", counted(was.counts[i], "image"), ", now ", is.counts[now]));
     }
   }
   for (const std::string& name : is.classes) {

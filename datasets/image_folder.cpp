@@ -1,13 +1,10 @@
 #include "datasets/image_folder.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cctype>
-#include <exception>
 #include <filesystem>
-#include <mutex>
-#include <thread>
 
+#include "datasets/folder_entries.h"
+#include "datasets/image_files.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
 
@@ -24,45 +21,6 @@ std::string count_and_examples(const std::vector<std::string>& items, const std:
   std::string text = concat(items.size(), ' ', what);
   for (std::size_t i = 0; i < std::min(items.size(), kExamples); ++i) text += (i > 0 ? separator : "") + items[i];
   return items.size() > kExamples ? text + separator + "..." : text;
-}
-
-std::vector<fs::path> sorted_entries(const fs::path& folder) {
-  std::vector<fs::path> entries;
-  for (const auto& entry : fs::directory_iterator(folder)) entries.push_back(entry.path());
-  std::sort(entries.begin(), entries.end(),
-            [](const fs::path& a, const fs::path& b) { return a.filename().string() < b.filename().string(); });
-  return entries;
-}
-
-bool is_hidden(const fs::path& path) { return path.filename().string().front() == '.'; }
-
-/// Also pictures in formats that aren't read: they are refused by name, rather than missed in silence.
-bool is_image(const fs::path& path) {
-  std::string extension = path.extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-  constexpr const char* kExtensions[] = {".jpg",  ".jpeg", ".png",  ".bmp",  ".ppm", ".pgm",  ".pnm",  ".pbm", ".gif",
-                                         ".webp", ".heic", ".heif", ".avif", ".tif", ".tiff", ".jfif", ".jpe", ".jp2",
-                                         ".jxl",  ".svg",  ".tga",  ".ico",  ".dng", ".cr2",  ".nef",  ".arw"};
-  return fs::is_regular_file(path) &&
-         std::find(std::begin(kExtensions), std::end(kExtensions), extension) != std::end(kExtensions);
-}
-
-/// Adds the images in `folder` and the folders below it, in the order of their names, and the other files.
-void list_images(const fs::path& folder, std::vector<std::string>& images, std::vector<std::string>& passed_over,
-                 int depth = 0) {
-  require(depth < 16, "[dataset] ", printable(folder.string()), " lies 16 folders deep: does a link lead back up?");
-  for (const fs::path& entry : sorted_entries(folder)) {
-    if (is_hidden(entry)) {
-      passed_over.push_back(printable(entry.string()));
-    } else if (fs::is_directory(entry)) {
-      list_images(entry, images, passed_over, depth + 1);
-    } else if (is_image(entry)) {
-      images.push_back(entry.string());
-    } else {
-      passed_over.push_back(printable(entry.string()));
-    }
-  }
 }
 
 /// train/, val/ or test/: which images there are, before any is read.
@@ -83,7 +41,7 @@ Listing list_classes(const fs::path& folder, std::vector<std::string>& passed_ov
     require(is_utf8(entry.filename().string()), "[dataset] expected class folders with names in UTF-8, got ",
             printable(entry.string()), ": rename it");  // no result could be written with such a name
     const std::size_t before = listing.files.size();
-    list_images(entry, listing.files, passed_over);
+    list_images(entry.string(), listing.files, passed_over);
     require(listing.files.size() > before, "[dataset] the class folder ", printable(entry.string()),
             " holds no images: add some, or remove it");
     listing.labels.resize(listing.files.size(), static_cast<std::int32_t>(listing.classes.size()));
@@ -119,57 +77,11 @@ fs::path validation_folder(const fs::path& folder) {
   return found;
 }
 
-/// Calls work(i) for each i below `count` from several threads; throws what a call threw.
-template <class Work>
-void for_each_in_parallel(std::int64_t count, int threads, const Work& work) {
-  std::atomic<std::int64_t> next{0};
-  std::exception_ptr error;
-  std::mutex error_mutex;
-  const auto run = [&] {
-    try {
-      for (std::int64_t i = next++; i < count; i = next++) work(i);
-    } catch (...) {
-      next = count;
-      const std::lock_guard lock(error_mutex);
-      error = std::current_exception();
-    }
-  };
-  {
-    std::vector<std::jthread> pool;
-    for (std::int64_t i = 1; i < std::min<std::int64_t>(threads, count); ++i) pool.emplace_back(run);
-    run();
-  }
-  if (error) std::rethrow_exception(error);
-}
-
-/// Decodes all files into `pixels`, one after another; returns for each file why it can't be decoded, or "".
-std::vector<std::string> decode(const std::vector<std::string>& files, const DatasetOptions& options,
-                                std::vector<std::uint8_t>& pixels) {
-  const auto count = static_cast<std::int64_t>(files.size()), step = std::max<std::int64_t>(count / 100, 1);
-  const std::int64_t side = options.image_size, image_bytes = side * side * 3;
-  const int threads = options.threads > 0 ? options.threads : static_cast<int>(std::thread::hardware_concurrency());
-  pixels.resize(static_cast<std::size_t>(count * image_bytes));
-  std::vector<std::string> problems(files.size());
-  std::mutex progress_mutex;
-  std::int64_t done = 0;
-  for_each_in_parallel(count, std::max(threads, 1), [&](std::int64_t i) {
-    try {
-      const std::vector<std::uint8_t> image = read_image(files[static_cast<std::size_t>(i)], side, side);
-      std::copy(image.begin(), image.end(), pixels.begin() + i * image_bytes);
-    } catch (const Error& error) {
-      problems[static_cast<std::size_t>(i)] = error.what();
-    }
-    const std::lock_guard lock(progress_mutex);
-    ++done;
-    if (options.progress && (done % step == 0 || done == count)) options.progress("decoding images", done, count);
-  });
-  return problems;
-}
-
 /// The listed images, decoded. Files that can't be are an Error, or left out and named in a remark.
 Images load(const Listing& listing, const DatasetOptions& options, std::vector<std::string>& remarks) {
-  Images images{.height = options.image_size, .width = options.image_size, .channels = 3};
-  const std::vector<std::string> problems = decode(listing.files, options, images.pixels);
+  const std::int64_t side = options.image_size;
+  auto [pixels, problems] = decode_images(listing.files, side, side, options.threads, options.progress);
+  Images images{.height = side, .width = side, .channels = 3, .pixels = std::move(pixels)};
   std::vector<std::string> unreadable;
   std::copy_if(problems.begin(), problems.end(), std::back_inserter(unreadable),
                [](const std::string& problem) { return !problem.empty(); });
@@ -212,38 +124,76 @@ void read_train(Dataset& dataset, const Listing& train, const Listing& validatio
   dataset.held_out = held_out.count();
 }
 
-}  // namespace
-
-Dataset open_image_folder(const std::string& folder, const DatasetOptions& options) {
-  const fs::path train_folder = fs::path(folder) / "train", test_folder = fs::path(folder) / "test";
+void check(const DatasetOptions& options) {
   require(options.image_size >= 1 && options.image_size <= 1024,
           "[dataset] expected an image size from 1 to 1024, got ", options.image_size);
   require(options.threads >= 0 && options.threads <= 1024, "[dataset] expected 0 to 1024 threads, got ",
           options.threads);
+}
+
+/// Reads the test images when they are asked for.
+std::function<Images()> loader_of(const Listing& test, const DatasetOptions& options) {
+  if (test.files.empty()) return {};
+  return [test, options] {
+    std::vector<std::string> remarks;
+    Images images = load(test, options, remarks);
+    for (const std::string& remark : remarks) {
+      if (options.remark) options.remark(remark);
+    }
+    return images;
+  };
+}
+
+void remark_passed_over(Dataset& dataset, const std::vector<std::string>& passed_over) {
+  if (!passed_over.empty()) dataset.remarks.push_back(count_and_examples(passed_over, "entries passed over: "));
+}
+
+}  // namespace
+
+Dataset open_image_folder(const std::string& folder, const DatasetOptions& options) {
+  check(options);
+  const fs::path train_folder = fs::path(folder) / "train", test_folder = fs::path(folder) / "test";
   std::vector<std::string> passed_over;
   const Listing train = list_classes(train_folder, passed_over);
   require(!train.files.empty(), "[dataset] expected folders with images in ", printable(train_folder.string()),
           ", one a class: found none");
-  require(train.classes.size() >= 2 || !options.read_train, "[dataset] expected at least two classes to tell apart, ",
+  require(train.classes.size() >= 2, "[dataset] expected at least two classes to tell apart, ",
           printable(train_folder.string()), " has only the folder `", train.classes.front(), "`");
   const Listing validation = list_known_classes(validation_folder(folder), train_folder, train, passed_over);
   const Listing test = list_known_classes(test_folder, train_folder, train, passed_over);
 
   Dataset dataset{.description = "images in " + printable(folder), .classes = train.classes};
-  if (!passed_over.empty()) dataset.remarks.push_back(count_and_examples(passed_over, "entries passed over: "));
+  remark_passed_over(dataset, passed_over);
   dataset.train = {.height = options.image_size, .width = options.image_size};
-  if (options.read_train) read_train(dataset, train, validation, options);
-  if (!test.files.empty()) {
-    dataset.load_test = [test, options] {
-      std::vector<std::string> remarks;
-      Images images = load(test, options, remarks);
-      for (const std::string& remark : remarks) {
-        if (options.remark) options.remark(remark);
-      }
-      return images;
-    };
-  }
+  read_train(dataset, train, validation, options);
+  dataset.load_test = loader_of(test, options);
   return dataset;
+}
+
+Dataset open_test_images(const std::string& folder, const DatasetOptions& options) {
+  check(options);
+  const fs::path train = fs::path(folder) / "train", test = fs::path(folder) / "test";
+  const bool only_train = fs::is_directory(train) && !fs::is_directory(test);
+  const fs::path classes = only_train ? train : fs::is_directory(test) ? test : fs::path(folder);
+  std::vector<std::string> passed_over;
+  const Listing listing = list_classes(classes, passed_over);
+  require(!listing.files.empty(), "[dataset] expected folders with images in ", printable(classes.string()),
+          ", one a class: found none");
+  Dataset dataset{.description = "images in " + printable(folder), .classes = listing.classes};
+  remark_passed_over(dataset, passed_over);
+  dataset.train = {.height = options.image_size, .width = options.image_size};
+  if (!only_train) dataset.load_test = loader_of(listing, options);
+  return dataset;
+}
+
+bool holds_class_folders(const std::string& folder) {
+  const auto holds_image = [](const fs::path& path) {
+    return fs::is_directory(path) &&
+           std::any_of(fs::directory_iterator(path), fs::directory_iterator(),
+                       [](const auto& entry) { return has_image_name(entry.path().string()); });
+  };
+  return std::any_of(fs::directory_iterator(folder), fs::directory_iterator(),
+                     [&](const auto& entry) { return holds_image(entry.path()); });
 }
 
 }  // namespace stagewise

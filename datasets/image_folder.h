@@ -1,18 +1,11 @@
 // Folders of JPEG, PNG, BMP, PPM and PGM images, a subfolder a class.
 #pragma once
 
-#include <cstdint>
 #include <string>
-#include <vector>
 
 #include "datasets/dataset.h"
 
 namespace stagewise {
-
-/// One image as decode_picture sees it (datasets/picture.h), [height,width,3]: the whole image resized (its sides may
-/// change their ratio) by a triangle filter that is as wide as the larger of the two pixels, so that shrinking
-/// averages. Errors: throws Error with the path when the file can't be read or decoded.
-std::vector<std::uint8_t> read_image(const std::string& path, std::int64_t height, std::int64_t width);
 
 /// Reads `folder`/train/CLASS/**, which may hold folders in turn; behind them the images of `folder`/val/CLASS/** (or
 /// valid/, or validation/) as those that are held out; `folder`/test/CLASS/** is listed now and decoded by load_test.
@@ -22,5 +15,13 @@ std::vector<std::uint8_t> read_image(const std::string& path, std::int64_t heigh
 /// unless options.skip_unreadable, when images can't be read, naming the first five; a class that lost all of them
 /// always is one.
 Dataset open_image_folder(const std::string& folder, const DatasetOptions& options);
+
+/// For an evaluation, when nothing is trained: the classes are the names of the folders in `folder`/test/ (in train/
+/// where there is no test set) or, with neither, in `folder` itself. Errors: throws Error when there is none, or one
+/// that holds no image.
+Dataset open_test_images(const std::string& folder, const DatasetOptions& options);
+
+/// Whether a folder in `folder` holds images: the outside of a test set that stands alone.
+bool holds_class_folders(const std::string& folder);
 
 }  // namespace stagewise

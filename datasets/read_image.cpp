@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "datasets/image_folder.h"
+#include "datasets/image_files.h"
 #include "datasets/picture.h"
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
@@ -62,14 +62,8 @@ std::vector<float> resize_axis(const T* in, std::int64_t outer, std::int64_t fro
 
 }  // namespace
 
-std::vector<std::uint8_t> read_image(const std::string& path, std::int64_t height, std::int64_t width) {
-  const std::string file = read_file(path);
-  Picture picture;
-  try {
-    picture = decode_picture(file);
-  } catch (const Error& error) {
-    fail("can't decode ", printable(path), ": ", error.what());
-  }
+std::vector<std::uint8_t> resized_image(const std::string& bytes, std::int64_t height, std::int64_t width) {
+  const Picture picture = decode_picture(bytes);
   const std::vector<float> narrow = resize_axis(picture.pixels.data(), picture.height, picture.width, width, kChannels);
   const std::vector<float> resized = resize_axis(narrow.data(), 1, picture.height, height, width * kChannels);
   std::vector<std::uint8_t> pixels(resized.size());
@@ -77,6 +71,17 @@ std::vector<std::uint8_t> read_image(const std::string& path, std::int64_t heigh
     return static_cast<std::uint8_t>(std::clamp(std::floor(value + 0.5F), 0.0F, 255.0F));
   });
   return pixels;
+}
+
+std::vector<std::uint8_t> read_image(const std::string& path, std::int64_t height, std::int64_t width) {
+  const std::string file = read_file(path);
+  try {
+    return resized_image(file, height, width);
+  } catch (const OutOfMemory&) {
+    throw;
+  } catch (const Error& error) {
+    fail("can't decode ", printable(path), ": ", error.what());
+  }
 }
 
 }  // namespace stagewise

@@ -8,7 +8,7 @@
 #include <set>
 
 #include "datasets/dataset.h"
-#include "datasets/image_folder.h"
+#include "datasets/image_files.h"
 #include "datasets/split.h"
 #include "tests/temporary_folder.h"
 

@@ -5,7 +5,7 @@
 
 #include <cmath>
 
-#include "datasets/image_folder.h"
+#include "datasets/image_files.h"
 #include "tests/picture_files.h"
 #include "tests/temporary_folder.h"
 

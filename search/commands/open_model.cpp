@@ -1,11 +1,52 @@
 #include "search/commands/open_model.h"
 
+#include <algorithm>
+
 #include "search/commands/config_file.h"
 #include "search/run/directory.h"
+#include "search/run/terminal.h"
+#include "tensor/text.h"
 
 namespace stagewise {
 
 namespace {
+
+constexpr std::size_t kExamples = 10;  // of classes, in messages
+
+std::string listed(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < std::min(names.size(), kExamples); ++i) {
+    text += concat(i > 0 ? ", `" : "`", printable(names[i]), "`");
+  }
+  return text + (names.size() > kExamples ? concat(" and ", names.size() - kExamples, " more") : "");
+}
+
+/// The network's label for each class of the data, -1 where it knows none of that name.
+std::vector<std::int32_t> labels_of(const std::vector<std::string>& classes, const std::vector<std::string>& known) {
+  std::vector<std::int32_t> labels;
+  for (const std::string& name : classes) {
+    const auto found = std::find(known.begin(), known.end(), name);
+    labels.push_back(found == known.end() ? -1 : static_cast<std::int32_t>(found - known.begin()));
+  }
+  return labels;
+}
+
+/// Only the images that the network has a label for, with that label.
+Images relabelled(Images images, const std::vector<std::int32_t>& labels) {
+  const std::int64_t size = images.image_bytes();
+  std::int64_t kept = 0;
+  for (std::int64_t i = 0; i < images.count(); ++i) {
+    const std::int32_t label = labels[static_cast<std::size_t>(images.labels[static_cast<std::size_t>(i)])];
+    if (label < 0) continue;
+    images.labels[static_cast<std::size_t>(kept)] = label;
+    const auto from = images.pixels.begin() + i * size;
+    if (kept < i) std::copy(from, from + size, images.pixels.begin() + kept * size);
+    ++kept;
+  }
+  images.labels.resize(static_cast<std::size_t>(kept));
+  images.pixels.resize(static_cast<std::size_t>(kept * size));
+  return images;
+}
 
 void check_classes(const std::string& command, const Model& model, const Dataset& dataset) {
   const auto known = static_cast<std::size_t>(model.network->architecture().classes);
@@ -18,6 +59,25 @@ void check_classes(const std::string& command, const Model& model, const Dataset
 }
 
 }  // namespace
+
+void map_classes(const std::string& command, const std::vector<std::string>& known, Dataset& dataset,
+                 Progress& progress) {
+  if (dataset.classes == known || !dataset.load_test) return;
+  const std::vector<std::int32_t> labels = labels_of(dataset.classes, known);
+  std::vector<std::string> unknown, without = known;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (labels[i] < 0) unknown.push_back(dataset.classes[i]);
+    std::erase(without, dataset.classes[i]);
+  }
+  require(unknown.size() < dataset.classes.size(), "[", command, "] the network knows none of the data's classes ",
+          listed(unknown), "; it knows ", listed(known));
+  if (!unknown.empty()) {
+    complain("left out, since the network doesn't know the class: " + listed(unknown));
+  }
+  if (!without.empty()) progress.line("  no images of the network's class " + listed(without));
+  dataset.load_test = [labels, load = dataset.load_test] { return relabelled(load(), labels); };
+  dataset.classes = known;
+}
 
 void take_options_of(CLI::App& command, const std::string& model) {
   const std::string config = model + "/config.toml";
@@ -42,6 +102,7 @@ OpenedModel open_model(CLI::App& command, Settings& settings, const std::string&
   options.image_size = architecture.height;
   options.read_train = read_train || !model.normalisation;
   opened.dataset = open_announced(options, progress.listener());
+  if (!options.read_train && !model.classes.empty()) map_classes(name, model.classes, opened.dataset, progress);
   check_classes(name, model, opened.dataset);
   opened.normalisation =
       model.normalisation ? *model.normalisation : normalisation_of(architecture.variant, opened.dataset.train);
