@@ -10,8 +10,7 @@
 namespace stagewise {
 
 std::string right_of(const PassResult& result) {
-  return with_thousands(result.right) + " of " + with_thousands(result.images) + " right (" +
-         percent(result.accuracy()) + ")";
+  return with_thousands(result.right) + " of " + with_thousands(result.images) + " right";
 }
 
 std::string summarise(const SearchState& state, const Network& network, const RunData& data,
@@ -22,9 +21,9 @@ std::string summarise(const SearchState& state, const Network& network, const Ru
   const std::int64_t held_out = std::ssize(data.validation);
   const auto validation = [&] {
     if (held_out == 0) return std::string("none held out");
-    if (state.held_out_joined) return with_thousands(held_out) + " held-out images joined the training at the end";
+    if (state.held_out_joined) return counted(held_out, "held-out image") + " joined the training at the end";
     if (!state.validated) return std::string("not measured");
-    return percent(state.validation_accuracy) + " of " + with_thousands(held_out) + " images held out";
+    return percent(state.validation_accuracy) + " of " + counted(held_out, "held-out image");
   };
   std::string text =
       row("network", join(architecture.depths()) +
@@ -45,8 +44,8 @@ std::string summarise(const SearchState& state, const Network& network, const Ru
   text += row("work", work_text(static_cast<double>(state.work)) + ", " +
                           percent(static_cast<double>(state.looking) / static_cast<double>(state.work)) +
                           " of it measuring");
-  text += row("images seen", with_thousands(state.images_seen) + " in " + std::to_string(state.passes) + " epochs");
-  text += row("hours", fixed(state.seconds / 3600.0, 2) + " (" + duration(state.seconds) + ")");
+  text += row("images seen", with_thousands(state.images_seen) + " in " + counted(state.passes, "epoch"));
+  text += row("time", duration(state.seconds));
   text += row("ended because", state.stop_reason);
   return text;
 }
@@ -57,11 +56,15 @@ void write_results(const RunDirectory& run, const Network& network, const RunDat
   write_file_atomically(run.summary(), summary);
 }
 
-std::string how_to_use(const std::string& path) {
-  return "The network is in " + path + "/model.safetensors. What you can do with it:\n" + "  stagewise predict " +
-         path + " IMAGE...\n" +                   //
-         "  stagewise evaluate " + path + "\n" +  //
-         "  stagewise describe " + path + "\n";
+std::string how_to_use(const std::string& path, bool has_test_set) {
+  const auto row = [&](const std::string& command, const std::string& what) {
+    return "  stagewise " + left(command, static_cast<int>(path.size()) + 24) + "  " + what + "\n";
+  };
+  return "The network is in " + path + "/model.safetensors. What you can do with it:\n" +
+         row("predict " + path + " IMAGE...", "what is in a picture") +
+         row("evaluate " + path + (has_test_set ? "" : " --data DATA"), "count its right answers on a test set") +
+         row("retrain " + path, "train what was found from scratch, or on (--weights)") +
+         row("describe " + path, "its stages, parameters and work");
 }
 
 }  // namespace stagewise

@@ -18,8 +18,8 @@ std::string summarise(const SearchState& state, const Network& network, const Ru
 /// Writes model.safetensors, architecture.json and summary.txt.
 void write_results(const RunDirectory& run, const Network& network, const RunData& data, const std::string& summary);
 
-/// Where the results in `path` are and what can be done with them.
-std::string how_to_use(const std::string& path);
+/// Where the results in `path` are and what can be done with them. `has_test_set`: of the data.
+std::string how_to_use(const std::string& path, bool has_test_set);
 
 /// `9,338 of 10,000 right (93.38%)`.
 std::string right_of(const PassResult& result);

@@ -17,6 +17,11 @@ inline std::string with_thousands(std::int64_t number) {
   return digits;
 }
 
+/// `1 image`, `2,000 images`; `several` is given where it isn't the word and an s.
+inline std::string counted(std::int64_t number, const std::string& one, const std::string& several = "") {
+  return with_thousands(number) + " " + (number == 1 ? one : several.empty() ? one + "s" : several);
+}
+
 /// Whether `text` is UTF-8 (RFC 3629), as JSON, TOML and terminals want it. Names of files may be anything.
 bool is_utf8(std::string_view text);
 

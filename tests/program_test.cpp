@@ -372,7 +372,8 @@ TEST_F(Program, AFinishedRunSaysHowToUseItAndCanBeUsed) {
   EXPECT_EQ(evaluation.code, 0);
   EXPECT_TRUE(evaluation.out.ends_with("%)\n")) << evaluation.out;
   // The line is the one in the summary: the same data, drawn from the same seed.
-  const std::string last = evaluation.out.substr(evaluation.out.find('\n') + 1);
+  const std::size_t begin = evaluation.out.find('\n') + 1;
+  const std::string last = evaluation.out.substr(begin, evaluation.out.find(" (", begin) - begin);
   EXPECT_NE(training.out.find(last), std::string::npos) << last;
   expect_refused(small("train", "a"), "--resume a");
   EXPECT_EQ(run({"train", "--resume", "a"}).out, training.out);

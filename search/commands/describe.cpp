@@ -84,7 +84,7 @@ void run_describe(const DescribeOptions& options) {
   const NetworkCost cost = cost_of(architecture);
   std::cout << "ResNet " << join(architecture.depths()) << ", " << name_of(architecture.variant) << ", images "
             << architecture.height << 'x' << architecture.width << 'x' << architecture.channels << ", "
-            << architecture.classes << " classes\n\n"
+            << counted(architecture.classes, "class", "classes") << "\n\n"
             << left("", 12) << right("blocks", 7) << right("channels", 9) << right("map", 12) << right("trainable", 13)
             << right("statistics", 13) << right("MACs", 11) << '\n';
   print_row("stem", "", std::to_string(architecture.stages.front().width), map_size(architecture, 0), cost.stem);

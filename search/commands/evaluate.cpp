@@ -40,7 +40,8 @@ void run_evaluate(CLI::App& command, EvaluateOptions& options) {
     write_predictions(options.predictions, predictions);
     result = predictions.result();
   }
-  std::cout << "loss " << fixed(result.loss, 4) << '\n' << right_of(result) << '\n';
+  std::cout << "loss " << fixed(result.loss, 4) << '\n'
+            << right_of(result) << " (" << percent(result.accuracy()) << ")\n";
 }
 
 }  // namespace

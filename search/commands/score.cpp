@@ -58,8 +58,8 @@ bool needs_held_out(const std::string& criterion) {
 
 /// What is said about the held-out images; `model` may be no run.
 std::string about_held_out(const std::string& model, const Split& split) {
-  const std::string count =
-      with_thousands(std::ssize(split.validation)) + " images are held out for probe and ablation";
+  const std::string count = counted(std::ssize(split.validation), "image") +
+                            (split.validation.size() == 1 ? " is" : " are") + " held out for probe and ablation";
   const std::optional<HeldOutImages> run = held_out_images_of(model);
   if (split.validation.empty()) {
     return "No images are held out, so probe and ablation are left out; --validation 0.1 holds some out" +

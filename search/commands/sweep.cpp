@@ -70,7 +70,8 @@ class SweepRunner {
       if (!finished(run)) waiting_.push_back(&run);
     }
     done_ = sweep_.runs.size() - waiting_.size();
-    progress_.line(concat("Sweep: ", sweep_.out, ", ", sweep_.runs.size(), " runs, ", done_, " of them done"));
+    progress_.line(
+        concat("Sweep: ", sweep_.out, ", ", counted(std::ssize(sweep_.runs), "run"), ", ", done_, " of them done"));
   }
 
   /// All that are not finished yet. Errors: throws Interrupted; the runs have saved and stopped by then.

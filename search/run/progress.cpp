@@ -3,8 +3,10 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
+#include "search/run/terminal.h"
 #include "search/run/text.h"
 
 namespace stagewise {
@@ -15,11 +17,13 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kRedraw = std::chrono::milliseconds(100);
 constexpr auto kPlainLine = std::chrono::seconds(30);
 
+constexpr std::size_t kWidest = 100;  // columns
+
 /// `text`, cut to the terminal's width: a line that wraps can't be drawn over.
 std::string fitted(const std::string& text) {
   winsize size = {};
-  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return text;
-  return text.substr(0, size.ws_col - 1U);
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return text.substr(0, kWidest);
+  return text.substr(0, std::min<std::size_t>(size.ws_col - 1U, kWidest));
 }
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
@@ -39,7 +43,7 @@ void Progress::clear() {
 void Progress::line(const std::string& text) {
   if (quiet_) return;
   clear();
-  std::fprintf(stderr, "%s\n", text.c_str());
+  std::fprintf(stderr, "%s\n", painted(text, STDERR_FILENO).c_str());
   std::fflush(stderr);
 }
 

@@ -32,7 +32,7 @@ class Evolution final : public Strategy {
   }
 
   std::string plan() const override {
-    return concat(models_, " networks with ", work_text(static_cast<double>(work_a_model_)),
+    return concat(counted(models_, "network"), " with ", work_text(static_cast<double>(work_a_model_)),
                   " each, then the best of them from scratch");
   }
 

@@ -48,7 +48,9 @@ class Paper final : public Strategy {
     run.keep_if_best();
     const std::vector<double> scores = score(run);
     if (memory["deeper"]) return decide(run, memory, scores);
-    if (state.round == iterations_) return run.stop(concat("all ", iterations_, " iterations are done"));
+    if (state.round == iterations_)
+      return run.stop(iterations_ == 1 ? "the one iteration is done"
+                                       : concat("all ", iterations_, " iterations are done"));
     state.round += 1;
     const Architecture architecture = run.learner().network->architecture();
     state.strategy_memory = Json{{"deeper", true}, {"scores", scores}, {"architecture", architecture.to_json()}}.dump();

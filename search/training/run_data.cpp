@@ -124,7 +124,7 @@ RunData open_run_data(Backend& backend, const DataOptions& options, Variant vari
   const Images& images = dataset.train;
   const auto classes = static_cast<std::int64_t>(dataset.classes.size());
   Split split = split_of(dataset, options);
-  tell(listener, "  " + with_thousands(static_cast<std::int64_t>(split.train.size())) + " images to train on, " +
+  tell(listener, "  " + counted(std::ssize(split.train), "image") + " to train on, " +
                      with_thousands(static_cast<std::int64_t>(split.validation.size())) + " held out");
   const Normalisation normalisation = normalisation_of(variant, images, split.train);
   return {.source = options.data,
