@@ -7,13 +7,14 @@
 
 #include "search/commands/commands.h"
 #include "search/run/interrupt.h"
+#include "search/run/terminal.h"
 #include "tensor/error.h"
 
 namespace {
 
 enum ExitCode { kDone = 0, kFailed = 1, kUsersMistake = 2, kInterrupted = 130 };
 
-constexpr const char* kHowToNeedLess = ". A smaller --batch-size, --image-size or number of --threads needs less\n";
+constexpr const char* kHowToNeedLess = ". A smaller --batch-size, --image-size or number of --threads needs less";
 
 /// A standard stream that is closed (`2>&-`) would lend its number to the next file that is opened, and what is meant
 /// for the stream would land in it.
@@ -29,10 +30,11 @@ int run(int argc, char** argv) {
   program.require_subcommand(1);
   program.option_defaults()->always_capture_default();
   program.set_version_flag("--version", "stagewise 0.1.0");
-  const std::vector<stagewise::Command> commands = {
-      stagewise::add_search(program),  stagewise::add_train(program),   stagewise::add_evaluate(program),
-      stagewise::add_score(program),   stagewise::add_predict(program), stagewise::add_describe(program),
-      stagewise::add_devices(program), stagewise::add_sweep(program),   stagewise::add_compare(program)};
+  const std::vector<stagewise::Command> commands = {stagewise::add_search(program),   stagewise::add_train(program),
+                                                    stagewise::add_retrain(program),  stagewise::add_evaluate(program),
+                                                    stagewise::add_score(program),    stagewise::add_predict(program),
+                                                    stagewise::add_describe(program), stagewise::add_devices(program),
+                                                    stagewise::add_sweep(program),    stagewise::add_compare(program)};
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -51,16 +53,16 @@ int guarded_run(int argc, char** argv) {
   } catch (const stagewise::Interrupted&) {
     return kInterrupted;
   } catch (const stagewise::OutOfMemory& error) {
-    std::cerr << "stagewise: " << error.what() << kHowToNeedLess;
+    stagewise::complain(error.what() + std::string(kHowToNeedLess));
     return kFailed;
   } catch (const stagewise::Error& error) {
-    std::cerr << "stagewise: " << error.what() << '\n';
+    stagewise::complain(error.what());
     return kUsersMistake;
   } catch (const std::bad_alloc&) {
-    std::cerr << "stagewise: out of memory" << kHowToNeedLess;
+    stagewise::complain("out of memory" + std::string(kHowToNeedLess));
     return kFailed;
   } catch (const std::exception& error) {
-    std::cerr << "stagewise: " << error.what() << '\n';
+    stagewise::complain(error.what());
     return kFailed;
   }
 }
@@ -72,6 +74,6 @@ int main(int argc, char** argv) {
   const int code = guarded_run(argc, argv);
   // A reader that has gone (`| head`) ends the program by SIGPIPE, as it does others; a full disk has to be told.
   if (std::cout.flush()) return code;
-  std::cerr << "stagewise: not all results could be written to standard output\n";
+  stagewise::complain("not all results could be written to standard output");
   return code == kDone ? kFailed : code;
 }

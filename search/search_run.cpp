@@ -8,6 +8,7 @@
 #include "search/results.h"
 #include "search/run/interrupt.h"
 #include "search/run/text.h"
+#include "search/training/model_file.h"
 #include "search/training/network_tensors.h"
 #include "search/trial.h"
 #include "search/work.h"
@@ -93,10 +94,27 @@ void SearchRun::begin() {
   state_.rate_factor = options_.rate_factor;
   journal_ = std::make_unique<Journal>(directory_.journal());
   start_network(data_.architecture(options_.start, options_.variant), total_work_);
+  if (!options_.from.empty()) take_weights();
   if (options_.twin > 0) turn_last_bit(learner_.network->convolution("stem.conv").weight.value(), options_.twin - 1);
   const std::string config = RunDirectory::holds_file(directory_.config()) ? read_file(directory_.config()) : "";
   log(start_event(options_, data_, backend_.description(), total_work_, strategy_->plan(), config));
   save();
+}
+
+/// Begins with a finished network's weights, the blocks' names included.
+void SearchRun::take_weights() {
+  const Model model = load_model(backend_, options_.from, options_.variant);
+  const Architecture& found = model.network->architecture();
+  Architecture wanted = data_.architecture(options_.start, options_.variant);
+  wanted.stages = found.stages;
+  require(found.depths() == options_.start && found == wanted, "[--from] `", options_.from, "` holds a network ",
+          join(found.depths()), " for images ", found.height, "x", found.width, "x", found.channels, " of ",
+          found.classes, " classes; expected ", join(options_.start), " for ", wanted.height, "x", wanted.width, "x",
+          wanted.channels, " of ", wanted.classes);
+  require(model.classes.empty() || model.classes == data_.classes, "[--from] `", options_.from,
+          "` knows other classes than the data, or in another order");
+  learner_.network = std::make_unique<Network>(backend_, found, state_.network_seed);
+  learner_.network->copy_from(*model.network);
 }
 
 void SearchRun::start_network(const Architecture& architecture, std::int64_t work) {

@@ -38,6 +38,7 @@ class Strategy {
 struct SearchOptions {
   std::vector<std::int64_t> start = {1, 1, 1};
   Variant variant = Variant::standard;
+  std::string from;  // a finished network of that shape whose weights a training begins with; empty: they are drawn
   std::string strategy = "stagewise";  // train, stagewise, jump, paper or evolution
   TrainingOptions training;
   /// In multiply-accumulates (search/work.h); 0: what training.epochs passes over the images take.
@@ -107,6 +108,7 @@ class SearchRun {
 
  private:
   void begin();
+  void take_weights();
   void check_same(const SearchState& state) const;
   void change_rate();
   /// What is left of the pass that the training is in, is left out.

@@ -68,8 +68,8 @@ CLI::Option* find(CLI::App& command, const std::string& name) {
 
 }  // namespace
 
-std::string config_text(const CLI::App& command) {
-  std::string text = "# stagewise " + command.get_name() + " --config THIS_FILE repeats the run.\n";
+std::string config_text(const CLI::App& command, const std::string& name) {
+  std::string text = "# stagewise " + name + " --config THIS_FILE repeats the run.\n";
   for (const CLI::Option* option : command.get_options()) {
     const std::string value = value_of(*option);
     if (!option->get_configurable() || option->get_lnames().empty()) continue;
@@ -93,14 +93,23 @@ std::map<std::string, std::string> read_config(const std::string& path) {
   return values;
 }
 
-void apply_config(CLI::App& command, const std::string& path, UnknownKeys unknown_keys) {
+void apply_config(CLI::App& command, const std::string& path, UnknownKeys unknown_keys,
+                  const std::set<std::string>& except) {
   for (const auto& [name, value] : read_config(path)) {
+    if (except.contains(name)) continue;
     CLI::Option* option = find(command, name);
     if (option == nullptr && unknown_keys == UnknownKeys::pass_over) continue;
     require(option != nullptr, "`", path, "`: `", name, "` is no option of `stagewise ", command.get_name(),
             "` (see --help)");
     if (option->count() == 0) give(*option, value, concat("`", path, "`"));
   }
+}
+
+void set_option(CLI::App& command, const std::string& name, const std::string& value) {
+  CLI::Option& option = *command.get_option(name);
+  option.clear();
+  option.add_result(value);
+  option.run_callback();
 }
 
 namespace {

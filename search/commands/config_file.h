@@ -4,13 +4,14 @@
 
 #include <CLI/CLI.hpp>
 #include <map>
+#include <set>
 #include <string>
 
 namespace stagewise {
 
 /// The options of `command` as they stand after parsing: all but those that say where a run is written and how it
-/// talks.
-std::string config_text(const CLI::App& command);
+/// talks. `name` is the command that repeats the run.
+std::string config_text(const CLI::App& command, const std::string& name);
 
 /// Names and values, these as the command line would have them. Errors: throws Error, with the line, for what is not
 /// TOML, and for a value that is no number, text or truth.
@@ -19,8 +20,13 @@ std::map<std::string, std::string> read_config(const std::string& path);
 enum class UnknownKeys { refuse, pass_over };
 
 /// Gives `command` the values in `path` of the options that the command line left open. Errors: throws Error for a key
-/// that is no option of the command (unless they are passed over), and for a value that its option refuses.
-void apply_config(CLI::App& command, const std::string& path, UnknownKeys unknown_keys = UnknownKeys::refuse);
+/// that is no option of the command (unless they are passed over), and for a value that its option refuses. Keys in
+/// `except` are left open.
+void apply_config(CLI::App& command, const std::string& path, UnknownKeys unknown_keys = UnknownKeys::refuse,
+                  const std::set<std::string>& except = {});
+
+/// Gives an option a value, as if the person had.
+void set_option(CLI::App& command, const std::string& name, const std::string& value);
 
 /// The same for a run that goes on. Errors: throws Error as well when the command line gives an option that would
 /// change the result another value than the file.

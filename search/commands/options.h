@@ -47,7 +47,14 @@ void add_growth_options(CLI::App& command, Settings& settings);
 /// --out, --resume, --resume-or-start, --config.
 void add_run_options(CLI::App& command, Settings& settings);
 
-/// A search or a training from the first epoch, or from where a run stopped, to its results.
-void run_search(CLI::App& command, Settings& settings);
+/// A search or a training from the first epoch, or from where a run stopped, to its results. `name` is the command that
+/// goes on with it.
+void run_search(CLI::App& command, Settings& settings, const std::string& name);
+
+/// A training: all that add_train() adds.
+void add_train_options(CLI::App& command, Settings& settings);
+/// Where --from names a network, --blocks and --variant are that network's. Errors: throws Error when the person asked
+/// for others.
+void run_train(CLI::App& command, Settings& settings);
 
 }  // namespace stagewise

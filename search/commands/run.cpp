@@ -1,4 +1,6 @@
 // What `search` and `train` share: a run from its first epoch, or from where it stopped, to its results.
+#include <unistd.h>
+
 #include <iostream>
 
 #include "search/calibrate.h"
@@ -8,6 +10,7 @@
 #include "search/run/device.h"
 #include "search/run/interrupt.h"
 #include "search/run/progress.h"
+#include "search/run/terminal.h"
 #include "search/run/text.h"
 #include "tensor/atomic_file.h"
 
@@ -16,10 +19,10 @@ namespace stagewise {
 namespace {
 
 /// Puts everything into the new run's folder that it takes to go on. What can't begin leaves nothing behind.
-std::unique_ptr<SearchRun> begin(CLI::App& command, const Settings& settings, Backend& backend, const RunData& data,
-                                 RunDirectory& run, Progress& progress) {
+std::unique_ptr<SearchRun> begin(const std::string& config, const Settings& settings, Backend& backend,
+                                 const RunData& data, RunDirectory& run, Progress& progress) {
   try {
-    write_file_atomically(run.config(), config_text(command));
+    write_file_atomically(run.config(), config);
     return std::make_unique<SearchRun>(backend, data, settings.search_options(), run, progress);
   } catch (...) {
     run.discard();
@@ -31,10 +34,7 @@ std::unique_ptr<SearchRun> begin(CLI::App& command, const Settings& settings, Ba
 void take_hours(CLI::App& command, Settings& settings, Backend& backend, const RunData& data, Progress& progress) {
   const Calibration calibration = calibrate(backend, data, settings.search_options(), settings.hours);
   progress.line("Calibrated: " + calibration.text);
-  CLI::Option& work = *command.get_option("--work");
-  work.clear();
-  work.add_result(std::to_string(calibration.work));
-  work.run_callback();
+  set_option(command, "--work", std::to_string(calibration.work));
 }
 
 /// The run's images. Where nothing would be decided on held-out images, none are held out.
@@ -54,12 +54,14 @@ RunData open_data(CLI::App& command, Settings& settings, bool begins, Backend& b
 }
 
 void show_results(const RunDirectory& run) {
-  std::cout << '\n' << read_file(run.summary()) << '\n' << how_to_use(run.path()) << std::flush;
+  std::cout << '\n'
+            << painted(read_file(run.summary()), STDOUT_FILENO) << '\n'
+            << how_to_use(run.path(), RunDirectory::holds_file(run.test_predictions())) << std::flush;
 }
 
 }  // namespace
 
-void run_search(CLI::App& command, Settings& settings) {
+void run_search(CLI::App& command, Settings& settings, const std::string& name) {
   const std::string resumed = settings.resumed();
   // Options that the command line left open may come from files.
   if (!settings.config.empty()) apply_config(command, settings.config);
@@ -84,11 +86,13 @@ void run_search(CLI::App& command, Settings& settings) {
   const SearchOptions options = settings.search_options();
   data.architecture(options.start, options.variant);  // says what is wrong with it before anything is written
   catch_interrupts();
-  if (!run) run = RunDirectory::create(settings.out, command.get_name());
+  if (!run) run = RunDirectory::create(settings.out, name);
   const auto search = saved ? std::make_unique<SearchRun>(*backend, data, options, *run, progress, std::move(saved))
-                            : begin(command, settings, *backend, data, *run, progress);
-  if (!resumed.empty()) write_file_atomically(run->config(), config_text(command));  // what may change on the way
-  progress.line("Run: " + run->path() + ", " + std::to_string(search->state().passes) + " epochs done");
+                            : begin(config_text(command, name), settings, *backend, data, *run, progress);
+  // What may change on the way.
+  if (!resumed.empty()) write_file_atomically(run->config(), config_text(command, name));
+  const std::int64_t passes = search->state().passes;
+  progress.line("Run: " + run->path() + (resumed.empty() ? "" : ", " + counted(passes, "epoch") + " done"));
   try {
     while (search->step()) {
     }
@@ -96,7 +100,7 @@ void run_search(CLI::App& command, Settings& settings) {
     progress.line("");
     std::cerr << "Stopped in epoch " << search->state().passes + 1
               << "; everything up to here is saved. Go on with:\n  "
-              << "stagewise " << command.get_name() << " --resume " << run->path() << '\n';
+              << "stagewise " << name << " --resume " << run->path() << '\n';
     throw;
   }
   show_results(*run);

@@ -17,7 +17,7 @@ Command add_search(CLI::App& program) {
   add_growth_options(*command, *settings);
   add_training_options(*command, *settings);
   add_device_options(*command, *settings);
-  return {.app = command, .run = [command, settings] { run_search(*command, *settings); }};
+  return {.app = command, .run = [command, settings] { run_search(*command, *settings, "search"); }};
 }
 
 }  // namespace stagewise

@@ -1,21 +1,60 @@
+#include <filesystem>
+
 #include "search/commands/commands.h"
+#include "search/commands/config_file.h"
 #include "search/commands/options.h"
+#include "search/run/text.h"
+#include "search/training/model_file.h"
 
 namespace stagewise {
+
+namespace {
+
+std::string absolute_path(std::string& path) {
+  if (!path.empty()) path = std::filesystem::absolute(path).lexically_normal().string();
+  return "";
+}
+
+}  // namespace
+
+void add_train_options(CLI::App& command, Settings& settings) {
+  settings.search.strategy = "train";
+  settings.data.validation = 0.0;  // nothing is decided here, so every image may teach
+  add_run_options(command, settings);
+  add_data_options(command, settings);
+  add_split_options(command, settings);
+  add_network_options(command, settings, "--blocks");
+  command
+      .add_option(
+          "--from", settings.search.from,
+          "Begin with the network and the weights in this run's folder or .safetensors file (and a tenth of the "
+          "learning rate, where none is given)")
+      ->transform(CLI::Validator(absolute_path, ""))
+      ->group("Network");
+  add_budget_options(command, settings);
+  add_training_options(command, settings);
+  add_device_options(command, settings);
+}
+
+void run_train(CLI::App& command, Settings& settings) {
+  if (!settings.search.from.empty() && settings.resumed().empty()) {
+    const Architecture found = load_architecture(settings.search.from);
+    const auto take = [&](const std::string& option, const std::string& value) {
+      require(command.get_option(option)->count() == 0 || command.get_option(option)->as<std::string>() == value,
+              "[--from] `", settings.search.from, "` holds a network with ", option, " ", value);
+      set_option(command, option, value);
+    };
+    take("--blocks", join(found.depths()));
+    take("--variant", name_of(found.variant));
+  }
+  run_search(command, settings, "train");
+}
 
 Command add_train(CLI::App& program) {
   CLI::App* command = program.add_subcommand("train", "Train one network");
   const auto settings = std::make_shared<Settings>();
-  settings->search.strategy = "train";
-  settings->data.validation = 0.0;  // nothing is decided here, so every image may teach
-  add_run_options(*command, *settings);
-  add_data_options(*command, *settings);
-  add_split_options(*command, *settings);
-  add_network_options(*command, *settings, "--blocks");
-  add_budget_options(*command, *settings);
-  add_training_options(*command, *settings);
-  add_device_options(*command, *settings);
-  return {.app = command, .run = [command, settings] { run_search(*command, *settings); }};
+  add_train_options(*command, *settings);
+  return {.app = command, .run = [command, settings] { run_train(*command, *settings); }};
 }
 
 }  // namespace stagewise

@@ -22,6 +22,9 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
+/// A cell of a CSV file: between quotes where it holds commas, quotes or line ends (RFC 4180).
+std::string csv_cell(const std::string& text);
+
 /// 3.07e13; an absent number is a dash.
 std::string in_powers(std::optional<double> number);
 /// An absent number is an empty cell, others have the digits that bring them back.

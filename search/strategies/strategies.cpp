@@ -104,7 +104,10 @@ SearchOptions settled(SearchOptions options, const RunData& data) {
   }
   const bool adamw = training.optimiser.kind == OptimiserKind::adamw;
   const double batches_of_128 = static_cast<double>(training.batch_size) / 128.0;
-  if (training.schedule.peak == 0.0) training.schedule.peak = (adamw ? 0.004 : 0.4) * batches_of_128;
+  if (training.schedule.peak == 0.0) {
+    // Weights that have been trained are lost again at the full rate.
+    training.schedule.peak = (adamw ? 0.004 : 0.4) * batches_of_128 * (options.from.empty() ? 1.0 : 0.1);
+  }
   if (training.optimiser.weight_decay < 0.0) {
     const auto work = static_cast<double>(work_of(options, data));
     const Architecture start = data.architecture(options.start, options.variant);
