@@ -28,6 +28,8 @@ const std::vector<InstructionSet>& instruction_sets() {
 #endif
 #ifdef STAGEWISE_HAVE_avx2
       {"avx2", &avx2::kernels, [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
+#endif
+#ifdef STAGEWISE_HAVE_avx512_emulated
       {"avx512_emulated", &avx512_emulated::kernels,
        [] { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }},
 #endif
