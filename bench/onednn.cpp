@@ -191,7 +191,7 @@ void register_convolutions(const Roof& roof, Backend& backend) {
 int main(int argc, char** argv) {
   using namespace stagewise;
   const auto backend = make_cpu_backend();
-  const bench::Roofs roofs = bench::note_machine();
+  const bench::Roofs roofs = bench::note_machine(argc, argv);
   const dnnl_version_t& version = *dnnl_version();
   benchmark::AddCustomContext("onednn", concat(version.major, ".", version.minor, ".", version.patch));
   bench::register_convolutions(roofs.all, *backend);

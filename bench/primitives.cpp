@@ -53,7 +53,7 @@ int main(int argc, char** argv) {
     const auto cases =
         shape ? primitive_cases::convolution_cases({*shape}) : primitive_cases::bench_cases(bench::kBatch);
     const bench::Backends backends;
-    const bench::Roofs roofs = bench::note_machine();
+    const bench::Roofs roofs = bench::note_machine(argc, argv);
     bench::register_primitives(roofs, backends, cases);
     return bench::run(argc, argv);
   } catch (const Error& error) {

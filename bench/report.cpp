@@ -20,8 +20,24 @@ std::string number(double value) {
   return text;
 }
 
+/// Why a row has no time, or ""; Google Benchmark 1.8 has other names for it than those before.
+template <class Run>
+std::string problem_of(const Run& run) {
+  if constexpr (requires { run.error_occurred; }) {
+    return run.error_occurred ? run.error_message : "";
+  } else {
+    return run.skipped ? run.skip_message : "";
+  }
+}
+
 bool timed(const benchmark::BenchmarkReporter::Run& run) {
-  return run.run_type != benchmark::BenchmarkReporter::Run::RT_Aggregate && !run.error_occurred;
+  return run.run_type != benchmark::BenchmarkReporter::Run::RT_Aggregate && problem_of(run).empty();
+}
+
+bool asks_for_no_times(int argc, char** argv) {
+  return std::any_of(argv, argv + argc, [](const std::string& flag) {
+    return flag == "--help" || (flag.starts_with("--benchmark_list_tests") && !flag.ends_with("=false"));
+  });
 }
 
 std::vector<double> sorted(std::vector<double> values) {
@@ -31,7 +47,8 @@ std::vector<double> sorted(std::vector<double> values) {
 
 }  // namespace
 
-Roofs note_machine() {
+Roofs note_machine(int argc, char** argv) {
+  if (asks_for_no_times(argc, argv)) return {};
   const OtherWork other;
   const Roofs roofs{measure_roof(1), measure_roof(cores())};
   const double others = other.share();
@@ -91,10 +108,10 @@ void TableReporter::print_counter(const Column& column, const std::vector<Run>& 
 }
 
 void TableReporter::ReportRuns(const std::vector<Run>& runs) {
-  const auto failed = std::find_if(runs.begin(), runs.end(), [](const Run& run) { return run.error_occurred; });
+  const auto failed = std::find_if(runs.begin(), runs.end(), [](const Run& run) { return !problem_of(run).empty(); });
   if (failed != runs.end()) {
-    std::printf("%-*s %s\n", name_width_, failed->run_name.function_name.c_str(), failed->error_message.c_str());
-    wrong_ += failed->error_message == kUnsupported ? 0 : 1;
+    std::printf("%-*s %s\n", name_width_, failed->run_name.function_name.c_str(), problem_of(*failed).c_str());
+    wrong_ += problem_of(*failed) == kUnsupported ? 0 : 1;
   }
   std::vector<double> times;
   for (const Run& run : runs) {
@@ -140,8 +157,9 @@ int run(int argc, char** argv, const Table& table) {
   benchmark::Initialize(&count, arguments.data());
   if (benchmark::ReportUnrecognizedArguments(count, arguments.data())) return 2;
   TableReporter reporter(argv[0], table);
-  benchmark::RunSpecifiedBenchmarks(&reporter);
+  const std::size_t rows = benchmark::RunSpecifiedBenchmarks(&reporter);
   benchmark::Shutdown();
+  if (rows == 0) return 2;  // it has said that none matches
   return reporter.wrong() > 0 ? 1 : 0;
 }
 

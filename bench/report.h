@@ -15,11 +15,12 @@ namespace stagewise::bench {
 struct Roofs {
   Roof one, all;
 };
-/// Measures the roofs and notes them, with the machine, the commit and the build, in the JSON's context.
-Roofs note_machine();
+/// Measures the roofs and notes them, with the machine, the commit and the build, in the JSON's context. Where the flags
+/// ask for no times (--help, --benchmark_list_tests), nothing is measured.
+Roofs note_machine(int argc, char** argv);
 
 /// Sets a row's counters: GFLOP/s, GB/s, and the share of the roof: the time that the roof allows over the time taken.
-/// FLOPs are those of the formula, so Winograd's rows may pass 100%.
+/// FLOPs are those of the formula, less the multiplications with padding, so Winograd's rows may pass 100%.
 void count(benchmark::State& state, double flops, double bytes, const Roof& roof);
 
 /// What stands in a row between the times and the label.
@@ -55,8 +56,8 @@ class TableReporter : public benchmark::BenchmarkReporter {
   int disturbed_ = 0, wrong_ = 0;
 };
 
-/// Runs the registered benchmarks: nine repetitions each unless the flags say otherwise. Returns main's value, 1 when a
-/// row's results were wrong.
+/// Runs the registered benchmarks: nine repetitions each unless the flags say otherwise. Returns main's value: 1 when a
+/// row's results were wrong, 2 when the flags aren't understood or choose no row.
 int run(int argc, char** argv, const Table& table = {});
 
 }  // namespace stagewise::bench

@@ -193,7 +193,7 @@ void register_scaling(const Roofs& roofs) {
 
 int main(int argc, char** argv) {
   using namespace stagewise::bench;
-  const Roofs roofs = note_machine();
+  const Roofs roofs = note_machine(argc, argv);
   register_networks(roofs);
   register_scaling(roofs);
   return run(argc, argv, {.columns = {{"images/s"}, {"GFLOP/s"}, {"roof", true}, {"balance", true}}, .label = ""});

@@ -66,7 +66,7 @@ int main(int argc, char** argv) {
                           .value_or(primitive_cases::ConvolutionSize{
                               32, 32, 32, 16, 16, 3, 3, {.stride = 1, .padding_before = 1, .padding_after = 1}});
     const auto ours = make_cpu_backend({.threads = 1});
-    bench::register_both(size, bench::note_machine(), *ours);
+    bench::register_both(size, bench::note_machine(argc, argv), *ours);
     return bench::run(argc, argv);
   } catch (const Error& error) {
     std::cerr << "your_kernel: " << error.what() << '\n';

@@ -30,7 +30,7 @@ struct Traffic {
 
 struct PrimitiveCase {
   std::string name;  // the primitive, then the shape: `convolution_forward/n128_32x32x16_k16_3x3_s1`
-  double flops = 0;  // multiplications and additions of the formula as written, whatever the algorithm
+  double flops = 0;  // multiplications and additions of the formula, whatever the algorithm; not those with padding
   Traffic traffic;
   std::function<Call(Backend&, DType maps)> make;  // feature maps stored as `maps`
   std::int64_t reduction = 1;                      // the longest sum behind an element of an output: sets the tolerance
@@ -72,7 +72,21 @@ struct ConvolutionSize {
   Shape input() const { return {images, height, width, channels}; }
   Shape filter() const { return {filters, rows, columns, channels}; }
   Shape output() const { return convolution_output(input(), filter(), options); }
-  double flops() const { return 2.0 * static_cast<double>(output().count() * rows * columns * channels); }
+  /// Two for each multiplication with a pixel; the padding's zeros don't count, since no kernel has to multiply by them.
+  double flops() const {
+    const Shape y = output();
+    return 2.0 * static_cast<double>(images * filters * channels * taps_inside(y[1], rows, height) *
+                                     taps_inside(y[2], columns, width));
+  }
+  /// Over all output rows (or columns): how many of the filter's rows lie on the image.
+  std::int64_t taps_inside(std::int64_t outputs, std::int64_t filter_size, std::int64_t size) const {
+    std::int64_t taps = 0;
+    for (std::int64_t out = 0; out < outputs; ++out) {
+      const std::int64_t first = out * options.stride - options.padding_before;
+      taps += std::max<std::int64_t>(0, std::min(first + filter_size, size) - std::max<std::int64_t>(first, 0));
+    }
+    return taps;
+  }
   Traffic traffic(int inputs, int outputs) const {
     return {static_cast<double>(inputs * input().count() + outputs * output().count()),
             4.0 * static_cast<double>(filter().count())};

@@ -21,6 +21,7 @@ namespace stagewise {
 namespace {
 
 using primitive_cases::coefficients;
+using primitive_cases::ConvolutionSize;
 using primitive_cases::PrimitiveCase;
 using primitive_cases::uniform;
 
@@ -65,6 +66,29 @@ void expect_all_backends_agree(const Call& call, double tolerance = 2e-5) {
 double inner_product(const Tensor& a, const Tensor& b) {
   const std::vector<double> x = a.to_doubles(), y = b.to_doubles();
   return std::inner_product(x.begin(), x.end(), y.begin(), 0.0);
+}
+
+/// What the benches divide by: every product of a filter's weight with a pixel, and none with the padding.
+TEST(ConvolutionSize, CountsTheProductsWithPixelsAlone) {
+  for (const ConvolutionSize& size :
+       {ConvolutionSize{2, 8, 8, 3, 5, 3, 3, {1, 1, 1}}, ConvolutionSize{1, 9, 7, 1, 2, 3, 3, {2, 0, 1}},
+        ConvolutionSize{3, 4, 6, 2, 2, 1, 1, {2, 0, 0}}, ConvolutionSize{1, 2, 2, 1, 1, 5, 5, {1, 2, 2}}}) {
+    const Shape y = size.output();
+    std::int64_t products = 0;
+    for (std::int64_t p = 0; p < y[1]; ++p) {
+      for (std::int64_t q = 0; q < y[2]; ++q) {
+        for (std::int64_t r = 0; r < size.rows; ++r) {
+          for (std::int64_t s = 0; s < size.columns; ++s) {
+            const std::int64_t h = p * size.options.stride + r - size.options.padding_before;
+            const std::int64_t w = q * size.options.stride + s - size.options.padding_before;
+            products += h >= 0 && h < size.height && w >= 0 && w < size.width ? 1 : 0;
+          }
+        }
+      }
+    }
+    products *= size.images * size.filters * size.channels;
+    EXPECT_EQ(size.flops(), 2.0 * static_cast<double>(products)) << size.name();
+  }
 }
 
 TEST(ReferenceConvolution, IsTheSumOverTheWindowWrittenOutByHand) {
