@@ -3,6 +3,7 @@
 # make bench    how fast kernels and whole steps are here, beside the roof and oneDNN: bench/README.md
 # make bench-peers  the same beside PyTorch and ONNX Runtime: bench/peers/README.md
 # make neon     builds the kernels' tests for 64-bit ARM and runs them in an emulator
+# make outside  builds with clang, as a part of a project that uses the library
 # make softgpu  builds the program and a software GPU that runs its CUDA half on the CPU: tests/softgpu/README.md
 # make cifar10  fetches CIFAR-10 into data/
 # make format | check | lint | clean
@@ -19,7 +20,7 @@ TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev
 CIFAR10_URL = https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz
 CIFAR10_SHA256 = c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd
 
-.PHONY: build search test test-all neon softgpu bench bench-peers cifar10 format check lint clean
+.PHONY: build search test test-all neon outside softgpu bench bench-peers cifar10 format check lint clean
 
 build:
 	@.ci/install-packages $(BUILD_PACKAGES)
@@ -41,6 +42,9 @@ test-all:
 
 neon:
 	@JOBS=$(JOBS) .ci/neon $(BUILD)-neon
+
+outside:
+	@JOBS=$(JOBS) .ci/outside $(BUILD)-outside
 
 # One generation of cards is enough for it: it reads the PTX.
 SOFTGPU = $(BUILD)-softgpu

@@ -41,7 +41,7 @@ void print_row(const std::string& name, const std::string& blocks, const std::st
 
 std::string sizes(const Shape& output) {
   std::string text;
-  for (std::size_t i = 1; i < output.rank(); ++i) text += (i > 1 ? "x" : "") + std::to_string(output[i]);
+  for (int i = 1; i < output.rank(); ++i) text += (i > 1 ? "x" : "") + std::to_string(output[i]);
   return text;
 }
 

@@ -99,8 +99,9 @@ Arms read_arms(const std::vector<std::string>& words) {
   bool same_images = true;
   for (const std::string& word : words) {
     for (const auto& [name, folders] : arms_named_by(word)) {
-      require(std::none_of(arms.arms.begin(), arms.arms.end(), [&](const Arm& arm) { return arm.name == name; }),
-              "two arms are called `", name, "`: name them, NAME=FOLDER");
+      require(
+          std::none_of(arms.arms.begin(), arms.arms.end(), [&name = name](const Arm& arm) { return arm.name == name; }),
+          "two arms are called `", name, "`: name them, NAME=FOLDER");
       Arm arm{.name = name, .runs = {}, .shares = {}};
       for (const std::string& folder : folders) {
         const auto run = read_run(folder);
