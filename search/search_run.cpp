@@ -7,6 +7,7 @@
 #include "layers/cost.h"
 #include "search/results.h"
 #include "search/run/interrupt.h"
+#include "search/run/terminal.h"
 #include "search/run/text.h"
 #include "search/training/model_file.h"
 #include "search/training/network_tensors.h"
@@ -103,7 +104,7 @@ void SearchRun::begin() {
 
 /// Begins with a finished network's weights, the blocks' names included.
 void SearchRun::take_weights() {
-  const Model model = load_model(backend_, options_.from, options_.variant);
+  const Model model = load_model(backend_, options_.from, options_.variant, complain);
   const Architecture& found = model.network->architecture();
   Architecture wanted = data_.architecture(options_.start, options_.variant);
   wanted.stages = found.stages;

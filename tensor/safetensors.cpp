@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string_view>
 #include <utility>
@@ -22,8 +24,28 @@ static_assert(std::endian::native == std::endian::little, "safetensors files are
 constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;  // the format's own limit
 constexpr const char* kMetadata = "__metadata__";
-constexpr std::pair<const char*, DType> kTypes[] = {
-    {"U8", DType::uint8}, {"I32", DType::int32}, {"F32", DType::float32}, {"F64", DType::float64}};
+
+/// An element type as the format spells it. What is read into another one holds each of its values.
+struct FileType {
+  const char* name;
+  std::size_t bytes;
+  std::optional<DType> read_as;  // none: named in `unread`
+};
+constexpr FileType kTypes[] = {{"U8", 1, DType::uint8},
+                               {"I32", 4, DType::int32},
+                               {"F32", 4, DType::float32},
+                               {"F64", 8, DType::float64},
+                               {"F16", 2, DType::float32},
+                               {"BF16", 2, DType::float32},
+                               {"BOOL", 1, {}},
+                               {"I8", 1, {}},
+                               {"I16", 2, {}},
+                               {"U16", 2, {}},
+                               {"U32", 4, {}},
+                               {"I64", 8, {}},
+                               {"U64", 8, {}},
+                               {"F8_E4M3", 1, {}},
+                               {"F8_E5M2", 1, {}}};
 
 /// The JSON header of a file, its names checked to be unique: a JSON parser would quietly keep the last of equals.
 json parse_header(std::string_view text) {
@@ -57,11 +79,13 @@ const json& member(const json& object, const char* key, const std::string& what)
   return *found;
 }
 
-DType parse_dtype(const json& value, const std::string& what) {
-  for (const auto& [name, dtype] : kTypes) {
-    if (value == name) return dtype;
+const FileType& parse_type(const json& value, const std::string& what) {
+  std::string known;
+  for (const FileType& type : kTypes) {
+    if (value == type.name) return type;
+    known += concat(known.empty() ? "" : ", ", type.name);
   }
-  fail(what, ": expected dtype U8, I32, F32 or F64, got ", value.dump());
+  fail(what, ": expected a dtype of ", known, ", got ", value.dump());
 }
 
 Shape parse_shape(const json& value, const std::string& what) {
@@ -95,19 +119,51 @@ void check_cover(std::vector<Range> ranges, std::uint64_t size) {
   require(covered == size, "the tensors end at byte ", covered, " of the data, the file at byte ", size);
 }
 
-/// One tensor. `data` is what follows the header.
-SafetensorsEntry parse_entry(const json& info, const Range& range, std::string_view data) {
-  SafetensorsEntry entry;
-  entry.dtype = parse_dtype(member(info, "dtype", range.what), range.what);
-  entry.shape = parse_shape(member(info, "shape", range.what), range.what);
+/// IEEE 754's binary16: a sign, 5 bits of exponent and 10 of fraction.
+float float_of_half(std::uint16_t bits) {
+  const int exponent = bits >> 10 & 31;
+  const auto fraction = static_cast<float>(bits & 1023);
+  float size = std::ldexp(exponent == 0 ? fraction : 1024.0F + fraction, std::max(exponent, 1) - 25);
+  if (exponent == 31) size = fraction == 0 ? HUGE_VALF : NAN;
+  return bits >> 15 != 0 ? -size : size;
+}
+
+float float_of_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+
+/// The bytes of the floats that two bytes each stand for.
+std::vector<unsigned char> widened(std::string_view data, float (*float_of)(std::uint16_t)) {
+  std::vector<unsigned char> bytes(2 * data.size());
+  for (std::size_t i = 0; i < data.size(); i += 2) {
+    std::uint16_t bits = 0;
+    std::memcpy(&bits, data.data() + i, sizeof bits);
+    const float value = float_of(bits);
+    std::memcpy(bytes.data() + 2 * i, &value, sizeof value);
+  }
+  return bytes;
+}
+
+/// One tensor into `file`. `data` is what follows the header.
+void parse_entry(const std::string& name, const json& info, const Range& range, std::string_view data,
+                 Safetensors& file) {
+  const FileType& type = parse_type(member(info, "dtype", range.what), range.what);
+  const Shape shape = parse_shape(member(info, "shape", range.what), range.what);
   require(range.begin <= range.end && range.end <= data.size(), range.what, ": data_offsets ", range.begin, " to ",
           range.end, " don't lie in the file, which has ", data.size(), " bytes of data");
-  const std::uint64_t count = static_cast<std::uint64_t>(entry.shape.count()), bytes = range.end - range.begin;
-  require(bytes % size_of(entry.dtype) == 0 && bytes / size_of(entry.dtype) == count, range.what, ": expected ", count,
-          " elements of ", size_of(entry.dtype), " bytes for shape ", entry.shape, ", got ", bytes, " bytes");
-  const auto* first = reinterpret_cast<const unsigned char*>(data.data()) + range.begin;
-  entry.bytes.assign(first, first + bytes);
-  return entry;
+  const std::uint64_t count = static_cast<std::uint64_t>(shape.count()), bytes = range.end - range.begin;
+  require(bytes % type.bytes == 0 && bytes / type.bytes == count, range.what, ": expected ", count, " elements of ",
+          type.bytes, " bytes for shape ", shape, ", got ", bytes, " bytes");
+  if (!type.read_as) {
+    file.unread.emplace(name, type.name);
+    return;
+  }
+  SafetensorsEntry entry{.dtype = *type.read_as, .shape = shape, .bytes = {}};
+  const std::string_view own = data.substr(range.begin, bytes);
+  if (type.bytes == size_of(entry.dtype)) {
+    entry.bytes.assign(own.begin(), own.end());
+  } else {
+    entry.bytes = widened(own, type.name == std::string_view("F16") ? float_of_half : float_of_bfloat16);
+  }
+  file.tensors.emplace(name, std::move(entry));
 }
 
 Safetensors parse(std::string_view contents) {
@@ -133,10 +189,17 @@ Safetensors parse(std::string_view contents) {
       continue;
     }
     ranges.push_back(parse_range(member(info, "data_offsets", what), what));
-    file.tensors.emplace(name, parse_entry(info, ranges.back(), data));
+    parse_entry(name, info, ranges.back(), data, file);
   }
   check_cover(std::move(ranges), data.size());
   return file;
+}
+
+const char* spelling_of(DType dtype) {
+  for (const FileType& type : kTypes) {
+    if (type.read_as == dtype && type.bytes == size_of(dtype)) return type.name;
+  }
+  fail("a tensor of ", name_of(dtype), " is not for files");
 }
 
 /// The header of a file, padded with spaces so that the data starts at a multiple of 8 bytes.
@@ -148,11 +211,10 @@ std::string header_of(const Safetensors& file) {
     const std::uint64_t expected = static_cast<std::uint64_t>(entry.shape.count()) * size_of(entry.dtype);
     require(name != kMetadata && entry.bytes.size() == expected, "tensor '", name, "': expected ", expected,
             " bytes for shape ", entry.shape, ", got ", entry.bytes.size());
-    const auto type = std::find_if(std::begin(kTypes), std::end(kTypes),
-                                   [&entry](const auto& candidate) { return candidate.second == entry.dtype; });
     json sizes = json::array();
     for (int axis = 0; axis < entry.shape.rank(); ++axis) sizes.push_back(entry.shape[axis]);
-    header[name] = {{"dtype", type->first}, {"shape", sizes}, {"data_offsets", {offset, offset + expected}}};
+    header[name] = {
+        {"dtype", spelling_of(entry.dtype)}, {"shape", sizes}, {"data_offsets", {offset, offset + expected}}};
     offset += expected;
   }
   try {

@@ -20,10 +20,13 @@ struct SafetensorsEntry {
 struct Safetensors {
   std::map<std::string, SafetensorsEntry> tensors;
   std::map<std::string, std::string> metadata;
+  std::map<std::string, std::string> unread;  // names and types of the tensors whose type we can't hold, such as I64
 };
 
-/// Errors: throws Error, naming the file, when it can't be read, is truncated, or its header lies: sizes that don't
-/// match shapes, ranges that overlap, leave gaps or reach beyond the file, types other than U8, I32, F32 and F64.
+/// Reads U8, I32, F32 and F64 as they are, F16 and BF16 as float32, which holds each of their values; tensors of the
+/// format's other types are only named. Errors: throws Error, naming the file, when it can't be read, is truncated, or
+/// its header lies: sizes that don't match shapes, ranges that overlap, leave gaps or reach beyond the file, types that
+/// the format doesn't know.
 Safetensors read_safetensors(const std::string& path);
 
 /// Writes through a temporary name, flushes it to the disk and renames it: the file is whole or not there at all.

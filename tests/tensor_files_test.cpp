@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <array>
+#include <cmath>
 #include <csignal>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -162,7 +164,9 @@ TEST_F(SafetensorsFiles, ThatLieAreRefusedByName) {
       {"a size below 0", file_of(one("U8", "[-1,-1]", "[0,1]"), "1")},
       {"five sizes", file_of(one("U8", "[1,1,1,1,1]", "[0,1]"), "1")},
       {"a shape that is a number", file_of(one("U8", "1", "[0,1]"), "1")},
-      {"a type we lack", file_of(one("BF16", "[1]", "[0,2]"), "12")},
+      {"a type that is none", file_of(one("BF17", "[1]", "[0,2]"), "12")},
+      {"half a bfloat16", file_of(one("BF16", "[1]", "[0,1]"), "1")},
+      {"an I64 of 4 bytes", file_of(one("I64", "[1]", "[0,4]"), "1234")},
       {"a type in lower case", file_of(one("f32", "[1]", "[0,4]"), "1234")},
   };
   for (const auto& [lie, contents] : lies) {
@@ -170,7 +174,45 @@ TEST_F(SafetensorsFiles, ThatLieAreRefusedByName) {
     EXPECT_TRUE(contains(error, folder_.path("lie.safetensors"))) << lie;
   }
   EXPECT_TRUE(contains(message_of([&] { read_safetensors(folder_.path("absent")); }), folder_.path("absent")));
-  EXPECT_TRUE(contains(error_of(file_of(one("BF16", "[1]", "[0,2]"), "12")), "BF16"));
+  EXPECT_TRUE(contains(error_of(file_of(one("BF17", "[1]", "[0,2]"), "12")), "BF17"));
+}
+
+// Bit patterns and values from IEEE 754's binary16 and from bfloat16's definition, a float's upper half.
+TEST_F(SafetensorsFiles, HalfFloatsComeAsTheFloatsThatTheyAre) {
+  const auto read = [&](const std::string& type, const std::vector<std::uint16_t>& bits) {
+    const std::string header = concat(R"({"a":{"dtype":")", type, R"(","shape":[)", bits.size(),
+                                      R"(],"data_offsets":[0,)", 2 * bits.size(), "]}}");
+    const std::string data(reinterpret_cast<const char*>(bits.data()), 2 * bits.size());
+    const SafetensorsEntry a = read_safetensors(folder_.write("half.safetensors", file_of(header, data))).tensors["a"];
+    EXPECT_EQ(a.dtype, DType::float32);
+    EXPECT_EQ(a.shape, (Shape{static_cast<std::int64_t>(bits.size())}));
+    std::vector<float> values(bits.size());
+    EXPECT_EQ(a.bytes.size(), 4 * bits.size());
+    std::memcpy(values.data(), a.bytes.data(), std::min(a.bytes.size(), 4 * values.size()));
+    return values;
+  };
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(read("F16", {0x3C00, 0xC000, 0x3555, 0x7BFF, 0x0400, 0x03FF, 0x0001, 0x8001, 0x0000, 0x7C00, 0xFC00}),
+            (std::vector<float>{1.0F, -2.0F, 0x1.554p-2F, 65504.0F, 0x1p-14F, 0x1.FF8p-15F, 0x1p-24F, -0x1p-24F, 0.0F,
+                                kInfinity, -kInfinity}));
+  EXPECT_EQ(read("BF16", {0x3F80, 0xC000, 0x3EAB, 0x7F7F, 0x0001, 0x7F80}),
+            (std::vector<float>{1.0F, -2.0F, 0x1.56p-2F, 0x1.FEp127F, 0x1p-133F, kInfinity}));
+  EXPECT_TRUE(std::isnan(read("F16", {0x7C01}).front()) && std::isnan(read("BF16", {0x7F81}).front()));
+  EXPECT_TRUE(std::signbit(read("F16", {0x8000}).front()));
+}
+
+TEST_F(SafetensorsFiles, TensorsOfATypeThatWeLackAreNamed) {
+  const std::string header = R"({"count":{"dtype":"I64","shape":[],"data_offsets":[0,8]},)"
+                             R"("a":{"dtype":"U8","shape":[1],"data_offsets":[8,9]}})";
+  const Safetensors file = read_safetensors(folder_.write("count.safetensors", file_of(header, "12345678*")));
+  EXPECT_EQ(file.unread, (std::map<std::string, std::string>{{"count", "I64"}}));
+  EXPECT_EQ(file.tensors.size(), 1U);
+}
+
+TEST_F(SafetensorsFiles, BFloat16IsNotWritten) {
+  Safetensors file;
+  file.tensors["a"] = {DType::bfloat16, {1}, {0, 0}};
+  EXPECT_TRUE(contains(message_of([&] { write_safetensors(folder_.path("file"), file); }), "bfloat16"));
 }
 
 TEST_F(SafetensorsFiles, EntriesThatDoNotFitTheirShapeAreNotWritten) {

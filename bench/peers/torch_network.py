@@ -1,6 +1,10 @@
 """Our standard residual network in PyTorch, module for module under our names, so that a file of ours loads into it."""
+import json
+import re
+
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.numpy import load_file
 from torch import nn
 
@@ -53,12 +57,28 @@ class ResNet(nn.Module):
         return self.classifier(self.stages(x).mean(dim=(2, 3)))
 
 
+def places_of_blocks(path):
+    """Blocks are numbered by their birth in our file, by their place here: `stages.0.blocks.7.` to `stages.0.blocks.2.`"""
+    with safe_open(path, "numpy") as file:
+        architecture = json.loads((file.metadata() or {}).get("architecture", '{"stages": []}'))
+    return {f"stages.{stage}.blocks.{number}.": f"stages.{stage}.blocks.{place}."
+            for stage, blocks in enumerate(architecture["stages"]) for place, number in enumerate(blocks["blocks"])}
+
+
+def state_dict_of(path):
+    """docs/model-file.md: filters are KRSC there and KCRS here; how pixels are normalised is not the network's affair."""
+    places, state = places_of_blocks(path), {}
+    for name, value in load_file(path).items():
+        block = re.match(r"stages\.\d+\.blocks\.\d+\.", name)
+        name = places.get(block[0], block[0]) + name[block.end():] if block else name
+        value = torch.from_numpy(value)
+        if not name.startswith("normalisation."):
+            state[name.replace("running_variance", "running_var")] = value.permute(0, 3, 1, 2) if value.dim() == 4 else value
+    return state
+
+
 def load_weights(network, path):
-    """Filters are KRSC in our file and KCRS here; what PyTorch calls running_var is our running_variance."""
-    ours = {name.replace("running_variance", "running_var"): torch.from_numpy(value)
-            for name, value in load_file(path).items()}
-    ours = {name: value.permute(0, 3, 1, 2) if value.dim() == 4 else value for name, value in ours.items()}
-    wrong = network.load_state_dict(ours, strict=False)
+    wrong = network.load_state_dict(state_dict_of(path), strict=False)
     missing = [name for name in wrong.missing_keys if not name.endswith("num_batches_tracked")]
     if missing or wrong.unexpected_keys:
         raise SystemExit(f"{path}: expected our network's tensors, missing {missing}, unknown {wrong.unexpected_keys}")

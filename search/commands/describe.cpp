@@ -6,6 +6,7 @@
 #include "search/commands/numbers.h"
 #include "search/network_drawing.h"
 #include "search/run/device.h"
+#include "search/run/terminal.h"
 #include "search/run/text.h"
 #include "search/training/model_file.h"
 
@@ -22,7 +23,7 @@ struct DescribeOptions {
 
 Architecture described(const DescribeOptions& options) {
   const auto variant = options.variant.empty() ? std::nullopt : std::optional(variant_from(options.variant));
-  if (!options.model.empty()) return load_architecture(options.model, variant);
+  if (!options.model.empty()) return load_architecture(options.model, variant, complain);
   require(!options.blocks.empty(), "[describe] expected a run's folder, a .safetensors file, or --blocks");
   Architecture architecture =
       Architecture::of_depths(parse_depths(options.blocks, "--blocks"), variant.value_or(Variant::standard));

@@ -209,7 +209,7 @@ void run_predict(const PredictOptions& options) {
   Progress progress(options.settings.quiet);
   const std::vector<std::string> files = pictures(options, progress);
   const std::unique_ptr<Backend> backend = open_backend(options.settings.device);
-  const Model model = load_model(*backend, options.model);
+  const Model model = load_model(*backend, options.model, {}, complain);
   require(model.normalisation.has_value(), "[predict] `", options.model,
           "` doesn't say how its images are normalised: only networks trained by this program can be used");
   const Architecture& network = model.network->architecture();

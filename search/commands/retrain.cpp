@@ -3,6 +3,7 @@
 #include "search/commands/config_file.h"
 #include "search/commands/options.h"
 #include "search/run/directory.h"
+#include "search/run/terminal.h"
 #include "search/run/text.h"
 #include "search/training/model_file.h"
 
@@ -33,7 +34,8 @@ void run_retrain(CLI::App& command, RetrainOptions& options) {
     const std::string config = options.model + "/config.toml";
     if (RunDirectory::holds_file(config)) apply_config(command, config, UnknownKeys::pass_over, kItsOwn);
     const auto backend = make_reference_backend();
-    const Model model = load_model(*backend, options.model);
+    const Remark remark = options.weights ? Remark() : complain;  // --from reads it once more, and says it then
+    const Model model = load_model(*backend, options.model, {}, remark);
     const Architecture& found = model.network->architecture();
     set_option(command, "--blocks", join(found.depths()));
     set_option(command, "--variant", name_of(found.variant));

@@ -26,7 +26,14 @@ std::string model_path(const std::string& path) {
   return inside;
 }
 
-Architecture architecture_in(const Safetensors& file, const std::string& path, std::optional<Variant> asked) {
+Safetensors read_as_ours(const std::string& path) {
+  Safetensors file = read_safetensors(path);
+  make_ours(file, path);
+  return file;
+}
+
+Architecture architecture_in(const Safetensors& file, const std::string& path, std::optional<Variant> asked,
+                             const Remark& remark) {
   const Variant seen = file.tensors.contains("stem.conv.bias") ? Variant::paper : Variant::standard;
   require(!asked || *asked == seen, "`", path, "` holds a network of the variant ", name_of(seen), ", not ",
           name_of(asked.value_or(seen)));
@@ -38,8 +45,7 @@ Architecture architecture_in(const Safetensors& file, const std::string& path, s
     }
   }
   const auto blocks = file.metadata.find("blocks");
-  require(blocks != file.metadata.end(), "`", path,
-          "` is no network of ours: its metadata has neither `architecture` nor `blocks`");
+  if (blocks == file.metadata.end()) return architecture_from_tensors(file, path, remark);
   return Architecture::of_depths(parse_depths(blocks->second, "blocks in `" + path + "`"), seen);
 }
 
@@ -121,10 +127,10 @@ void save_model(const std::string& path, const Network& network, const Normalisa
   write_safetensors(path, file);
 }
 
-Model load_model(Backend& backend, const std::string& path, std::optional<Variant> variant) {
+Model load_model(Backend& backend, const std::string& path, std::optional<Variant> variant, const Remark& remark) {
   const std::string file_path = model_path(path);
-  const Safetensors file = read_safetensors(file_path);
-  const Architecture architecture = architecture_in(file, file_path, variant);
+  const Safetensors file = read_as_ours(file_path);
+  const Architecture architecture = architecture_in(file, file_path, variant, remark);
   check_size(file, file_path, architecture);
   Model model;
   model.network = std::make_unique<Network>(backend, architecture, 0);
@@ -136,9 +142,9 @@ Model load_model(Backend& backend, const std::string& path, std::optional<Varian
   return model;
 }
 
-Architecture load_architecture(const std::string& path, std::optional<Variant> variant) {
+Architecture load_architecture(const std::string& path, std::optional<Variant> variant, const Remark& remark) {
   const std::string file_path = model_path(path);
-  return architecture_in(read_safetensors(file_path), file_path, variant);
+  return architecture_in(read_as_ours(file_path), file_path, variant, remark);
 }
 
 }  // namespace stagewise
