@@ -6,6 +6,7 @@
 #include "layers/cost.h"
 #include "search/network_drawing.h"
 #include "search/run/text.h"
+#include "search/run/version.h"
 #include "search/search_run.h"
 #include "search/work.h"
 
@@ -46,6 +47,7 @@ Event start_event(const SearchOptions& options, const RunData& data, const std::
   const TrainingOptions& training = options.training;
   const OptimiserOptions& optimiser = training.optimiser;
   return {{{"event", "start"},
+           {"program", program_version()},
            {"device", device},
            {"data", data.description},
            {"training_images", data.train.size()},

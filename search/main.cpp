@@ -8,6 +8,7 @@
 #include "search/commands/commands.h"
 #include "search/run/interrupt.h"
 #include "search/run/terminal.h"
+#include "search/run/version.h"
 #include "tensor/error.h"
 
 namespace {
@@ -29,12 +30,13 @@ int run(int argc, char** argv) {
   CLI::App program("Grows residual networks while they train: a stage-wise architecture search.", "stagewise");
   program.require_subcommand(1);
   program.option_defaults()->always_capture_default();
-  program.set_version_flag("--version", "stagewise 0.1.0");
-  const std::vector<stagewise::Command> commands = {stagewise::add_search(program),   stagewise::add_train(program),
-                                                    stagewise::add_retrain(program),  stagewise::add_evaluate(program),
-                                                    stagewise::add_score(program),    stagewise::add_predict(program),
-                                                    stagewise::add_describe(program), stagewise::add_devices(program),
-                                                    stagewise::add_sweep(program),    stagewise::add_compare(program)};
+  program.set_version_flag("--version", stagewise::program_version());
+  const std::vector<stagewise::Command> commands = {
+      stagewise::add_search(program),   stagewise::add_train(program),   stagewise::add_retrain(program),
+      stagewise::add_evaluate(program), stagewise::add_score(program),   stagewise::add_predict(program),
+      stagewise::add_describe(program), stagewise::add_devices(program), stagewise::add_sweep(program),
+      stagewise::add_compare(program),
+  };
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -37,6 +37,11 @@ std::optional<T> number_in(const Json& event, const char* key) {
   return found->get<T>();
 }
 
+std::string text_in(const Json& event, const char* key) {
+  const auto found = event.find(key);
+  return found != event.end() && found->is_string() ? found->get<std::string>() : "";
+}
+
 /// The run's architecture, or nothing where it can't be read: then its costs are unknown, and that is all.
 std::optional<Architecture> architecture_of(const std::string& path) {
   if (!RunDirectory::holds_file(path)) return {};
@@ -88,6 +93,8 @@ std::optional<FinishedRun> read_run(const std::string& path) {
   run.macs = number_in<std::int64_t>(finished, "macs");
   run.work = number_in<double>(finished, "work");
   run.seconds = number_in<double>(finished, "seconds");
+  run.data = text_in(events.front(), "data");
+  run.program = text_in(events.front(), "program");
   if (const auto architecture = architecture_of(path + "/architecture.json")) {
     const Cost cost = cost_of(*architecture).total();
     if (!run.parameters) run.parameters = cost.parameters();

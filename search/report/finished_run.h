@@ -16,6 +16,7 @@ struct FinishedRun {
   std::optional<std::int64_t> parameters, macs;  // running statistics count; MACs for one image
   std::optional<double> work;                    // multiply-accumulates; see below
   std::optional<double> seconds;
+  std::string data, program;  // what was trained on, in words, and what trained it; empty where the journal doesn't say
 };
 
 /// The run in the folder `path`; nothing when it isn't finished (or there is none). A run is finished when its
