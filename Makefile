@@ -14,8 +14,11 @@ CIFAR10 ?= data
 CTEST_FLAGS ?= -LE long
 TARGETS ?= all
 
-BUILD_PACKAGES = g++ cmake nlohmann-json3-dev libcli11-dev libeigen3-dev libstb-dev libtomlplusplus-dev
+BUILD_PACKAGES = g++ cmake nlohmann-json3-dev libcli11-dev libeigen3-dev libstb-dev libtomlplusplus-dev \
+  libonnx-dev libprotobuf-dev
 TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev
+# Other programs that judge the exports; without them their tests are skipped (not in CI).
+REFEREE_PACKAGES = python3-venv python3-torch libopencv-dnn-dev libopencv-imgcodecs-dev
 
 CIFAR10_URL = https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz
 CIFAR10_SHA256 = c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd
@@ -33,6 +36,8 @@ search: build
 
 test:
 	@.ci/install-packages $(TEST_PACKAGES)
+	-@.ci/install-packages $(REFEREE_PACKAGES)
+	@tests/referees/install build-referees
 	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=ON $(CMAKE_FLAGS)
 	cmake --build $(BUILD) -j $(JOBS) --target $(TARGETS)
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) $(CTEST_FLAGS)

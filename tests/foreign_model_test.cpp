@@ -132,6 +132,7 @@ void write_halves(const std::string& path, const Safetensors& file, const std::s
   std::string data;
   for (const auto& [name, entry] : file.tensors) {
     std::vector<std::int64_t> shape;
+    shape.reserve(Shape::kMaxRank);
     for (int axis = 0; axis < entry.shape.rank(); ++axis) shape.push_back(entry.shape[axis]);
     header[name] = {
         {"dtype", type}, {"shape", shape}, {"data_offsets", {data.size(), data.size() + entry.bytes.size()}}};

@@ -366,6 +366,7 @@ TEST_F(Program, AFinishedRunSaysHowToUseItAndCanBeUsed) {
   const Result training = run(small("train", "a"));
   ASSERT_EQ(training.code, 0);
   EXPECT_NE(training.out.find("stagewise predict a IMAGE"), std::string::npos);
+  EXPECT_NE(training.out.find("stagewise export a --to onnx"), std::string::npos);
   EXPECT_NE(training.out.find(read_file(path("a/summary.txt"))), std::string::npos);
   expect_tidy("a");
   const Result evaluation = run({"evaluate", "a", "--quiet"});

@@ -21,5 +21,6 @@ Command add_describe(CLI::App& program);
 Command add_devices(CLI::App& program);
 Command add_sweep(CLI::App& program);
 Command add_compare(CLI::App& program);
+Command add_export(CLI::App& program);
 
 }  // namespace stagewise

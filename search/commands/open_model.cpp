@@ -88,8 +88,8 @@ OpenedModel open_model(CLI::App& command, Settings& settings, const std::string&
                        bool read_train, Backend& backend, Progress& progress) {
   const std::string name = command.get_name();
   OpenedModel opened{
-      .model = load_model(backend, path, variant.empty() ? std::nullopt : std::optional(variant_from(variant)),
-                          complain),
+      .model =
+          load_model(backend, path, variant.empty() ? std::nullopt : std::optional(variant_from(variant)), complain),
       .dataset = {},
       .normalisation = {}};
   const Model& model = opened.model;

@@ -113,9 +113,9 @@ void refuse_extra_tensors(const Safetensors& file, const std::string& path, cons
 
 }  // namespace
 
-void save_model(const std::string& path, const Network& network, const Normalisation& normalisation,
-                const std::vector<std::string>& classes, const std::string& data) {
-  const Architecture architecture = network.architecture();
+Safetensors model_tensors(const Network& network, const Normalisation& normalisation,
+                          const std::vector<std::string>& classes, const std::string& data) {
+  const Architecture& architecture = network.architecture();
   Safetensors file;
   store_network(network, "", file);
   file.tensors[kScale] = entry_of(normalisation.scale, {architecture.channels});
@@ -124,7 +124,12 @@ void save_model(const std::string& path, const Network& network, const Normalisa
   file.metadata["architecture"] = architecture.to_json();
   file.metadata["classes"] = nlohmann::json(classes).dump();
   if (!data.empty()) file.metadata["data"] = data;
-  write_safetensors(path, file);
+  return file;
+}
+
+void save_model(const std::string& path, const Network& network, const Normalisation& normalisation,
+                const std::vector<std::string>& classes, const std::string& data) {
+  write_safetensors(path, model_tensors(network, normalisation, classes, data));
 }
 
 Model load_model(Backend& backend, const std::string& path, std::optional<Variant> variant, const Remark& remark) {

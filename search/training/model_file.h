@@ -21,6 +21,9 @@ struct Model {
   std::string data;                            // what it was trained on, as --data takes it; empty where unknown
 };
 
+/// What the file holds.
+Safetensors model_tensors(const Network& network, const Normalisation& normalisation,
+                          const std::vector<std::string>& classes, const std::string& data = "");
 /// Writes the file, whole or not at all.
 void save_model(const std::string& path, const Network& network, const Normalisation& normalisation,
                 const std::vector<std::string>& classes, const std::string& data = "");
