@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "cpu/cpu_backend.h"
 #include "search/training/model_file.h"
@@ -175,6 +176,36 @@ TEST_F(ForeignModel, PyTorchsNamesAndFiltersAreRead) {
     expect_same_tensors(file, through(theirs));
     EXPECT_TRUE(contains(remarks_, "no metadata"));
   }
+}
+
+TEST_F(ForeignModel, WhatWrapsAModuleInPyTorchIsTakenOff) {
+  const Safetensors file = saved();
+  const Safetensors bare = as_pytorch(file, Architecture::from_json(file.metadata.at("architecture")));
+  for (const std::string wrapper : {"_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module."}) {
+    Safetensors wrapped;
+    for (const auto& [name, entry] : bare.tensors) wrapped.tensors[wrapper + name] = entry;
+    expect_same_tensors(file, through(wrapped));
+  }
+}
+
+// Whatever a header says, a file is read or refused: any other exception, or a crash, ends the test.
+TEST_F(ForeignModel, HeadersThatAreDamagedAreReadOrRefused) {
+  const Safetensors file = saved();
+  Safetensors theirs = as_pytorch(file, Architecture::from_json(file.metadata.at("architecture")));
+  theirs.metadata.clear();
+  write_safetensors(path("theirs.safetensors"), theirs);
+  const std::string sound = read_file(path("theirs.safetensors"));
+  std::uint64_t header = 0;
+  std::memcpy(&header, sound.data(), sizeof header);
+  std::mt19937 random(5);  // NOLINT(cert-msc51-cpp): the same damage in every run
+  int refused = 0;
+  for (int i = 0; i < 300; ++i) {
+    std::string damaged = sound;
+    damaged[8 + random() % header] = "0123456789abcFIU.[],:\"{}"[random() % 24];
+    folder_.write("damaged.safetensors", damaged);
+    refused += message_of([&] { load_model(*backend_, path("damaged.safetensors")); }) != "no error" ? 1 : 0;
+  }
+  EXPECT_GT(refused, 100);
 }
 
 TEST_F(ForeignModel, BlocksAreNumberedInTheirOrderForPyTorch) {

@@ -75,6 +75,22 @@ bool is_pytorchs(const Safetensors& file) {
                      [](const auto& named) { return named.first.ends_with(".running_var"); });
 }
 
+/// Takes off what torch.compile and DataParallel put before every name of the module that they wrap.
+void unwrap(Safetensors& file) {
+  for (const std::string wrapper : {"_orig_mod.", "module.", "_orig_mod."}) {  // either may be within the other
+    const auto wrapped = [&](const auto& named) { return named.first.starts_with(wrapper); };
+    if (!std::all_of(file.tensors.begin(), file.tensors.end(), wrapped)) continue;
+    if (!std::all_of(file.unread.begin(), file.unread.end(), wrapped)) continue;
+    const auto strip = [&](auto& all) {
+      std::remove_reference_t<decltype(all)> bare;
+      for (auto& [name, value] : all) bare[name.substr(wrapper.size())] = std::move(value);
+      all = std::move(bare);
+    };
+    strip(file.tensors);
+    strip(file.unread);
+  }
+}
+
 /// The widths and blocks of the stages, by the blocks' first convolutions.
 std::vector<Architecture::StageBlocks> stages_in(const Safetensors& file, const std::string& path) {
   static const std::regex pattern(R"(stages\.([0-9]{1,2})\.blocks\.([0-9]{1,7})\.conv1\.weight)");
@@ -172,6 +188,7 @@ Safetensors as_pytorch(const Safetensors& file, const Architecture& architecture
 }
 
 void make_ours(Safetensors& file, const std::string& path) {
+  unwrap(file);
   const bool pytorchs = is_pytorchs(file);
   std::map<std::string, SafetensorsEntry> tensors;
   for (auto& [name, entry] : file.tensors) {

@@ -19,7 +19,8 @@ using Remark = std::function<void(const std::string& line)>;
 Safetensors as_pytorch(const Safetensors& file, const Architecture& architecture);
 
 /// The way back, where a `running_var` shows that the file is PyTorch's (its `num_batches_tracked` go, which nothing
-/// here needs); and float64 becomes float32 in any file. Errors: throws Error, naming `path` and the tensor, for tensors
+/// here needs, and so does what torch.compile or DataParallel put before every name); and float64 becomes float32 in any
+/// file. Errors: throws Error, naming `path` and the tensor, for tensors
 /// of a type that no weights have.
 void make_ours(Safetensors& file, const std::string& path);
 
