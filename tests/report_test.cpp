@@ -17,7 +17,8 @@ namespace {
 const Predictions kThree{.labels = {3, 0, 9},
                          .predicted = {3, 1, 9},
                          .label_probability = {0.1F, 1e-30F, 1.0F},
-                         .loss = {2.3025851F, 69.0F, 0.0F}};
+                         .loss = {2.3025851F, 69.0F, 0.0F},
+                         .confidence = {0.1F, 0.7F, 1.0F}};
 
 TEST(Predictions, ComeBackBitForBit) {
   const TemporaryFolder folder;
@@ -27,9 +28,19 @@ TEST(Predictions, ComeBackBitForBit) {
   EXPECT_EQ(back.predicted, kThree.predicted);
   EXPECT_EQ(back.label_probability, kThree.label_probability);
   EXPECT_EQ(back.loss, kThree.loss);
+  EXPECT_EQ(back.confidence, kThree.confidence);
   EXPECT_EQ(back.result().right, 2);
-  EXPECT_TRUE(folder.read("p.csv").starts_with("image,label,predicted,probability,loss\n0,3,3,0.1,2.302"));
+  EXPECT_TRUE(folder.read("p.csv").starts_with("image,label,predicted,probability,loss,confidence\n0,3,3,0.1,2.302"));
   EXPECT_EQ(folder.entries(), 1);
+}
+
+TEST(Predictions, OfAnEarlierVersionLackTheConfidenceAlone) {
+  const TemporaryFolder folder;
+  folder.write("p.csv", "image,label,predicted,probability,loss\n0,3,3,0.5,0.7\n1,0,1,0.25,1.4\n");
+  const Predictions back = read_predictions(folder.path("p.csv"));
+  EXPECT_EQ(back.images(), 2);
+  EXPECT_EQ(back.loss[1], 1.4F);
+  EXPECT_TRUE(back.confidence.empty());
 }
 
 TEST(Predictions, AFileThatIsNotWholeIsRefusedByLine) {

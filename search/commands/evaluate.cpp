@@ -57,7 +57,8 @@ Command add_evaluate(CLI::App& program) {
   command
       ->add_option(
           "--predictions", options->predictions,
-          "Write what the network says of each test image to this file: image,label,predicted,probability,loss")
+          "Write what the network says of each test image to this file: "
+          "image,label,predicted,probability,loss,confidence")
       ->configurable(false);
   add_data_options(*command, options->settings);
   add_device_options(*command, options->settings);

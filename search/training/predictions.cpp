@@ -12,7 +12,8 @@ namespace stagewise {
 
 namespace {
 
-constexpr std::string_view kHeader = "image,label,predicted,probability,loss";
+constexpr std::string_view kHeader = "image,label,predicted,probability,loss,confidence";
+constexpr std::string_view kEarlierHeader = "image,label,predicted,probability,loss";
 
 /// Adds what is said of one image with these logits.
 void add(Predictions& predictions, std::span<const double> logits, std::int32_t label) {
@@ -24,6 +25,7 @@ void add(Predictions& predictions, std::span<const double> logits, std::int32_t 
   predictions.predicted.push_back(static_cast<std::int32_t>(largest - logits.begin()));
   predictions.label_probability.push_back(static_cast<float>(std::exp(-loss)));
   predictions.loss.push_back(static_cast<float>(loss));
+  predictions.confidence.push_back(static_cast<float>(1.0 / sum));  // exp(largest - largest) / sum
 }
 
 /// The shortest digits that read back as `value`.
@@ -47,17 +49,18 @@ bool take(std::string_view& line, T& value) {
 }
 
 /// Adds a line's image. False when it isn't one, or not the next.
-bool add_line(Predictions& predictions, std::string_view line) {
+bool add_line(Predictions& predictions, std::string_view line, bool with_confidence) {
   std::int64_t image = 0;
   std::int32_t label = 0, predicted = 0;
-  float probability = 0.0F, loss = 0.0F;
+  float probability = 0.0F, loss = 0.0F, confidence = 0.0F;
   const bool sound = take(line, image) && take(line, label) && take(line, predicted) && take(line, probability) &&
-                     take(line, loss) && line.empty();
+                     take(line, loss) && (!with_confidence || take(line, confidence)) && line.empty();
   if (!sound || image != predictions.images() || label < 0 || predicted < 0) return false;
   predictions.labels.push_back(label);
   predictions.predicted.push_back(predicted);
   predictions.label_probability.push_back(probability);
   predictions.loss.push_back(loss);
+  if (with_confidence) predictions.confidence.push_back(confidence);
   return true;
 }
 
@@ -98,12 +101,14 @@ Predictions predict_all(const InferenceNetwork& network, const ImageStore& image
 }
 
 void write_predictions(const std::string& path, const Predictions& predictions) {
-  std::string text(kHeader);
+  const bool with_confidence = !predictions.confidence.empty();
+  std::string text(with_confidence ? kHeader : kEarlierHeader);
   text += '\n';
   for (std::size_t image = 0; image < predictions.labels.size(); ++image) {
     text += digits_of(image) + ',' + digits_of(predictions.labels[image]) + ',' +
             digits_of(predictions.predicted[image]) + ',' + digits_of(predictions.label_probability[image]) + ',' +
-            digits_of(predictions.loss[image]) + '\n';
+            digits_of(predictions.loss[image]) +
+            (with_confidence ? ',' + digits_of(predictions.confidence[image]) : "") + '\n';
   }
   write_file_atomically(path, text);
 }
@@ -112,16 +117,20 @@ Predictions read_predictions(const std::string& path) {
   const std::string text = read_file(path);
   std::string_view rest = text;
   Predictions predictions;
+  bool with_confidence = true;
   for (std::int64_t number = 1; !rest.empty(); ++number) {
     const std::size_t end = rest.find('\n');
     const std::string_view line = rest.substr(0, end);
     require(end != std::string_view::npos, "`", path, "`, line ", number, ": it is cut off: `", line, "`");
     rest.remove_prefix(end + 1);
     if (number == 1) {
-      require(line == kHeader, "`", path, "`, line 1: expected `", kHeader, "`, got `", line, "`");
+      with_confidence = line == kHeader;
+      require(with_confidence || line == kEarlierHeader, "`", path, "`, line 1: expected `", kHeader, "`, got `", line,
+              "`");
     } else {
-      require(add_line(predictions, line), "`", path, "`, line ", number, ": expected `", predictions.images(),
-              ",LABEL,PREDICTED,PROBABILITY,LOSS`, got `", line, "`");
+      require(add_line(predictions, line, with_confidence), "`", path, "`, line ", number, ": expected `",
+              predictions.images(), ",LABEL,PREDICTED,PROBABILITY,LOSS", with_confidence ? ",CONFIDENCE" : "",
+              "`, got `", line, "`");
     }
   }
   require(predictions.images() > 0, "`", path, "` holds no predictions");
