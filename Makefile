@@ -15,8 +15,8 @@ CTEST_FLAGS ?= -LE long
 TARGETS ?= all
 
 BUILD_PACKAGES = g++ cmake nlohmann-json3-dev libcli11-dev libeigen3-dev libstb-dev libtomlplusplus-dev \
-  libonnx-dev libprotobuf-dev
-TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev
+  libonnx-dev libprotobuf-dev libjs-chart.js
+TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev chromium
 # Other programs that judge the exports; without them their tests are skipped (not in CI).
 REFEREE_PACKAGES = python3-venv python3-torch libopencv-dnn-dev libopencv-imgcodecs-dev
 

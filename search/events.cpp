@@ -137,7 +137,7 @@ Event trial_decision_event(const Architecture& after, const SearchState& state, 
 
 Event score_event(const Architecture& network, const SearchState& state, const std::string& criterion,
                   const std::vector<double>& scores, const std::vector<double>& errors) {
-  Json line = {{"event", "score"},       {"round", state.round}, {"blocks", network.depths()},
+  Json line = {{"event", "score"},       {"round", state.round}, {"work", state.work}, {"blocks", network.depths()},
                {"criterion", criterion}, {"scores", scores},     {"errors", errors}};
   if (state.validated) line["validation_accuracy"] = state.validation_accuracy;  // which network is kept rests on it
   return {line, draw_network(network, score_notes(scores))};

@@ -35,7 +35,7 @@ int run(int argc, char** argv) {
       stagewise::add_search(program),   stagewise::add_train(program),   stagewise::add_retrain(program),
       stagewise::add_evaluate(program), stagewise::add_score(program),   stagewise::add_predict(program),
       stagewise::add_describe(program), stagewise::add_devices(program), stagewise::add_sweep(program),
-      stagewise::add_compare(program),  stagewise::add_export(program),
+      stagewise::add_compare(program),  stagewise::add_export(program),  stagewise::add_report(program),
   };
   try {
     program.parse(argc, argv);

@@ -60,7 +60,8 @@ std::string how_to_use(const std::string& path, bool has_test_set) {
   const auto row = [&](const std::string& command, const std::string& what) {
     return "  stagewise " + left(command, static_cast<int>(path.size()) + 28) + "  " + what + "\n";
   };
-  return "The network is in " + path + "/model.safetensors. What you can do with it:\n" +
+  return "What happened, and how good it is, for any browser: " + path + "/report.html\nThe network is in " + path +
+         "/model.safetensors. What you can do with it:\n" +
          row("predict " + path + " IMAGE...", "what is in a picture") +
          row("evaluate " + path + (has_test_set ? "" : " --data DATA"), "count its right answers on a test set") +
          row("retrain " + path, "train what was found from scratch, or on (--weights)") +

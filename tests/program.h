@@ -126,9 +126,9 @@ class Program : public testing::Test {
 
   /// Nothing but what a run is made of: no temporary files.
   void expect_tidy(const std::string& run) const {
-    const std::vector<std::string> known = {"architecture.json",   "checkpoint.safetensors", "config.toml",
-                                            "journal.jsonl",       "model.safetensors",      "summary.txt",
-                                            "test_predictions.csv"};
+    const std::vector<std::string> known = {
+        "architecture.json", "checkpoint.safetensors", "config.toml", "journal.jsonl", "model.safetensors",
+        "summary.txt",       "test_predictions.csv",   "report.html"};
     for (const auto& entry : fs::directory_iterator(path(run))) {
       EXPECT_TRUE(std::count(known.begin(), known.end(), entry.path().filename())) << entry.path();
     }

@@ -22,5 +22,6 @@ Command add_devices(CLI::App& program);
 Command add_sweep(CLI::App& program);
 Command add_compare(CLI::App& program);
 Command add_export(CLI::App& program);
+Command add_report(CLI::App& program);
 
 }  // namespace stagewise

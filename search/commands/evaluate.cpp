@@ -55,10 +55,9 @@ Command add_evaluate(CLI::App& program) {
   command->add_option("--variant", options->variant, "standard or paper: refuse a file of the other one")
       ->configurable(false);
   command
-      ->add_option(
-          "--predictions", options->predictions,
-          "Write what the network says of each test image to this file: "
-          "image,label,predicted,probability,loss,confidence")
+      ->add_option("--predictions", options->predictions,
+                   "Write what the network says of each test image to this file: "
+                   "image,label,predicted,probability,loss,confidence")
       ->configurable(false);
   add_data_options(*command, options->settings);
   add_device_options(*command, options->settings);

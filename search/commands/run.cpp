@@ -6,6 +6,7 @@
 #include "search/calibrate.h"
 #include "search/commands/config_file.h"
 #include "search/commands/options.h"
+#include "search/report/report.h"
 #include "search/results.h"
 #include "search/run/device.h"
 #include "search/run/interrupt.h"
@@ -103,6 +104,8 @@ void run_search(CLI::App& command, Settings& settings, const std::string& name) 
               << "stagewise " << name << " --resume " << run->path() << '\n';
     throw;
   }
+  write_report_at_end({.path = run->path(), .data = settings.data_options()}, search->state().seconds, *backend,
+                      feature_map_type(settings.device, *backend), progress);
   show_results(*run);
 }
 

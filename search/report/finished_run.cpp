@@ -1,6 +1,5 @@
 #include "search/report/finished_run.h"
 
-#include <nlohmann/json.hpp>
 #include <numeric>
 #include <sstream>
 
@@ -11,11 +10,8 @@
 
 namespace stagewise {
 
-namespace {
-
 using Json = nlohmann::json;
 
-/// The journal's events; a last line that was cut off by a kill is no event.
 std::vector<Json> read_journal(const std::string& path) {
   std::istringstream lines(read_file(path));
   std::vector<Json> events;
@@ -29,6 +25,8 @@ std::vector<Json> read_journal(const std::string& path) {
   }
   return events;
 }
+
+namespace {
 
 template <class T>
 std::optional<T> number_in(const Json& event, const char* key) {

@@ -1,12 +1,17 @@
-// What a finished run came to, from the files in its folder.
+// What a run came to, from the files in its folder.
 #pragma once
 
 #include <cstdint>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 namespace stagewise {
+
+/// The journal's events, in their order; a last line that was cut off by a kill is none. Errors: throws Error, with the
+/// line, for anything else.
+std::vector<nlohmann::json> read_journal(const std::string& path);
 
 struct FinishedRun {
   std::string path;

@@ -1,0 +1,20 @@
+# Writes OUTPUT, a C++ file that holds the page's files (search/report/page.h): cmake -DOUTPUT= -DCHART_JS= -P embed.cmake
+cmake_policy(VERSION 3.25)
+
+set(code "#include \"search/report/page.h\"\n\nnamespace stagewise {\n")
+function(embed name path)
+  file(READ "${path}" text)
+  string(REGEX REPLACE "\n?//# sourceMappingURL=[^\n]*" "" text "${text}")  # a browser would look for it
+  if(text MATCHES "</script|</style")
+    message(FATAL_ERROR "${path} would end the element that it is put into")
+  endif()
+  string(SHA256 digest "${text}")
+  set(code "${code}\nconst PageFile ${name} = {R\"file(${text})file\",\n  \"${digest}\"};\n" PARENT_SCOPE)
+endfunction()
+file(READ "${CMAKE_CURRENT_LIST_DIR}/report.html" html)
+set(code "${code}\nconst PageFile kPageHtml = {R\"file(${html})file\", \"\"};\n")
+embed(kPageCss "${CMAKE_CURRENT_LIST_DIR}/report.css")
+embed(kPageJs "${CMAKE_CURRENT_LIST_DIR}/report.js")
+embed(kPageChartsJs "${CMAKE_CURRENT_LIST_DIR}/charts.js")
+embed(kChartJs "${CHART_JS}")
+file(WRITE "${OUTPUT}" "${code}\n}  // namespace stagewise\n")
