@@ -192,6 +192,8 @@ Event finished_event(const Architecture& network, const SearchState& state, cons
   line["device"] = device;
   line["models"] = state.models;
   line["images_seen"] = state.images_seen;
+  if (state.joules_seconds > 0.0) line["joules"] = std::round(state.joules);
+  if (state.joules_seconds > 0.0) line["joules_seconds"] = std::round(state.joules_seconds);
   if (state.validated) line["validation_accuracy"] = state.validation_accuracy;
   if (tested) line["test_right"] = tested->right;
   if (tested) line["test_accuracy"] = tested->accuracy();

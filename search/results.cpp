@@ -1,5 +1,7 @@
 #include "search/results.h"
 
+#include <cmath>
+
 #include "layers/cost.h"
 #include "search/network_drawing.h"
 #include "search/run/text.h"
@@ -46,6 +48,11 @@ std::string summarise(const SearchState& state, const Network& network, const Ru
                           " of it measuring");
   text += row("images seen", with_thousands(state.images_seen) + " in " + counted(state.passes, "epoch"));
   text += row("time", duration(state.seconds));
+  if (state.joules_seconds > 0.0) {
+    text +=
+        row("energy", concat(with_thousands(std::llround(state.joules / 1e3)), " kJ in ",
+                             duration(state.joules_seconds), ", by processors and card, whatever else ran included"));
+  }
   text += row("ended because", state.stop_reason);
   return text;
 }

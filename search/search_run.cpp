@@ -54,7 +54,8 @@ SearchRun::SearchRun(Backend& backend, const RunData& data, const SearchOptions&
       total_work_(work_of(options_, data)),
       statistics_images_(evenly(data.train, kStatisticsImages)),
       all_images_(data.train),
-      strategy_(make_strategy(options_, data, total_work_)) {
+      strategy_(make_strategy(options_, data, total_work_)),
+      energy_(backend.name() == "cuda") {
   all_images_.insert(all_images_.end(), data.validation.begin(), data.validation.end());
   std::sort(all_images_.begin(), all_images_.end());
   if (!saved && directory.has_checkpoint()) saved = read_checkpoint(directory.checkpoint());
@@ -330,19 +331,26 @@ std::string SearchRun::label() const {
 
 std::string SearchRun::time_left() const { return forecast_.left(total_work_ - state_.work); }
 
-void SearchRun::log(Event event) {
+void SearchRun::count_time() {
   const auto now = Clock::now();
-  state_.seconds += std::chrono::duration<double>(now - clock_).count();
+  const double seconds = std::chrono::duration<double>(now - clock_).count();
+  state_.seconds += seconds;
   clock_ = now;
+  const std::optional<double> joules = energy_.take();
+  if (!joules) return;
+  state_.joules += *joules;
+  state_.joules_seconds += seconds;
+}
+
+void SearchRun::log(Event event) {
+  count_time();
   event.line["seconds"] = std::round(state_.seconds * 10.0) / 10.0;
   journal_->write(event.line);
   if (!event.text.empty()) progress_.line(event.text);
 }
 
 void SearchRun::save() {
-  const auto now = Clock::now();
-  state_.seconds += std::chrono::duration<double>(now - clock_).count();
-  clock_ = now;
+  count_time();
   state_.journal_bytes = journal_->bytes();
   save_checkpoint(directory_.checkpoint(), state_, learner_, best_.get());
   last_save_ = Clock::now();

@@ -16,6 +16,7 @@
 #include "search/forecast.h"
 #include "search/plan.h"
 #include "search/run/directory.h"
+#include "search/run/energy.h"
 #include "search/run/journal.h"
 #include "search/run/progress.h"
 #include "search/training/run_data.h"
@@ -123,6 +124,8 @@ class SearchRun {
   std::string label() const;
   std::string time_left() const;
   const std::vector<std::int32_t>& training_images() const;
+  /// Adds what time and energy went by since it was called last.
+  void count_time();
   void save();
 
   Backend& backend_;
@@ -138,6 +141,7 @@ class SearchRun {
   std::unique_ptr<Network> best_;
   std::unique_ptr<Journal> journal_;
   Forecast forecast_;
+  EnergyMeter energy_;
   using Clock = std::chrono::steady_clock;
   Clock::time_point clock_ = Clock::now(), last_save_ = Clock::now();
 };

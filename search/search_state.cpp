@@ -15,14 +15,16 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ScheduleSpan, begin, end)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SearchState, phase, work, looking, stretch_end, schedule, position, steps,
                                    images_seen, passes, held_out_joined, round, models, network_seed, on_trial,
                                    trial_began, scores, train_accuracy, validation_accuracy, validation_loss, validated,
-                                   kept_earlier, best_validation, rate_factor, data, arithmetic, seconds,
-                                   strategy_memory, stop_reason, journal_bytes)
+                                   kept_earlier, best_validation, rate_factor, data, arithmetic, seconds, joules,
+                                   joules_seconds, strategy_memory, stop_reason, journal_bytes)
 
 std::string SearchState::to_json() const { return nlohmann::json(*this).dump(); }
 
 SearchState SearchState::from_json(const std::string& text) {
   try {
-    SearchState state = nlohmann::json::parse(text).get<SearchState>();
+    nlohmann::json json = nlohmann::json::parse(text);
+    for (const char* key : {"joules", "joules_seconds"}) json.emplace(key, 0.0);  // earlier versions counted none
+    SearchState state = json.get<SearchState>();
     require(state.data.counts.size() == state.data.classes.size(), "the checkpoint's state counts ",
             state.data.counts.size(), " classes and names ", state.data.classes.size());
     return state;

@@ -45,7 +45,9 @@ struct SearchState {
   DataFingerprint data;           // what the run is trained on
   std::string arithmetic;         // the device and instruction set that compute it
   double seconds = 0.0;           // over all processes that worked on the run
-  std::string strategy_memory;    // what the strategy keeps, JSON
+  double joules = 0.0;          // that the machine says to have taken (search/run/energy.h), in joules_seconds of them
+  double joules_seconds = 0.0;  // 0: it doesn't tell
+  std::string strategy_memory;  // what the strategy keeps, JSON
   std::string stop_reason;
   std::int64_t journal_bytes = 0;
 
