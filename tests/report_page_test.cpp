@@ -3,7 +3,7 @@
 
 #include <fstream>
 
-#include "datasets/image_folder.h"
+#include "datasets/image_files.h"
 #include "search/report/page.h"
 #include "search/report/picture_file.h"
 #include "search/report/quality.h"

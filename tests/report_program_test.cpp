@@ -4,7 +4,7 @@
 #include <set>
 #include <sstream>
 
-#include "datasets/image_folder.h"
+#include "datasets/image_files.h"
 #include "search/report/page.h"
 #include "tests/program.h"
 

@@ -16,7 +16,6 @@ struct ReportOptions {
   DType feature_maps = DType::float32;
   double latency_seconds = 1.0;  // that each batch size is timed for
   std::size_t pictures = 24;     // of mistakes, over all runs
-  bool robustness = false;       // robustness.h: takes minutes
 };
 
 /// A run's folder, and the options that opened its data.
