@@ -128,7 +128,7 @@ float float_of_half(std::uint16_t bits) {
   return bits >> 15 != 0 ? -size : size;
 }
 
-float float_of_bfloat16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
+float float_of_bfloat16(std::uint16_t bits) { return static_cast<float>(std::bit_cast<BFloat16>(bits)); }
 
 /// The bytes of the floats that two bytes each stand for.
 std::vector<unsigned char> widened(std::string_view data, float (*float_of)(std::uint16_t)) {

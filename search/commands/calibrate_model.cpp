@@ -1,10 +1,8 @@
 #include "search/commands/calibrate_model.h"
 
 #include "search/checkpoint.h"
-#include "search/commands/config_file.h"
 #include "search/commands/open_model.h"
 #include "search/report/finished_run.h"
-#include "search/run/directory.h"
 #include "search/run/text.h"
 
 namespace stagewise {
@@ -13,17 +11,6 @@ namespace {
 
 constexpr const char* kHeldOut = "held-out";
 constexpr const char* kInstead = ". Name images that it never saw: --calibrate FOLDER";
-
-/// The data options that the run was begun with.
-Settings settings_of_run(const std::string& run, Settings settings) {
-  CLI::App options;
-  options.option_defaults()->always_capture_default();
-  add_data_options(options, settings);
-  add_split_options(options, settings);
-  apply_config(options, RunDirectory::holds_file(run + "/config.toml") ? run + "/config.toml" : "",
-               UnknownKeys::pass_over);
-  return settings;
-}
 
 Judgements of_held_out(const Model& model, const InferenceNetwork& inference, const std::string& run,
                        const Settings& settings, Progress& progress) {

@@ -84,6 +84,15 @@ void take_options_of(CLI::App& command, const std::string& model) {
   if (RunDirectory::holds_file(config)) apply_config(command, config, UnknownKeys::pass_over);
 }
 
+Settings settings_of_run(const std::string& run, Settings settings) {
+  CLI::App options;
+  options.option_defaults()->always_capture_default();
+  add_data_options(options, settings);
+  add_split_options(options, settings);
+  take_options_of(options, run);
+  return settings;
+}
+
 OpenedModel open_model(CLI::App& command, Settings& settings, const std::string& path, const std::string& variant,
                        bool read_train, Backend& backend, Progress& progress) {
   const std::string name = command.get_name();

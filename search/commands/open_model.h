@@ -13,6 +13,9 @@ namespace stagewise {
 /// Where `model` is a run's folder, the options that the command line left open are the run's: its data above all.
 void take_options_of(CLI::App& command, const std::string& model);
 
+/// `settings` with the data options that the run in the folder `run` was begun with, where its config.toml is there.
+Settings settings_of_run(const std::string& run, Settings settings);
+
 struct OpenedModel {
   Model model;
   Dataset dataset;

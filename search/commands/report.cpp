@@ -4,10 +4,8 @@
 #include <iostream>
 
 #include "search/commands/commands.h"
-#include "search/commands/config_file.h"
-#include "search/commands/options.h"
+#include "search/commands/open_model.h"
 #include "search/run/device.h"
-#include "search/run/directory.h"
 #include "tensor/atomic_file.h"
 
 namespace stagewise {
@@ -20,25 +18,15 @@ struct ReportCommand {
   std::string out, data;
 };
 
-/// The run's data, as its config.toml has it.
-DataOptions data_of(const std::string& run, const std::string& instead) {
-  CLI::App command("", "report");
-  command.option_defaults()->always_capture_default();
-  Settings settings;
-  add_data_options(command, settings);
-  const std::string config = run + "/config.toml";
-  if (RunDirectory::holds_file(config)) apply_config(command, config, UnknownKeys::pass_over);
-  if (!instead.empty()) settings.data.data = instead;
-  return settings.data_options();
-}
-
 void run_report(const ReportCommand& options) {
   const std::unique_ptr<Backend> backend = open_backend(options.settings.device);
   Progress progress(options.settings.quiet);
   std::vector<ReportedRun> runs;
   for (std::string run : options.runs) {
     while (run.size() > 1 && run.ends_with('/')) run.pop_back();
-    runs.push_back({.path = run, .data = data_of(run, options.data)});
+    Settings settings = settings_of_run(run, {});
+    if (!options.data.empty()) settings.data.data = options.data;
+    runs.push_back({.path = run, .data = settings.data_options()});
   }
   const std::string one = report_file(runs.front().path);
   const std::string out = !options.out.empty() ? options.out : runs.size() == 1 ? one : "report.html";

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <iostream>
 
 #include "search/report/finished_run.h"
 #include "search/report/latency.h"
@@ -10,6 +9,7 @@
 #include "search/report/picture_file.h"
 #include "search/report/run_story.h"
 #include "search/run/directory.h"
+#include "search/run/terminal.h"
 #include "search/run/text.h"
 #include "search/training/predictions.h"
 #include "tensor/atomic_file.h"
@@ -268,8 +268,8 @@ void write_report_at_end(const ReportedRun& run, double run_seconds, Backend& ba
     const ReportOptions options{.feature_maps = feature_maps, .latency_seconds = std::min(1.0, run_seconds / 100.0)};
     write_file_atomically(report_file(run.path), report_page({run}, backend, options, progress));
   } catch (const std::exception& error) {
-    std::cerr << "stagewise: the run is done, but not its report.html: " << error.what()
-              << "\nTo try again: stagewise report " << run.path << '\n';
+    complain(concat("the run is done, but not its report.html: ", error.what(), "\nTo try again: stagewise report ",
+                    run.path));
   }
 }
 
