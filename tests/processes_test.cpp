@@ -133,8 +133,11 @@ TEST_F(Processes, CtrlCEndsWith130AndTheRunGoesOn) {
 
 TEST_F(Processes, EverySignalToEndSavesAndSaysHowToGoOn) {
   ASSERT_EQ(run(longer("whole")).code, 0);
-  for (const auto& [name, signals] : std::map<std::string, std::vector<int>>{
-           {"term", {SIGTERM}}, {"hup", {SIGHUP}}, {"hup twice", {SIGHUP, SIGHUP}}, {"int, hup", {SIGINT, SIGHUP}}}) {
+  for (const auto& [name, signals] : std::map<std::string, std::vector<int>>{{"term", {SIGTERM}},
+                                                                             {"hup", {SIGHUP}},
+                                                                             {"hup twice", {SIGHUP, SIGHUP}},
+                                                                             {"int, hup", {SIGINT, SIGHUP}},
+                                                                             {"hup, int", {SIGHUP, SIGINT}}}) {
     const pid_t child = start(longer(name));
     ASSERT_TRUE(wait_for_lines(child, name, 3));
     for (const int signal : signals) kill(child, signal);

@@ -8,11 +8,15 @@ namespace stagewise {
 namespace {
 
 volatile sig_atomic_t interrupt_requested = 0;
+volatile sig_atomic_t asked_by_hand = 0;
 
 extern "C" void on_signal(int signal) {
-  // A terminal that closes sends SIGHUP twice, its shell once and the system once: nobody's impatience.
-  if (interrupt_requested != 0 && signal != SIGHUP) _exit(130);
   interrupt_requested = 1;
+  // A terminal that closes sends SIGHUP twice, its shell once and the system once: nobody's impatience, and no first
+  // word either, for of two signals that wait the system delivers the one of the lower number first.
+  if (signal == SIGHUP) return;
+  if (asked_by_hand != 0) _exit(130);
+  asked_by_hand = 1;
 }
 
 }  // namespace
@@ -29,7 +33,10 @@ void catch_interrupts() {
   }
 }
 
-void request_interrupt(bool requested) { interrupt_requested = requested ? 1 : 0; }
+void request_interrupt(bool requested) {
+  interrupt_requested = requested ? 1 : 0;
+  asked_by_hand = 0;
+}
 
 bool is_interrupted() { return interrupt_requested != 0; }
 

@@ -12,8 +12,8 @@ class Interrupted : public std::runtime_error {
   Interrupted() : std::runtime_error("interrupted") {}
 };
 
-/// From now on the first SIGINT, SIGTERM or SIGHUP sets the flag, and another SIGINT or SIGTERM ends the process at
-/// once with exit code 130. One that was ignored when the process began (nohup, trap '' INT) stays ignored.
+/// From now on SIGINT, SIGTERM and SIGHUP set the flag, and the second SIGINT or SIGTERM ends the process at once with
+/// exit code 130. One that was ignored when the process began (nohup, trap '' INT) stays ignored.
 void catch_interrupts();
 /// Sets and clears the flag by hand.
 void request_interrupt(bool requested = true);
