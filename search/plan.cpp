@@ -23,13 +23,17 @@ constexpr double kNearEnough = 1.25;
 // Growth by up to these factors takes one round, or two.
 constexpr double kOneRound = 3.5, kTwoRounds = 6.0;
 
-/// When the rounds of a plan with so many of them insert and decide.
-std::vector<GrowthRound> timetable(std::size_t rounds) {
+// What is trained before the growth is nearly lost, so the first round comes as early as a first look allows.
+constexpr double kFirstInsertion = 0.02;
+// A trial takes its share of the work, and no more images than the blocks were seen to need: trials of that length told
+// the stages apart for every seed (bench/SEARCH.md), and skipping costs as long as it lasts.
+constexpr double kTrialImages = 210'000;
+
+std::vector<double> trial_shares(std::size_t rounds) {
   switch (rounds) {
-    case 0: return {};
-    case 1: return {{0.02, 0.20, {}}};
-    case 2: return {{0.02, 0.12, {}}, {0.12, 0.24, {}}};
-    default: return {{0.02, 0.09, {}}, {0.09, 0.18, {}}, {0.18, 0.30, {}}};
+    case 1: return {0.18};
+    case 2: return {0.10, 0.12};
+    default: return {0.07, 0.09, 0.12};
   }
 }
 
@@ -59,6 +63,16 @@ std::vector<std::int64_t> within_limits(const Architecture& start, std::vector<s
     depths[most] -= 1;
   }
   return depths;
+}
+
+/// Adds the round that brings the network to `depths`, on trial for at most `share` of the work.
+void add_round(GrowthPlan& plan, const Architecture& start, const std::vector<std::int64_t>& depths, double share,
+               std::int64_t work) {
+  const auto macs = static_cast<double>(cost_of(deepened(start, depths)).total().macs);
+  const double insert = plan.rounds.empty() ? kFirstInsertion : plan.rounds.back().decide;
+  const double decide = insert + std::min(share, kTrialImages * macs / static_cast<double>(work));
+  plan.rounds.push_back({.insert = insert, .decide = decide, .depths = depths});
+  plan.final_depths = depths;
 }
 
 }  // namespace
@@ -105,7 +119,6 @@ GrowthPlan plan_growth(const Architecture& start, std::int64_t work, std::int64_
   const double factor = plan.blocks_a_stage / mean_of(depths);
   if (factor < kNearEnough) return plan;
   const std::size_t rounds = factor <= kOneRound ? 1 : factor <= kTwoRounds ? 2 : 3;
-  std::vector<GrowthRound> times = timetable(rounds);
   for (std::size_t round = 0; round < rounds; ++round) {
     const double grown = std::pow(factor, static_cast<double>(round + 1) / static_cast<double>(rounds));
     std::vector<std::int64_t> next;
@@ -113,21 +126,17 @@ GrowthPlan plan_growth(const Architecture& start, std::int64_t work, std::int64_
       next.push_back(std::min<std::int64_t>(kMaxDepth, std::llround(static_cast<double>(depth) * grown)));
     }
     next = within_limits(start, next, plan.final_depths, limits);
-    if (next == plan.final_depths) continue;
-    times[round].depths = plan.final_depths = next;
-    plan.rounds.push_back(times[round]);
+    if (next != plan.final_depths) add_round(plan, start, next, trial_shares(rounds)[round], work);
   }
   return plan;
 }
 
-GrowthPlan plan_growth_to(const Architecture& start, const std::vector<std::int64_t>& depths,
+GrowthPlan plan_growth_to(const Architecture& start, const std::vector<std::int64_t>& depths, std::int64_t work,
                           const GrowthLimits& limits) {
   const std::string excess = over_limits(deepened(start, depths), limits);
   require(excess.empty(), "[--grow-to] ", join(depths), " ", excess);
   GrowthPlan plan{.blocks_a_stage = mean_of(depths), .rounds = {}, .final_depths = depths};
-  if (depths == start.depths()) return plan;
-  plan.rounds = timetable(1);
-  plan.rounds.front().depths = depths;
+  if (depths != start.depths()) add_round(plan, start, depths, trial_shares(1).front(), work);
   return plan;
 }
 

@@ -100,16 +100,32 @@ TEST(Plan, KeepsWithinTheLimits) {
   EXPECT_TRUE(contains(message_of([&] { plan_of({1, 1, 1}, 3008, {.max_macs = 1000}); }), "--max-macs"));
 }
 
+TEST(Plan, ATrialTakesItsShareAndNoMoreImagesThanItNeeds) {
+  const GrowthRound little = plan_of({1, 1, 1}, 130).rounds.front(), more = plan_of({1, 1, 1}, 340).rounds.front();
+  EXPECT_DOUBLE_EQ(little.insert, 0.02);
+  EXPECT_DOUBLE_EQ(little.decide, 0.20);
+  EXPECT_DOUBLE_EQ(more.insert, 0.02);
+  const auto macs = static_cast<double>(cost_of(Architecture::of_depths({3, 3, 3})).total().macs);
+  EXPECT_NEAR((more.decide - more.insert) * 340.0 * kBlock * kImages / macs, 210'000, 1);
+  const std::vector<GrowthRound> rounds = plan_of({1, 1, 1}, 1017).rounds;
+  EXPECT_EQ(rounds[1].insert, rounds[0].decide);
+  EXPECT_LT(rounds[1].decide, 0.12);
+}
+
 TEST(Plan, GrowsToWhatItIsTold) {
+  constexpr std::int64_t kWork = 30'000'000'000'000;
   const Architecture start = Architecture::of_depths({1, 2, 1});
-  const GrowthPlan plan = plan_growth_to(start, {4, 2, 3}, {});
+  const GrowthPlan plan = plan_growth_to(start, {4, 2, 3}, kWork, {});
   ASSERT_EQ(plan.rounds.size(), 1U);
   EXPECT_EQ(plan.rounds[0].depths, (Depths{4, 2, 3}));
   EXPECT_EQ(plan.final_depths, (Depths{4, 2, 3}));
-  EXPECT_TRUE(plan_growth_to(start, {1, 2, 1}, {}).rounds.empty());
-  EXPECT_THROW(plan_growth_to(start, {1, 1, 1}, {}), Error);
-  EXPECT_THROW(plan_growth_to(start, {4, 4}, {}), Error);
-  EXPECT_TRUE(contains(message_of([&] { plan_growth_to(start, {4, 4, 4}, {.max_macs = 50'000'000}); }), "--grow-to"));
+  EXPECT_TRUE(plan_growth_to(start, {1, 2, 1}, kWork, {}).rounds.empty());
+  EXPECT_THROW(plan_growth_to(start, {1, 1, 1}, kWork, {}), Error);
+  EXPECT_THROW(plan_growth_to(start, {4, 4}, kWork, {}), Error);
+  EXPECT_TRUE(contains(message_of([&] {
+                         plan_growth_to(start, {4, 4, 4}, kWork, {.max_macs = 50'000'000});
+                       }),
+                       "--grow-to"));
 }
 
 TEST(Decision, AnIntervalThatHoldsTheMarginTakesThePlansChoiceWhateverTheScore) {

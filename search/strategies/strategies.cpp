@@ -44,7 +44,7 @@ double passes_of(const Architecture& start, const GrowthPlan& plan, double work,
 
 GrowthPlan growth_plan(const SearchOptions& options, const RunData& data, std::int64_t work) {
   const Architecture start = data.architecture(options.start, options.variant);
-  if (!options.grow_to.empty()) return plan_growth_to(start, options.grow_to, options.limits);
+  if (!options.grow_to.empty()) return plan_growth_to(start, options.grow_to, work, options.limits);
   return plan_growth(start, work, std::ssize(data.train), options.limits);
 }
 
