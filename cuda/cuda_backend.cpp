@@ -177,6 +177,10 @@ std::string cuda_unavailable() {
   return "";
 }
 
+std::string cuda_libraries() {
+  return concat("CUDA ", version_text(CUDART_VERSION), ", cuDNN ", CUDNN_MAJOR, ".", CUDNN_MINOR);
+}
+
 std::vector<std::string> cuda_devices() {
   if (const std::string why = cuda_unavailable(); !why.empty()) throw Error(why);
   int count = 0;

@@ -29,6 +29,9 @@ struct CudaOptions {
 /// there is.
 std::string cuda_unavailable();
 
+/// `CUDA 13.0, cuDNN 9.14`: what it was built with; empty when CUDA was left out.
+std::string cuda_libraries();
+
 /// The cards that the driver shows, a line each: the first is the one that is used. Errors: throws
 /// Error(cuda_unavailable()) when there is none.
 std::vector<std::string> cuda_devices();

@@ -23,5 +23,7 @@ Command add_sweep(CLI::App& program);
 Command add_compare(CLI::App& program);
 Command add_export(CLI::App& program);
 Command add_report(CLI::App& program);
+Command add_manual(CLI::App& program);
+Command add_completions(CLI::App& program);
 
 }  // namespace stagewise

@@ -9,4 +9,7 @@ namespace stagewise {
 /// when it was not built from a git checkout.
 std::string program_version();
 
+/// The same, and below it the compiler, the instruction sets that it can use here and the CUDA libraries.
+std::string program_details();
+
 }  // namespace stagewise
