@@ -1,4 +1,5 @@
 # make search   installs what is missing, builds, and shows a search on the built-in data beside plain trainings
+# make install  puts program, manual page, completions and library under PREFIX (/usr/local);  make deb: a Debian package
 # make test     the tests;  make test-all adds the long ones (all released networks)
 # make bench    how fast kernels and whole steps are here, beside the roof and oneDNN: bench/README.md
 # make bench-peers  the same beside PyTorch and ONNX Runtime: bench/peers/README.md
@@ -16,14 +17,16 @@ TARGETS ?= all
 
 BUILD_PACKAGES = g++ cmake nlohmann-json3-dev libcli11-dev libeigen3-dev libstb-dev libtomlplusplus-dev \
   libonnx-dev libprotobuf-dev libjs-chart.js
-TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev chromium
+TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev chromium groff-base pkg-config zsh fish
 # Other programs that judge the exports; without them their tests are skipped (not in CI).
 REFEREE_PACKAGES = python3-venv python3-torch libopencv-dnn-dev libopencv-imgcodecs-dev
 
 CIFAR10_URL = https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz
 CIFAR10_SHA256 = c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd
 
-.PHONY: build search test test-all neon outside softgpu bench bench-peers cifar10 format check lint clean
+PREFIX ?= /usr/local
+
+.PHONY: build search install deb test test-all neon outside softgpu bench bench-peers cifar10 format check lint clean
 
 build:
 	@.ci/install-packages $(BUILD_PACKAGES)
@@ -33,6 +36,18 @@ build:
 
 search: build
 	@bench/search/show $(BUILD)/stagewise
+
+install: build
+	@cmake --build $(BUILD) --target stagewise_manual
+	@cmake --install $(BUILD) --prefix $(PREFIX)
+
+# For the CPU: what CUDA's libraries need, Debian's packages can't say.
+DEB = $(BUILD)-deb
+deb:
+	@.ci/install-packages $(BUILD_PACKAGES) dpkg-dev file
+	cmake -S . -B $(DEB) -DSTAGEWISE_TESTS=OFF -DSTAGEWISE_CUDA=OFF $(CMAKE_FLAGS)
+	cmake --build $(DEB) -j $(JOBS)
+	cd $(DEB) && cpack -G DEB
 
 test:
 	@.ci/install-packages $(TEST_PACKAGES)

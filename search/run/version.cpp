@@ -21,8 +21,8 @@ std::string program_details() {
   std::string sets;
   for (const std::string& set : cpu_instruction_sets()) sets += " " + set;
   const std::string cuda = cuda_libraries();
-  return program_version() + "\ncompiler          " + compiler + "\ninstruction sets " + sets + " (here)\nCUDA              " +
-         (cuda.empty() ? "left out" : cuda);
+  return program_version() + "\ncompiler          " + compiler + "\ninstruction sets " + sets +
+         " (here)\nGPU               " + (cuda.empty() ? "left out" : cuda);
 }
 
 }  // namespace stagewise
