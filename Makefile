@@ -18,7 +18,7 @@ TARGETS ?= all
 BUILD_PACKAGES = g++ cmake nlohmann-json3-dev libcli11-dev libeigen3-dev libstb-dev libtomlplusplus-dev \
   libonnx-dev libprotobuf-dev libjs-chart.js
 TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev chromium groff-base pkg-config zsh fish
-# Other programs that judge the exports; without them their tests are skipped (not in CI).
+# Other programs that judge the files we write; without them their tests are skipped (not in CI).
 REFEREE_PACKAGES = python3-venv python3-torch libopencv-dnn-dev libopencv-imgcodecs-dev
 
 CIFAR10_URL = https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz

@@ -7,7 +7,7 @@
 #include "search/training/model_file.h"
 #include "search/training/network_tensors.h"
 #include "tests/picture_files.h"
-#include "tests/program.h"
+#include "tests/referees.h"
 
 namespace stagewise {
 namespace {
@@ -22,14 +22,11 @@ SafetensorsEntry floats(const std::vector<float>& values, const Shape& shape) {
 /// The program that this test calls may have been built without ONNX, which CI must not do.
 bool has_onnx() { return STAGEWISE_HAVE_ONNX || std::getenv("CI") != nullptr; }
 
-class Export : public Program {
+class Export : public RefereedProgram {
  protected:
   void SetUp() override {
     if (!has_onnx()) GTEST_SKIP() << "built without ONNX (libonnx-dev, libprotobuf-dev)";
-    if (fs::exists(kPython)) return;
-    if (std::getenv("CI") != nullptr) FAIL() << "the referees are missing: no " << kPython;
-    GTEST_SKIP() << "no referees; to have them: tests/referees/install "
-                 << fs::path(kPython).parent_path().parent_path();
+    RefereedProgram::SetUp();
   }
 
   /// model.safetensors: trained a little and grown in the middle, 16x12 pixels, 5 classes. case.safetensors: 256 images,
@@ -91,19 +88,6 @@ class Export : public Program {
     return losses;
   }
 
-  /// Runs a referee in the test's folder.
-  Result referee(const std::string& command) const {
-    const std::string line = "cd '" + folder_.path() + "' && '" + std::string(kPython) + "' " + command +
-                             " >referee_out.txt 2>referee_error.txt";
-    const int status = std::system(line.c_str());
-    return {.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128,
-            .out = read_file(path("referee_out.txt")),
-            .error = read_file(path("referee_error.txt"))};
-  }
-  Result judged_by(const std::string& script, const std::string& arguments) const {
-    return referee("'" STAGEWISE_SOURCE_DIR "/tests/referees/" + script + "' " + arguments);
-  }
-
   /// How far the answers of the network in `file` are from those that PyTorch noted in `file`_logits.
   double difference_from(const std::string& file, std::string* remarks = nullptr) {
     const Model model = load_model(*backend_, path(file + ".safetensors"), {}, [&](const std::string& line) {
@@ -118,7 +102,6 @@ class Export : public Program {
     return largest;
   }
 
-  static constexpr const char* kPython = STAGEWISE_SOURCE_DIR "/build-referees/bin/python";
   std::unique_ptr<Backend> backend_ = make_cpu_backend({.threads = 1, .strict_convolution = true});
   Images images_;
 };

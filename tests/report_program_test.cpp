@@ -72,13 +72,16 @@ TEST_F(ReportProgram, SaysTheSameAgainAndOfSeveralSideBySide) {
                  "--quiet", "--out", "s"})
                 .code,
             0);
-  ASSERT_EQ(run({"report", "r/", "s", "--quiet"}).code, 0);
+  ASSERT_EQ(run({"report", "r/", "s", "--quiet", "--tensorboard"}).code, 0);
   const Json both = data_in("report.html");
   ASSERT_EQ(both["runs"].size(), 2U);
   for (const char* key : {"epochs", "growth", "networks", "repeat", "path", "name"})
     EXPECT_EQ(both["runs"][0][key], at_the_end[key]);
   EXPECT_EQ(both["runs"][0]["answers"]["calibration"], at_the_end["answers"]["calibration"]);
   EXPECT_EQ(both["runs"][1]["name"], "s");
+  for (const char* events :
+       {"r/tensorboard/events.out.tfevents.stagewise", "s/tensorboard/events.out.tfevents.stagewise"})
+    EXPECT_NE(page(events).find("mistakes/01 "), std::string::npos) << events;
 }
 
 TEST_F(ReportProgram, TellsWhatItCanOfARunThatIsNotFinished) {

@@ -116,8 +116,8 @@ namespace {
 
 /// What doesn't change a run's result, or is asked for to change it.
 bool may_change(const std::string& name) {
-  static const std::set<std::string> names = {"threads",      "data",        "skip-unreadable",
-                                              "save-minutes", "rate-factor", "any-device"};
+  static const std::set<std::string> names = {"threads",     "data",       "skip-unreadable", "save-minutes",
+                                              "rate-factor", "any-device", "tensorboard"};
   return names.contains(name);
 }
 

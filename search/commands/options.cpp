@@ -311,6 +311,10 @@ void add_run_options(CLI::App& command, Settings& settings) {
       .add_flag("--any-device", settings.search.any_device,
                 "Go on with --resume on another device or instruction set than the run began on, with other bits")
       ->group(group);
+  command
+      .add_flag("--tensorboard", settings.tensorboard,
+                "Also keep RUN/tensorboard/ while the run goes on: tensorboard --logdir RUN/tensorboard")
+      ->group(group);
   resume->excludes("--out")->excludes(config);
 }
 

@@ -15,7 +15,7 @@ struct Settings {
   DeviceOptions device;
   bool quiet = false;
   std::string out, resume, config;
-  bool resume_or_start = false;
+  bool resume_or_start = false, tensorboard = false;
 
   std::string blocks = "3,3,3", blocks_option;
   std::string variant = "standard", schedule = "one-cycle";

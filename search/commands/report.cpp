@@ -5,6 +5,8 @@
 
 #include "search/commands/commands.h"
 #include "search/commands/open_model.h"
+#include "search/report/finished_run.h"
+#include "search/report/tensorboard.h"
 #include "search/run/device.h"
 #include "tensor/atomic_file.h"
 
@@ -16,7 +18,15 @@ struct ReportCommand {
   Settings settings;  // of the device
   std::vector<std::string> runs;
   std::string out, data;
+  bool tensorboard = false;
 };
+
+/// Anew. Of a run that goes on this is its own process's.
+void write_tensorboard(const std::string& run, const Evidence& evidence, std::size_t pictures) {
+  require(read_run(run).has_value(), "[--tensorboard] `", run, "` isn't finished: go on with it by --resume ", run,
+          " --tensorboard");
+  TensorBoard(run).add_mistakes(evidence, pictures);
+}
 
 void run_report(const ReportCommand& options) {
   const std::unique_ptr<Backend> backend = open_backend(options.settings.device);
@@ -30,7 +40,10 @@ void run_report(const ReportCommand& options) {
   }
   const std::string one = report_file(runs.front().path);
   const std::string out = !options.out.empty() ? options.out : runs.size() == 1 ? one : "report.html";
-  const ReportOptions wanted{.feature_maps = feature_map_type(options.settings.device, *backend)};
+  ReportOptions wanted{.feature_maps = feature_map_type(options.settings.device, *backend)};
+  wanted.on_evidence = [&](const ReportedRun& run, const Evidence& evidence) {
+    if (options.tensorboard) write_tensorboard(run.path, evidence, wanted.pictures);
+  };
   write_file_atomically(out, report_page(runs, *backend, wanted, progress));
   std::cout << "Written: " << out << "\nIt opens in any browser, also without a network.\n";
 }
@@ -45,6 +58,8 @@ Command add_report(CLI::App& program) {
       ->required();
   command->add_option("--out", options->out, "The page (default: RUN/report.html, of several runs ./report.html)");
   command->add_option("--data", options->data, "Where the data lies now, if not where config.toml says");
+  command->add_flag("--tensorboard", options->tensorboard,
+                    "Also write RUN/tensorboard/ of a finished run: tensorboard --logdir RUN/tensorboard");
   add_device_options(*command, options->settings);
   return {.app = command, .run = [options] { run_report(*options); }};
 }

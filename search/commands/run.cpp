@@ -1,12 +1,13 @@
 // What `search` and `train` share: a run from its first epoch, or from where it stopped, to its results.
 #include <unistd.h>
 
+#include <filesystem>
 #include <iostream>
 
 #include "search/calibrate.h"
 #include "search/commands/config_file.h"
 #include "search/commands/options.h"
-#include "search/report/report.h"
+#include "search/report/tensorboard.h"
 #include "search/results.h"
 #include "search/run/device.h"
 #include "search/run/interrupt.h"
@@ -75,7 +76,11 @@ void run_search(CLI::App& command, Settings& settings, const std::string& name) 
   std::optional<CheckpointFile> saved;
   if (run) {
     saved = read_checkpoint(run->checkpoint());
-    if (saved->state.phase == Phase::finished) return show_results(*run);
+    if (saved->state.phase == Phase::finished) {
+      if (settings.tensorboard && !std::filesystem::exists(TensorBoard::folder(run->path())))
+        complain("this run is finished; for TensorBoard: stagewise report " + run->path() + " --tensorboard");
+      return show_results(*run);
+    }
   } else {
     RunDirectory::check_free(settings.out);
   }
@@ -94,8 +99,14 @@ void run_search(CLI::App& command, Settings& settings, const std::string& name) 
   if (!resumed.empty()) write_file_atomically(run->config(), config_text(command, name));
   const std::int64_t passes = search->state().passes;
   progress.line("Run: " + run->path() + (resumed.empty() ? "" : ", " + counted(passes, "epoch") + " done"));
+  std::optional<TensorBoard> board;
+  if (settings.tensorboard) {
+    board.emplace(run->path());
+    progress.line("To watch it: tensorboard --logdir " + TensorBoard::folder(run->path()));
+  }
   try {
     while (search->step()) {
+      if (board) board->catch_up();
     }
   } catch (const Interrupted&) {
     progress.line("");
@@ -104,8 +115,12 @@ void run_search(CLI::App& command, Settings& settings, const std::string& name) 
               << "stagewise " << name << " --resume " << run->path() << '\n';
     throw;
   }
-  write_report_at_end({.path = run->path(), .data = settings.data_options()}, search->state().seconds, *backend,
-                      feature_map_type(settings.device, *backend), progress);
+  ReportOptions report{.feature_maps = feature_map_type(settings.device, *backend)};
+  report.on_evidence = [&](const ReportedRun&, const Evidence& evidence) {
+    if (board) board->add_mistakes(evidence, report.pictures);
+  };
+  write_report_at_end({.path = run->path(), .data = settings.data_options()}, search->state().seconds, *backend, report,
+                      progress);
   show_results(*run);
 }
 

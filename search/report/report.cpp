@@ -77,11 +77,6 @@ void answer_anew(Evidence& evidence, const ReportOptions& options, Progress& pro
   });
 }
 
-std::string class_name(const Evidence& evidence, std::int32_t label) {
-  const auto index = static_cast<std::size_t>(label);
-  return index < evidence.classes.size() ? evidence.classes[index] : "class " + std::to_string(label);
-}
-
 /// How many classes the predictions speak of, where nobody names them.
 std::int64_t classes_of(const Evidence& evidence) {
   if (!evidence.classes.empty()) return std::ssize(evidence.classes);
@@ -192,6 +187,7 @@ Json run_json(const ReportedRun& run, Backend& backend, const ReportOptions& opt
   const std::vector<nlohmann::json> events = read_journal(journal);
   Json story = run_story(events);
   const Evidence evidence = evidence_of(run, backend, options, progress);
+  if (options.on_evidence) options.on_evidence(run, evidence);
   progress.status("timing the network");
   const auto depths = parse_depths(story["network"]["blocks"], "blocks");
   story["latency"] = latency_json(evidence, events.front(), depths, backend, options);
@@ -205,6 +201,11 @@ Json run_json(const ReportedRun& run, Backend& backend, const ReportOptions& opt
 }
 
 }  // namespace
+
+std::string class_name(const Evidence& evidence, std::int32_t label) {
+  const auto index = static_cast<std::size_t>(label);
+  return index < evidence.classes.size() ? evidence.classes[index] : "class " + std::to_string(label);
+}
 
 Evidence evidence_of(const ReportedRun& run, Backend& backend, const ReportOptions& options, Progress& progress) {
   Evidence evidence;
@@ -262,10 +263,10 @@ std::string report_page(const std::vector<ReportedRun>& runs, Backend& backend, 
 
 std::string report_file(const std::string& run) { return run + "/report.html"; }
 
-void write_report_at_end(const ReportedRun& run, double run_seconds, Backend& backend, DType feature_maps,
+void write_report_at_end(const ReportedRun& run, double run_seconds, Backend& backend, ReportOptions options,
                          Progress& progress) noexcept {
+  options.latency_seconds = std::min(options.latency_seconds, run_seconds / 100.0);
   try {
-    const ReportOptions options{.feature_maps = feature_maps, .latency_seconds = std::min(1.0, run_seconds / 100.0)};
     write_file_atomically(report_file(run.path), report_page({run}, backend, options, progress));
   } catch (const std::exception& error) {
     complain(concat("the run is done, but not its report.html: ", error.what(), "\nTo try again: stagewise report ",

@@ -1,6 +1,7 @@
 // report.html: one run, or several side by side, on one page that opens anywhere.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,12 +12,6 @@
 #include "search/training/run_data.h"
 
 namespace stagewise {
-
-struct ReportOptions {
-  DType feature_maps = DType::float32;
-  double latency_seconds = 1.0;  // that each batch size is timed for
-  std::size_t pictures = 24;     // of mistakes, over all runs
-};
 
 /// A run's folder, and the options that opened its data.
 struct ReportedRun {
@@ -33,6 +28,17 @@ struct Evidence {
   std::vector<std::string> notes;
 };
 
+/// A label in words.
+std::string class_name(const Evidence& evidence, std::int32_t label);
+
+struct ReportOptions {
+  DType feature_maps = DType::float32;
+  double latency_seconds = 1.0;  // that each batch size is timed for
+  std::size_t pictures = 24;     // of mistakes, over all runs
+  /// What else is made of each run's evidence, which takes its time to read.
+  std::function<void(const ReportedRun&, const Evidence&)> on_evidence = {};
+};
+
 /// Reads what is there, and has the network answer anew where its run kept no confidences. What can't be read is noted,
 /// not thrown; the test images of a run that isn't finished stay shut.
 Evidence evidence_of(const ReportedRun& run, Backend& backend, const ReportOptions& options, Progress& progress);
@@ -45,9 +51,10 @@ std::string report_page(const std::vector<ReportedRun>& runs, Backend& backend, 
 /// RUN/report.html.
 std::string report_file(const std::string& run);
 
-/// The run's own page, at its end, in its folder. Timing takes at most a fiftieth of the time that the run took. Never
-/// fails: what goes wrong becomes a line on standard error, for the run itself is done and whole.
-void write_report_at_end(const ReportedRun& run, double run_seconds, Backend& backend, DType feature_maps,
+/// The run's own page, at its end, in its folder. Timing takes at most a fiftieth of the time that the run took, whatever
+/// `options` says of it. Never fails: what goes wrong becomes a line on standard error, for the run itself is done and
+/// whole.
+void write_report_at_end(const ReportedRun& run, double run_seconds, Backend& backend, ReportOptions options,
                          Progress& progress) noexcept;
 
 }  // namespace stagewise
