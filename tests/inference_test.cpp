@@ -1,4 +1,4 @@
-// Networks that only answer, and networks whose feature maps are stored in bfloat16.
+// Networks that only answer, what their images do to that, and networks whose feature maps are stored in bfloat16.
 #include "layers/inference.h"
 
 #include <gtest/gtest.h>
@@ -9,6 +9,7 @@
 #include "cpu/cpu_backend.h"
 #include "cpu/reference_backend.h"
 #include "layers/cost.h"
+#include "layers/image_gradient.h"
 #include "layers/sgd.h"
 #include "tensor/random.h"
 
@@ -101,6 +102,34 @@ TEST(InferenceNetwork, RefusesImagesOfAnotherSizeOrType) {
   EXPECT_THROW(inference.logits(Tensor(*backend, {1, 12, 12, 3})), Error);
   EXPECT_THROW(inference.logits(Tensor(*backend, {1, 11, 12, 3}, DType::int32)), Error);
   EXPECT_THROW(inference.logits(Tensor()), Error);
+}
+
+TEST(ImageGradient, IsCentralDifferencesOfTheLossOfTheNetworkThatAnswers) {
+  const auto backend = make_reference_backend();
+  for (const Variant variant : {Variant::standard, Variant::paper}) {
+    Architecture architecture = Architecture::of_depths({1, 2}, variant);
+    architecture.height = architecture.width = 6;
+    architecture.classes = 3;
+    Network network(*backend, architecture, 5, DType::float64);
+    const Shape shape{2, 6, 6, 3};
+    std::vector<double> values(static_cast<std::size_t>(shape.count()));
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = Random(9).normal(i);
+    const Tensor labels = Tensor::from_host<std::int32_t>(*backend, {2}, {2, 0});
+    const auto images = [&] { return Tensor::from_doubles(*backend, shape, values, DType::float64); };
+    network.forward(Context{.training = true}, Variable(images()));  // so that the statistics aren't 0 and 1
+    const std::vector<double> gradient = image_gradient(network, images(), labels).to_doubles();
+    const auto loss_with = [&](std::size_t pixel, double change) {
+      const double before = values[pixel];
+      values[pixel] += change;
+      const Tensor loss = softmax_cross_entropy({}, Variable(network.evaluate(images())), labels).value();
+      values[pixel] = before;
+      return loss.to_doubles()[0];
+    };
+    for (std::size_t i = 0; i < values.size(); i += 7) {
+      EXPECT_NEAR(gradient[i], (loss_with(i, 1e-5) - loss_with(i, -1e-5)) / 2e-5, 1e-7) << i;
+    }
+    EXPECT_GT(largest_difference(gradient, std::vector<double>(gradient.size(), 0.0)), 1e-3);
+  }
 }
 
 TEST(BFloat16Maps, TrainAsFloat32DoesWithinTheirRounding) {

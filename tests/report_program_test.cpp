@@ -90,12 +90,12 @@ TEST_F(ReportProgram, TellsWhatItCanOfARunThatIsNotFinished) {
   const std::size_t second_epoch = journal.find("\n", journal.find("\"epoch\":2")) + 1;
   write_file_atomically(path("r/journal.jsonl"),
                         journal.substr(0, second_epoch) + "{\"event\":\"epo");  // as a kill leaves it
-  const Result result = run({"report", "r"});
+  const Result result = run({"report", "r", "--robustness"});
   EXPECT_EQ(result.code, 0) << result.error;
   EXPECT_NE(notes_of("r").find("isn't finished"), std::string::npos) << notes_of("r");
   const Json told = run_in("r/report.html");
   EXPECT_EQ(told["epochs"].size(), 2U);
-  EXPECT_TRUE(told["answers"].is_null());  // the test set stays shut
+  EXPECT_TRUE(told["answers"].is_null() && told["robustness"].is_null());  // the test set stays shut
   EXPECT_EQ(told["latency"]["batches"].size(), 2U);
 }
 
@@ -221,10 +221,15 @@ TEST_F(ReportInABrowser, EveryChartOfATrainingAndOfASearchIsDrawn) {
   std::set<std::string> of_search = of_training;
   of_search.insert("scores-0-0");
   EXPECT_EQ(expect_sound("s/report.html"), of_search);
-  ASSERT_EQ(run({"report", "r", "s", "--out", "both.html"}).code, 0);
+  ASSERT_EQ(run({"report", "r", "s", "--out", "both.html", "--robustness"}).code, 0);
   of_search.erase("scores-0-0");
-  of_search.insert("scores-1-0");
+  of_search.merge(std::set<std::string>{"scores-1-0", "robustness-0", "robustness-1", "robustness-2"});
   EXPECT_EQ(expect_sound("both.html"), of_search);
+  for (const Json& one : data_in("both.html")["runs"]) {
+    const Json& points = one["robustness"]["curves"][0]["points"];
+    EXPECT_EQ(points[0]["count"], one["answers"]["all"]["count"]);  // all test images, undisturbed
+    EXPECT_TRUE(points[4]["picture"].get<std::string>().starts_with("data:image/png;base64,"));
+  }
 }
 
 TEST_F(ReportInABrowser, NamesOfClassesAndRunsAreOnlyEverText) {

@@ -18,8 +18,10 @@ struct ReportCommand {
   Settings settings;  // of the device
   std::vector<std::string> runs;
   std::string out, data;
-  bool tensorboard = false;
+  bool robustness = false, tensorboard = false;
 };
+
+constexpr std::int64_t kDisturbed = 1000;  // test images: intervals reach 3% each way
 
 /// Anew. Of a run that goes on this is its own process's.
 void write_tensorboard(const std::string& run, const Evidence& evidence, std::size_t pictures) {
@@ -41,6 +43,7 @@ void run_report(const ReportCommand& options) {
   const std::string one = report_file(runs.front().path);
   const std::string out = !options.out.empty() ? options.out : runs.size() == 1 ? one : "report.html";
   ReportOptions wanted{.feature_maps = feature_map_type(options.settings.device, *backend)};
+  if (options.robustness) wanted.disturbed = kDisturbed;
   wanted.on_evidence = [&](const ReportedRun& run, const Evidence& evidence) {
     if (options.tensorboard) write_tensorboard(run.path, evidence, wanted.pictures);
   };
@@ -58,6 +61,10 @@ Command add_report(CLI::App& program) {
       ->required();
   command->add_option("--out", options->out, "The page (default: RUN/report.html, of several runs ./report.html)");
   command->add_option("--data", options->data, "Where the data lies now, if not where config.toml says");
+  command->add_flag(
+      "--robustness", options->robustness,
+      "Also how accurate the network stays on 1,000 of the test images with noise, with a part hidden, and "
+      "changed to mislead it");
   command->add_flag("--tensorboard", options->tensorboard,
                     "Also write RUN/tensorboard/ of a finished run: tensorboard --logdir RUN/tensorboard");
   add_device_options(*command, options->settings);

@@ -1,12 +1,15 @@
 #include "search/report/report.h"
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 
+#include "search/forecast.h"
 #include "search/report/finished_run.h"
 #include "search/report/latency.h"
 #include "search/report/page.h"
 #include "search/report/picture_file.h"
+#include "search/report/robustness.h"
 #include "search/report/run_story.h"
 #include "search/run/directory.h"
 #include "search/run/terminal.h"
@@ -174,6 +177,35 @@ Json latency_json(const Evidence& evidence, const nlohmann::json& start, const s
           {"batches", batches}};
 }
 
+/// Where it is asked for and can be told; why it can't is noted already, or here.
+Json robustness_json(Evidence& evidence, const ReportOptions& options, Progress& progress) {
+  if (options.disturbed == 0 || !evidence.model || evidence.test.count() == 0) return nullptr;
+  const Images images = some_of(evidence.test, options.disturbed);
+  const auto began = std::chrono::steady_clock::now();
+  const auto show = [&](const PassProgress& pass) {
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - began;
+    Forecast forecast;
+    forecast.add(pass.images_done, seconds.count());
+    progress.pass("disturbed images", pass, forecast.left(pass.images_total - pass.images_done));
+  };
+  Json curves = Json::array();
+  or_note(evidence.notes, "Its robustness couldn't be measured", [&] {
+    const Model& model = *evidence.model;
+    require(model.normalisation.has_value(), "the model doesn't say how images are normalised");
+    for (const Disturbance& one :
+         robustness_of(*model.network, images, *model.normalisation, options.feature_maps, show)) {
+      Json points = Json::array();
+      for (const Disturbance::Point& point : one.points) {
+        points.push_back(share_json(point.right));
+        points.back()["strength"] = point.strength;
+        points.back()["picture"] = data_uri_of(point.example, 0);
+      }
+      curves.push_back({{"name", one.name}, {"unit", one.unit}, {"points", points}});
+    }
+  });
+  return curves.empty() ? Json() : Json{{"images", images.count()}, {"curves", curves}};
+}
+
 Json repeat_json(const std::string& run, const Json& story) {
   const std::string config = run + "/config.toml";
   const std::string command = story["strategy"] == "train" ? "train" : "search";
@@ -186,18 +218,26 @@ Json run_json(const ReportedRun& run, Backend& backend, const ReportOptions& opt
   require(RunDirectory::holds_file(journal), "[report] `", run.path, "` is no run's folder: there is no journal.jsonl");
   const std::vector<nlohmann::json> events = read_journal(journal);
   Json story = run_story(events);
-  const Evidence evidence = evidence_of(run, backend, options, progress);
+  Evidence evidence = evidence_of(run, backend, options, progress);
   if (options.on_evidence) options.on_evidence(run, evidence);
   progress.status("timing the network");
   const auto depths = parse_depths(story["network"]["blocks"], "blocks");
   story["latency"] = latency_json(evidence, events.front(), depths, backend, options);
   story["answers"] = answers_json(evidence, options.pictures);
+  story["robustness"] = robustness_json(evidence, options, progress);
   story["repeat"] = repeat_json(run.path, story);
   story["path"] = run.path;
   story["name"] = std::filesystem::path(run.path).lexically_normal().filename().string();
   story["notes"] = evidence.notes;
   story.erase("config");
   return story;
+}
+
+void forget_pictures(Json& value) {
+  if (value.is_object()) value.erase("picture");
+  if (value.is_structured()) {
+    for (Json& part : value) forget_pictures(part);
+  }
 }
 
 }  // namespace
@@ -250,10 +290,7 @@ std::string report_page(const std::vector<ReportedRun>& runs, Backend& backend, 
   }
   std::string page = page_of(title, data);
   if (page.size() > kLargestPage) {  // the figures matter more than the pictures
-    for (Json& run : data["runs"]) {
-      if (!run["answers"].is_object() || !run["answers"]["mistakes"].is_array()) continue;
-      for (Json& mistake : run["answers"]["mistakes"]) mistake.erase("picture");
-    }
+    for (Json& run : data["runs"]) forget_pictures(run);
     page = page_of(title, data);
   }
   require(page.size() <= kLargestPage, "[report] ", runs.size(), " runs take ", page.size(),

@@ -35,6 +35,7 @@ struct ReportOptions {
   DType feature_maps = DType::float32;
   double latency_seconds = 1.0;  // that each batch size is timed for
   std::size_t pictures = 24;     // of mistakes, over all runs
+  std::int64_t disturbed = 0;    // test images to measure robustness on (robustness.h); 0: it isn't
   /// What else is made of each run's evidence, which takes its time to read.
   std::function<void(const ReportedRun&, const Evidence&)> on_evidence = {};
 };

@@ -24,6 +24,7 @@ const orDash = (value, text) => isNumber(value) ? text(value) : "–";
 const tidy = number => String(Number(number.toPrecision(4)));
 const thousands = number => number.toLocaleString("en");
 const percent = share => (100 * share).toFixed(2) + "%";
+const capital = text => text[0].toUpperCase() + text.slice(1);
 const shortened = (text, letters) => text.length > letters ? text.slice(0, letters - 1) + "…" : text;
 const work = macs => macs >= 1e6 ? macs.toExponential(2).replace("e+", "e") + " MACs" : thousands(macs) + " MACs";
 const milliseconds = number => Number(number.toPrecision(3)) + " ms";
@@ -347,6 +348,39 @@ function mistakes(wrong) {
   });
 }
 
+// ---- when images aren't as they should be
+
+function robustness() {
+  const tried = runs.filter(run => run.robustness);
+  if (tried.length === 0) return;
+  section("When images aren't quite as they should be", "Accuracy on " + [...new Set(tried.map(run => thousands(run.robustness.images)))].join(" or ") + " of the test images, disturbed more and more. Noise is normal, in every value. A grey square hides a part of each image, somewhere. "
+    + "Misleading changes move every value by the same amount, up or down, to where the loss rises: one step of the fast gradient sign method, by the network's own gradient. Bars are 95% intervals.");
+  grid(...tried[0].robustness.curves.map((curve, k) => {
+    const made = panel(capital(curve.name));
+    addChart(made, "robustness-" + k, 260, colours => ({
+      type: "scatter",
+      data: {datasets: tried.flatMap(run => {
+        const colour = colours.series[runs.indexOf(run) % 7], points = run.robustness.curves[k].points;
+        return [
+          {label: several ? run.name : "", data: points.map(point => ({x: point.strength, y: point.share, tip: tidy(point.strength) + ": " + interval(point)})),
+           showLine: true, clip: false, borderWidth: 2, borderColor: colour, backgroundColor: colour, pointRadius: 3},
+          {label: "", data: points.flatMap(point => [{x: point.strength, y: point.lower}, {x: point.strength, y: point.upper}, {x: null, y: null}]),
+           showLine: true, borderColor: colour, borderWidth: 2, pointRadius: 0, pointHitRadius: 0},
+        ];
+      })},
+      options: options(axis(curve.unit, {min: 0}), axis("accuracy", {min: 0, max: 1, ...percentTicks}),
+        {plugins: {tooltip: {filter: item => Boolean(item.raw.tip), callbacks: {label: item => item.raw.tip}}}}),
+    }));
+    for (const run of tried) {
+      const points = run.robustness.curves[k].points.filter(point => point.picture);
+      if (several && points.length > 0) made.append(element("p", {class: "quiet"}, run.name));
+      made.append(element("div", {class: "pictures strip"}, ...points.map(point => element("figure", {},
+        element("img", {src: point.picture, alt: curve.name + ", " + tidy(point.strength)}), element("figcaption", {}, tidy(point.strength))))));
+    }
+    return made;
+  }));
+}
+
 // ---- what it costs
 
 function costs() {
@@ -377,7 +411,7 @@ function repeat() {
 
 // ---- the page
 
-[head, growth, training, decisions, sizes, answers, costs, repeat].forEach(part => part());
+[head, growth, training, decisions, sizes, answers, robustness, costs, repeat].forEach(part => part());
 drawCharts();
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawCharts);
