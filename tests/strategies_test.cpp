@@ -1,5 +1,6 @@
 // What each strategy decides, and that its journal says all that it took.
 #include <algorithm>
+#include <set>
 
 #include "layers/cost.h"
 #include "search/decision.h"
@@ -40,6 +41,27 @@ TEST_F(Strategies, TheJournalAloneIsEnoughToRedoEveryDecision) {
       EXPECT_EQ(blocks_of(run), depths);
     }
   }
+}
+
+TEST_F(Strategies, EvolutionTakesOneStepAtATimeWithinTheLimits) {
+  SearchOptions options = options_of("evolution");
+  options.models = 8;
+  const auto cost = [&](const std::vector<std::int64_t>& depths) {
+    return cost_of(data_.architecture(depths, options.variant)).total();
+  };
+  options.limits.max_macs = cost({1, 2}).macs;
+  const RunDirectory run = new_run("a");
+  run_through(run, options);
+  const auto individuals = journal_of(run, "individual");
+  ASSERT_EQ(individuals.size(), 8u);
+  std::set<std::vector<std::int64_t>> seen;
+  for (const auto& event : individuals) {
+    seen.insert(event["blocks"].get<std::vector<std::int64_t>>());
+    EXPECT_LE(cost(event["blocks"]).macs, options.limits.max_macs) << event["blocks"];
+  }
+  EXPECT_GT(seen.size(), 1u);
+  options.limits.max_macs = cost({1, 1}).macs - 1;
+  EXPECT_TRUE(contains(message_of([&] { run_through(new_run("b"), options); }), "--max-macs"));
 }
 
 class PaperStrategy : public SearchRuns {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "search/plan.h"
 #include "search/run/text.h"
 #include "search/strategies/strategies.h"
 #include "search/work.h"
@@ -29,6 +30,8 @@ class Evolution final : public Strategy {
       : models_(options.models), work_a_model_(total_work / (2 * options.models)) {
     require(!data.validation.empty(),
             "[--strategy] evolution judges on held-out images, and there are none: give --validation a share");
+    const std::string excess = over_limits(data.architecture(options.start, options.variant), options.limits);
+    require(excess.empty(), "the start network ", join(options.start), " ", excess);
   }
 
   std::string plan() const override {
@@ -76,7 +79,8 @@ class Evolution final : public Strategy {
                              [](const Individual& a, const Individual& b) { return a.accuracy < b.accuracy; });
   }
 
-  /// One block more or less in one stage of the best of a tournament among the latest.
+  /// One block more or less in one stage of the best of a tournament among the latest: the stage and the direction that
+  /// are drawn, or the next ones that the limits allow.
   static std::vector<std::int64_t> child(const SearchRun& run, const std::vector<Individual>& seen) {
     const Random random(run.options().seed, stream_of("evolution", static_cast<std::uint64_t>(seen.size())));
     const std::size_t latest = std::min(seen.size(), kPopulation);
@@ -87,10 +91,20 @@ class Evolution final : public Strategy {
     for (std::uint64_t place = 1; place < kTournament; ++place) {
       if (drawn(place).accuracy > parent->accuracy) parent = &drawn(place);
     }
-    std::vector<std::int64_t> depths = parent->depths;
-    std::int64_t& depth = depths[random.below(kTournament, depths.size())];
-    depth = depth == 1 || random.below(kTournament + 1, 2) == 1 ? depth + 1 : depth - 1;
-    return depths;
+    const std::size_t stages = parent->depths.size(), first = random.below(kTournament, stages);
+    const std::int64_t change = random.below(kTournament + 1, 2) == 1 ? 1 : -1;
+    for (std::size_t i = 0; i < 2 * stages; ++i) {
+      std::vector<std::int64_t> depths = parent->depths;
+      depths[(first + i / 2) % stages] += i % 2 == 0 ? change : -change;
+      if (allowed(run, depths)) return depths;
+    }
+    return parent->depths;
+  }
+
+  static bool allowed(const SearchRun& run, const std::vector<std::int64_t>& depths) {
+    const auto [least, most] = std::minmax_element(depths.begin(), depths.end());
+    return *least >= 1 && *most <= kMaxDepth &&
+           over_limits(run.data().architecture(depths, run.options().variant), run.options().limits).empty();
   }
 
   std::int64_t models_, work_a_model_;
