@@ -4,6 +4,7 @@
 
 #include "cpu/cpu_backend.h"
 #include "cuda/cuda_backend.h"
+#include "tensor/error.h"
 
 namespace stagewise {
 
@@ -14,7 +15,7 @@ std::string program_version() {
 
 std::string program_details() {
 #ifdef __clang__
-  const std::string compiler = "Clang " __clang_version__;
+  const std::string compiler = concat("Clang ", __clang_major__, ".", __clang_minor__, ".", __clang_patchlevel__);
 #else
   const std::string compiler = "GCC " __VERSION__;
 #endif
