@@ -18,29 +18,35 @@ constexpr std::int64_t kPublishedTrainingImages = 50'000;
 
 std::int64_t record_bytes(const CifarFormat& format) { return format.label_bytes + kChannels * kPlane; }
 
+/// Throws unless so many bytes are whole records.
+void check_size(std::int64_t bytes, const CifarFormat& format, const std::string& path) {
+  const std::int64_t record = record_bytes(format);
+  const std::int64_t whole = std::max<std::int64_t>(bytes / record + (bytes % record != 0 ? 1 : 0), 1) * record;
+  require(bytes == whole, "[dataset] ", path, ": expected ", whole, " bytes (", whole / record, " records of ", record,
+          "), got ", bytes, ": the file is truncated or not ", format.name);
+}
+
 /// Throws unless the file is there and holds whole records.
 void check_file(const fs::path& path, const CifarFormat& format) {
   require(fs::is_regular_file(path), "[dataset] ", format.name, " needs the file ", path.string(),
           ", which is not there");
-  const auto bytes = static_cast<std::int64_t>(fs::file_size(path)), record = record_bytes(format);
-  const std::int64_t whole = std::max<std::int64_t>(bytes / record + (bytes % record != 0 ? 1 : 0), 1) * record;
-  require(bytes == whole, "[dataset] ", path.string(), ": expected ", whole, " bytes (", whole / record, " records of ",
-          record, "), got ", bytes, ": the file is truncated or not ", format.name);
+  check_size(static_cast<std::int64_t>(fs::file_size(path)), format, path.string());
 }
 
+Images no_images() { return {.height = kSide, .width = kSide, .channels = kChannels}; }
+
 /// Adds the images of one file.
-void append_file(const fs::path& path, const CifarFormat& format, Images& images) {
-  check_file(path, format);
-  const std::string contents = read_file(path.string());
+void append(std::string_view contents, const CifarFormat& format, const std::string& path, Images& images) {
+  check_size(std::ssize(contents), format, path);
   const auto* bytes = reinterpret_cast<const unsigned char*>(contents.data());
-  const auto records = static_cast<std::int64_t>(contents.size()) / record_bytes(format);
+  const auto records = std::ssize(contents) / record_bytes(format);
   auto out = static_cast<std::int64_t>(images.pixels.size());
   images.pixels.resize(images.pixels.size() + static_cast<std::size_t>(records * kChannels * kPlane));
   for (std::int64_t i = 0; i < records; ++i) {
     const unsigned char* planes = bytes + i * record_bytes(format) + format.label_bytes;
     const int label = planes[-1];
-    require(label < format.classes, "[dataset] ", path.string(), ": expected labels from 0 to ", format.classes - 1,
-            ", got ", label, " in record ", i);
+    require(label < format.classes, "[dataset] ", path, ": expected labels from 0 to ", format.classes - 1, ", got ",
+            label, " in record ", i);
     images.labels.push_back(label);
     for (std::int64_t pixel = 0; pixel < kPlane; ++pixel) {
       for (std::int64_t c = 0; c < kChannels; ++c) images.pixels[out++] = planes[c * kPlane + pixel];
@@ -49,26 +55,41 @@ void append_file(const fs::path& path, const CifarFormat& format, Images& images
 }
 
 Images read_files(const std::string& folder, const CifarFormat& format, const std::vector<std::string>& files) {
-  Images images{.height = kSide, .width = kSide, .channels = kChannels};
-  for (const std::string& file : files) append_file(fs::path(folder) / file, format, images);
+  Images images = no_images();
+  for (const std::string& file : files) {
+    const fs::path path = fs::path(folder) / file;
+    check_file(path, format);
+    append(read_file(path.string()), format, path.string(), images);
+  }
   return images;
 }
 
 std::vector<std::string> class_names(const fs::path& path, const CifarFormat& format) {
   if (!fs::exists(path)) return format.default_names;
-  std::vector<std::string> names;
-  std::istringstream lines(read_file(path.string()));
-  for (std::string line; std::getline(lines, line);) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    require(is_utf8(line), "[dataset] ", path.string(), ": expected class names in UTF-8, got `", line, "`");
-    if (!line.empty()) names.push_back(line);
-  }
-  require(static_cast<std::int64_t>(names.size()) == format.classes, "[dataset] ", path.string(), ": expected ",
-          format.classes, " class names, one a line, got ", names.size());
-  return names;
+  return parse_class_names(read_file(path.string()), format, path.string());
 }
 
 }  // namespace
+
+Images parse_cifar(std::string_view contents, const CifarFormat& format, const std::string& path) {
+  Images images = no_images();
+  append(contents, format, path, images);
+  return images;
+}
+
+std::vector<std::string> parse_class_names(std::string_view contents, const CifarFormat& format,
+                                           const std::string& path) {
+  std::vector<std::string> names;
+  std::istringstream lines{std::string(contents)};
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    require(is_utf8(line), "[dataset] ", path, ": expected class names in UTF-8, got `", line, "`");
+    if (!line.empty()) names.push_back(line);
+  }
+  require(static_cast<std::int64_t>(names.size()) == format.classes, "[dataset] ", path, ": expected ", format.classes,
+          " class names, one a line, got ", names.size());
+  return names;
+}
 
 const CifarFormat& cifar10_format() {
   static const CifarFormat format{

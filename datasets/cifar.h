@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "datasets/dataset.h"
 
@@ -27,5 +28,11 @@ bool holds_cifar(const std::string& folder, const CifarFormat& format);
 /// size. Files of fewer records than the published ones are welcome. Errors: throws Error naming the file that is
 /// missing, that ends within a record (with the bytes expected and found), or that has a label out of range.
 Dataset open_cifar(const std::string& folder, const CifarFormat& format, bool read_train);
+
+/// The images in one file's contents, and the class names in a names file's; `path` is what errors call it. Errors: as
+/// open_cifar(); class names that aren't UTF-8, or more or fewer than there are classes.
+Images parse_cifar(std::string_view contents, const CifarFormat& format, const std::string& path);
+std::vector<std::string> parse_class_names(std::string_view contents, const CifarFormat& format,
+                                           const std::string& path);
 
 }  // namespace stagewise

@@ -228,8 +228,9 @@ std::string header_of(const Safetensors& file) {
 
 }  // namespace
 
-Safetensors read_safetensors(const std::string& path) {
-  const std::string contents = read_file(path);
+Safetensors read_safetensors(const std::string& path) { return parse_safetensors(read_file(path), path); }
+
+Safetensors parse_safetensors(std::string_view contents, const std::string& path) {
   try {
     return parse(contents);
   } catch (const Error& error) {

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tensor/dtype.h"
@@ -28,6 +29,8 @@ struct Safetensors {
 /// its header lies: sizes that don't match shapes, ranges that overlap, leave gaps or reach beyond the file, types that
 /// the format doesn't know.
 Safetensors read_safetensors(const std::string& path);
+/// The same of a file's contents; `path` is what errors call it.
+Safetensors parse_safetensors(std::string_view contents, const std::string& path);
 
 /// Writes through a temporary name, flushes it to the disk and renames it: the file is whole or not there at all.
 /// Tensors follow each other in the order of their names. Errors: throws Error when an entry's bytes don't fit its

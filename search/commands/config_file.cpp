@@ -78,11 +78,13 @@ std::string config_text(const CLI::App& command, const std::string& name) {
   return text;
 }
 
-std::map<std::string, std::string> read_config(const std::string& path) {
+std::map<std::string, std::string> read_config(const std::string& path) { return parse_config(read_file(path), path); }
+
+std::map<std::string, std::string> parse_config(std::string_view contents, const std::string& path) {
   const auto line = [&](const toml::source_region& source) { return concat("`", path, "`, line ", source.begin.line); };
   toml::table table;
   try {
-    table = toml::parse(read_file(path));
+    table = toml::parse(contents);
   } catch (const toml::parse_error& error) {
     fail(line(error.source()), ": ", error.description());
   }
@@ -95,7 +97,12 @@ std::map<std::string, std::string> read_config(const std::string& path) {
 
 void apply_config(CLI::App& command, const std::string& path, UnknownKeys unknown_keys,
                   const std::set<std::string>& except) {
-  for (const auto& [name, value] : read_config(path)) {
+  apply_values(command, read_config(path), path, unknown_keys, except);
+}
+
+void apply_values(CLI::App& command, const std::map<std::string, std::string>& values, const std::string& path,
+                  UnknownKeys unknown_keys, const std::set<std::string>& except) {
+  for (const auto& [name, value] : values) {
     if (except.contains(name)) continue;
     CLI::Option* option = find(command, name);
     if (option == nullptr && unknown_keys == UnknownKeys::pass_over) continue;

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 #include <string>
+#include <string_view>
 
 namespace stagewise {
 
@@ -16,6 +17,8 @@ std::string config_text(const CLI::App& command, const std::string& name);
 /// Names and values, these as the command line would have them. Errors: throws Error, with the line, for what is not
 /// TOML, and for a value that is no number, text or truth.
 std::map<std::string, std::string> read_config(const std::string& path);
+/// The same of a file's contents; `path` is what errors call it.
+std::map<std::string, std::string> parse_config(std::string_view contents, const std::string& path);
 
 enum class UnknownKeys { refuse, pass_over };
 
@@ -24,6 +27,10 @@ enum class UnknownKeys { refuse, pass_over };
 /// `except` are left open.
 void apply_config(CLI::App& command, const std::string& path, UnknownKeys unknown_keys = UnknownKeys::refuse,
                   const std::set<std::string>& except = {});
+
+/// The same of values that were read already; `path` is what errors call their file.
+void apply_values(CLI::App& command, const std::map<std::string, std::string>& values, const std::string& path,
+                  UnknownKeys unknown_keys = UnknownKeys::refuse, const std::set<std::string>& except = {});
 
 /// Gives an option a value, as if the person had.
 void set_option(CLI::App& command, const std::string& name, const std::string& value);

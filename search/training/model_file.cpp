@@ -26,11 +26,12 @@ std::string model_path(const std::string& path) {
   return inside;
 }
 
-Safetensors read_as_ours(const std::string& path) {
-  Safetensors file = read_safetensors(path);
+Safetensors as_ours(Safetensors file, const std::string& path) {
   make_ours(file, path);
   return file;
 }
+
+Safetensors read_as_ours(const std::string& path) { return as_ours(read_safetensors(path), path); }
 
 Architecture architecture_in(const Safetensors& file, const std::string& path, std::optional<Variant> asked,
                              const Remark& remark) {
@@ -111,6 +112,20 @@ void refuse_extra_tensors(const Safetensors& file, const std::string& path, cons
   }
 }
 
+Model model_in(const Safetensors& file, Backend& backend, const std::string& path, std::optional<Variant> variant,
+               const Remark& remark) {
+  const Architecture architecture = architecture_in(file, path, variant, remark);
+  check_size(file, path, architecture);
+  Model model;
+  model.network = std::make_unique<Network>(backend, architecture, 0);
+  load_network(file, "", path, *model.network);
+  refuse_extra_tensors(file, path, *model.network);
+  model.normalisation = normalisation_in(file, path, architecture);
+  model.classes = classes_in(file, path, architecture.classes);
+  if (const auto data = file.metadata.find("data"); data != file.metadata.end()) model.data = data->second;
+  return model;
+}
+
 }  // namespace
 
 Safetensors model_tensors(const Network& network, const Normalisation& normalisation,
@@ -134,17 +149,12 @@ void save_model(const std::string& path, const Network& network, const Normalisa
 
 Model load_model(Backend& backend, const std::string& path, std::optional<Variant> variant, const Remark& remark) {
   const std::string file_path = model_path(path);
-  const Safetensors file = read_as_ours(file_path);
-  const Architecture architecture = architecture_in(file, file_path, variant, remark);
-  check_size(file, file_path, architecture);
-  Model model;
-  model.network = std::make_unique<Network>(backend, architecture, 0);
-  load_network(file, "", file_path, *model.network);
-  refuse_extra_tensors(file, file_path, *model.network);
-  model.normalisation = normalisation_in(file, file_path, architecture);
-  model.classes = classes_in(file, file_path, architecture.classes);
-  if (const auto data = file.metadata.find("data"); data != file.metadata.end()) model.data = data->second;
-  return model;
+  return model_in(read_as_ours(file_path), backend, file_path, variant, remark);
+}
+
+Model parse_model(Backend& backend, std::string_view contents, const std::string& path, std::optional<Variant> variant,
+                  const Remark& remark) {
+  return model_in(as_ours(parse_safetensors(contents, path), path), backend, path, variant, remark);
 }
 
 Architecture load_architecture(const std::string& path, std::optional<Variant> variant, const Remark& remark) {

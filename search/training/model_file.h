@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "datasets/loader.h"
@@ -35,6 +36,9 @@ void save_model(const std::string& path, const Network& network, const Normalisa
 /// infinity, or the network isn't of the `variant` asked for.
 Model load_model(Backend& backend, const std::string& path, std::optional<Variant> variant = {},
                  const Remark& remark = {});
+/// The same of a file's contents; `path` is what errors call it, and beside which an architecture.json may lie.
+Model parse_model(Backend& backend, std::string_view contents, const std::string& path,
+                  std::optional<Variant> variant = {}, const Remark& remark = {});
 
 /// The architecture alone, of the same files.
 Architecture load_architecture(const std::string& path, std::optional<Variant> variant = {}, const Remark& remark = {});
