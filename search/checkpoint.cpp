@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "search/training/network_tensors.h"
+#include "tensor/atomic_file.h"
 
 namespace stagewise {
 
@@ -21,9 +22,26 @@ const std::string& metadata(const Safetensors& file, const std::string& key, con
   return found->second;
 }
 
+Architecture architecture_in(const CheckpointFile& file, const std::string& key) {
+  const std::string& text = metadata(file.contents, key, file.path);
+  try {
+    return Architecture::from_json(text);
+  } catch (const Error& error) {
+    fail("`", file.path, "`: ", error.what());
+  }
+}
+
+double average_decay_in(const CheckpointFile& file) {
+  const std::string& text = file.contents.metadata.at(kAverageDecay);
+  const auto decay = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  require(decay.is_number(), "`", file.path, "`: expected the metadata's `", kAverageDecay, "` to be a number, got `",
+          text, "`");
+  return decay.get<double>();
+}
+
 std::unique_ptr<Network> load(const CheckpointFile& file, const std::string& prefix, Backend& backend) {
-  const Architecture architecture =
-      Architecture::from_json(metadata(file.contents, prefix + "architecture", file.path));
+  const Architecture architecture = architecture_in(file, prefix + "architecture");
+  require_size(file.contents, file.path, architecture);
   auto network = std::make_unique<Network>(backend, architecture, file.state.network_seed);
   load_network(file.contents, prefix, file.path, *network);
   return network;
@@ -44,8 +62,10 @@ void save_checkpoint(const std::string& path, const SearchState& state, const Le
   write_safetensors(path, file);
 }
 
-CheckpointFile read_checkpoint(const std::string& path) {
-  CheckpointFile file{.path = path, .state = {}, .contents = read_safetensors(path)};
+CheckpointFile read_checkpoint(const std::string& path) { return parse_checkpoint(read_file(path), path); }
+
+CheckpointFile parse_checkpoint(std::string_view contents, const std::string& path) {
+  CheckpointFile file{.path = path, .state = {}, .contents = parse_safetensors(contents, path)};
   file.state = SearchState::from_json(metadata(file.contents, "state", path));
   return file;
 }
@@ -56,7 +76,7 @@ Checkpoint load_checkpoint(const CheckpointFile& file, Backend& backend, const O
   checkpoint.learner.optimiser = make_optimiser(optimiser);
   load_state(file.contents, backend, *checkpoint.learner.optimiser);
   if (file.contents.metadata.contains(kAverageDecay)) {
-    checkpoint.learner.average.emplace(std::stod(file.contents.metadata.at(kAverageDecay)));
+    checkpoint.learner.average.emplace(average_decay_in(file));
     load_averages(file.contents, backend, *checkpoint.learner.average);
   }
   if (file.state.best_validation >= 0.0) checkpoint.best = load(file, kBest, backend);

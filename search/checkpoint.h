@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "search/search_state.h"
 #include "search/training/learner.h"
@@ -26,8 +27,9 @@ struct Checkpoint {
   std::unique_ptr<Network> best;  // or none
 };
 
-/// Errors: both throw Error, naming the file, when it can't be read, something is missing, or a weight is no number.
+/// Errors: all throw Error, naming the file, when it can't be read, something is missing, or a weight is no number.
 CheckpointFile read_checkpoint(const std::string& path);
+CheckpointFile parse_checkpoint(std::string_view contents, const std::string& path);
 Checkpoint load_checkpoint(const CheckpointFile& file, Backend& backend, const OptimiserOptions& optimiser);
 
 }  // namespace stagewise

@@ -27,6 +27,12 @@ SearchState SearchState::from_json(const std::string& text) {
     SearchState state = json.get<SearchState>();
     require(state.data.counts.size() == state.data.classes.size(), "the checkpoint's state counts ",
             state.data.counts.size(), " classes and names ", state.data.classes.size());
+    for (const std::int64_t count :
+         {state.work, state.looking, state.stretch_end, state.position.pass, state.position.batch,
+          state.position.images, state.position.right, state.steps, state.images_seen, state.passes, state.round,
+          state.models, state.trial_began, state.journal_bytes}) {
+      require(count >= 0, "the checkpoint's state has a count below 0: ", count);
+    }
     return state;
   } catch (const nlohmann::json::exception& error) {
     fail("the checkpoint's state is not what this version writes: ", error.what());

@@ -52,7 +52,7 @@ struct SearchState {
   std::int64_t journal_bytes = 0;
 
   std::string to_json() const;
-  /// Errors: throws Error when something is missing.
+  /// Errors: throws Error when something is missing, or a count is below 0.
   static SearchState from_json(const std::string& text);
 };
 

@@ -7,8 +7,10 @@
 #include <filesystem>
 #include <fstream>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "cpu/cpu_backend.h"
+#include "search/checkpoint.h"
 #include "search/importance.h"
 #include "search/network_drawing.h"
 #include "search/run/directory.h"
@@ -121,6 +123,34 @@ TEST_F(RunFiles, ACheckpointsWeightsAndItsOptimisersStateAreNumbers) {
   std::memset(file.tensors.at(name).bytes.data(), 0xFF, 4);
   EXPECT_TRUE(
       contains(message_of([&] { load_network(file, "", "FILE", *learner.network); }), "`FILE`: element 0 of `" + name));
+}
+
+TEST_F(RunFiles, ACheckpointThatLiesIsRefused) {
+  const std::string file = path("checkpoint.safetensors");
+  Learner learner;
+  learner.network = std::make_unique<Network>(*backend_, Architecture::of_depths({1}), 7);
+  learner.optimiser = make_optimiser();
+  learner.average.emplace(0.5);
+  save_checkpoint(file, {}, learner, nullptr);
+  const Safetensors sound = read_safetensors(file);
+  const auto problem = [&](const std::string& key, const std::string& value) {
+    Safetensors changed = sound;
+    changed.metadata[key] = value;
+    write_safetensors(file, changed);
+    return message_of([&] { load_checkpoint(read_checkpoint(file), *backend_, {}); });
+  };
+  EXPECT_EQ(problem("more", "is passed over"), "no error");
+  for (const char* decay : {"", "half", "[0.5]", "\"0.5\"", "1e999"}) {
+    EXPECT_TRUE(contains(problem("average_decay", decay), "expected the metadata's `average_decay` to be a number"));
+  }
+  EXPECT_TRUE(contains(problem("average_decay", "2"), "decay"));
+  EXPECT_TRUE(contains(problem("architecture", "{}"), "checkpoint.safetensors`: [architecture]"));
+  EXPECT_TRUE(contains(problem("architecture", Architecture::of_depths({1000, 1000, 1000}).to_json()), "needs"));
+  for (const char* count : {"/steps", "/journal_bytes", "/position/batch"}) {
+    nlohmann::json state = nlohmann::json::parse(sound.metadata.at("state"));
+    state[nlohmann::json::json_pointer(count)] = -1;
+    EXPECT_TRUE(contains(problem("state", state.dump()), "below 0"));
+  }
 }
 
 TEST_F(RunFiles, MetadataThatLiesIsRefused) {

@@ -3,7 +3,6 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "layers/cost.h"
 #include "search/training/network_tensors.h"
 
 namespace stagewise {
@@ -48,18 +47,6 @@ Architecture architecture_in(const Safetensors& file, const std::string& path, s
   const auto blocks = file.metadata.find("blocks");
   if (blocks == file.metadata.end()) return architecture_from_tensors(file, path, remark);
   return Architecture::of_depths(parse_depths(blocks->second, "blocks in `" + path + "`"), seen);
-}
-
-/// A header can promise any network: one far larger than the file is not even begun. A file that lacks a tensor passes,
-/// to be told which.
-void check_size(const Safetensors& file, const std::string& path, const Architecture& architecture) {
-  std::int64_t values = 0;
-  for (const auto& [name, entry] : file.tensors) {
-    if (name != kScale && name != kOffset) values += entry.shape.count();
-  }
-  const std::int64_t needed = cost_of(architecture).total().parameters();
-  require(needed / 2 <= values, "`", path, "` holds ", values, " parameters, a network of ", architecture.stages.size(),
-          " stages as its metadata describes it needs ", needed);
 }
 
 std::vector<float> floats_of(const Safetensors& file, const std::string& name, const Shape& shape,
@@ -115,7 +102,7 @@ void refuse_extra_tensors(const Safetensors& file, const std::string& path, cons
 Model model_in(const Safetensors& file, Backend& backend, const std::string& path, std::optional<Variant> variant,
                const Remark& remark) {
   const Architecture architecture = architecture_in(file, path, variant, remark);
-  check_size(file, path, architecture);
+  require_size(file, path, architecture);
   Model model;
   model.network = std::make_unique<Network>(backend, architecture, 0);
   load_network(file, "", path, *model.network);

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "layers/cost.h"
 #include "tensor/backend.h"
 
 namespace stagewise {
@@ -32,6 +33,14 @@ void require_finite(const SafetensorsEntry& entry, const std::string& name, cons
 
 void require_finite(const Network& network, const std::string& where) {
   for (const auto& [name, tensor] : network.tensors()) require_finite(to_entry(tensor), name, where);
+}
+
+void require_size(const Safetensors& file, const std::string& path, const Architecture& architecture) {
+  std::int64_t values = 0;
+  for (const auto& [name, entry] : file.tensors) values += entry.shape.count();
+  const std::int64_t needed = cost_of(architecture).total().parameters();
+  require(needed / 2 <= values, "`", path, "` holds ", values, " numbers, a network of ", architecture.stages.size(),
+          " stages as its metadata describes it needs ", needed);
 }
 
 SafetensorsEntry to_entry(const Tensor& tensor) {

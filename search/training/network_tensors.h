@@ -19,6 +19,11 @@ void require_finite(const SafetensorsEntry& entry, const std::string& name, cons
 /// The same for every parameter and buffer of `network`, on copies in host memory; `where` is what holds them.
 void require_finite(const Network& network, const std::string& where);
 
+/// A header can promise any network: one far larger than the file is not even begun. Errors: throws Error, naming `path`,
+/// when `file` holds less than half of the numbers that a network of this architecture has; where a tensor or two are
+/// missing it passes, and load_network() says which.
+void require_size(const Safetensors& file, const std::string& path, const Architecture& architecture);
+
 /// Adds every parameter and buffer of `network`, each name behind `prefix`.
 void store_network(const Network& network, const std::string& prefix, Safetensors& file);
 /// Overwrites every parameter and buffer of `network`. Errors: throws Error, naming the tensor and `path`, when one is
