@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "cpu/cpu_backend.h"
+#include "layers/cost.h"
 #include "search/report/compare.h"
 #include "search/report/finished_run.h"
 #include "search/report/sweep_table.h"
@@ -112,6 +113,27 @@ TEST(FinishedRun, ARunThatIsNotFinishedHasNone) {
   EXPECT_FALSE(read_run(path).has_value());
   folder.write("r/journal.jsonl", std::string("not JSON\n") + kStart);
   EXPECT_TRUE(contains(message_of([&] { read_run(path); }), "line 1: expected an event"));
+}
+
+TEST(FinishedRun, AJournalThatLiesIsRefusedOrPassedOver) {
+  const TemporaryFolder folder;
+  const auto problem = [&](const std::string& events) {
+    folder.write("r/journal.jsonl", events);
+    return message_of([&] { read_run(folder.path("r")); });
+  };
+  for (const char* blocks : {R"("2,3")", R"([2,"3"])", "{}", "null"}) {
+    const std::string finished = concat(R"({"event":"finished","blocks":)", blocks, "}\n");
+    EXPECT_TRUE(contains(problem(kStart + finished), "r/journal.jsonl` holds an event that is not what"));
+  }
+  // What is only of use where it can be told.
+  folder.write("r/architecture.json", Architecture::of_depths({2, 1}).to_json());
+  for (const char* blocks : {"[-1,1]", "[4000000000000000000,1]", "[0,1]", "[1]"}) {
+    const std::string epoch = concat(R"({"event":"epoch","blocks":)", blocks, "}\n");
+    EXPECT_EQ(problem(kStart + epoch + R"({"event":"finished","blocks":[2,1],"parameters":1e300})" + "\n"), "no error");
+    const auto run = read_run(folder.path("r"));
+    EXPECT_FALSE(run->work.has_value()) << blocks;
+    EXPECT_EQ(run->parameters, cost_of(Architecture::of_depths({2, 1})).total().parameters());
+  }
 }
 
 TEST(FinishedRun, WhatTheJournalLacksIsDerived) {

@@ -12,8 +12,10 @@ namespace stagewise {
 
 using Json = nlohmann::json;
 
-std::vector<Json> read_journal(const std::string& path) {
-  std::istringstream lines(read_file(path));
+std::vector<Json> read_journal(const std::string& path) { return parse_journal(read_file(path), path); }
+
+std::vector<Json> parse_journal(std::string_view contents, const std::string& path) {
+  std::istringstream lines{std::string(contents)};
   std::vector<Json> events;
   std::string line;
   for (int number = 1; std::getline(lines, line); ++number) {
@@ -31,7 +33,7 @@ namespace {
 template <class T>
 std::optional<T> number_in(const Json& event, const char* key) {
   const auto found = event.find(key);
-  if (found == event.end() || !found->is_number()) return {};
+  if (found == event.end() || !(std::is_integral_v<T> ? found->is_number_integer() : found->is_number())) return {};
   return found->get<T>();
 }
 
@@ -54,6 +56,7 @@ std::optional<Architecture> architecture_of(const std::string& path) {
 std::optional<Architecture> with_depths(Architecture frame, const std::vector<std::int64_t>& depths) {
   if (depths.size() != frame.stages.size()) return {};
   for (std::size_t stage = 0; stage < depths.size(); ++stage) {
+    if (depths[stage] < 1 || depths[stage] > kMaxDepth) return {};
     frame.stages[stage].blocks.resize(static_cast<std::size_t>(depths[stage]));
     std::iota(frame.stages[stage].blocks.begin(), frame.stages[stage].blocks.end(), 0);
   }
@@ -74,16 +77,12 @@ std::optional<double> work_of(const std::vector<Json>& events, const Architectur
   return work > 0.0 ? std::optional(work) : std::nullopt;
 }
 
-}  // namespace
-
-std::optional<FinishedRun> read_run(const std::string& path) {
-  const std::string journal = path + "/journal.jsonl";
-  if (!RunDirectory::holds_file(journal)) return {};
-  const std::vector<Json> events = read_journal(journal);
+std::optional<FinishedRun> told_by(const std::vector<Json>& events, const std::string& journal,
+                                   const std::optional<Architecture>& architecture) {
   if (events.empty() || events.back().at("event") != "finished") return {};
   const Json& finished = events.back();
   require(finished.contains("blocks"), "`", journal, "`, last line: expected the network's `blocks`");
-  FinishedRun run{.path = path, .blocks = finished.at("blocks").get<std::vector<std::int64_t>>()};
+  FinishedRun run{.path = "", .blocks = finished.at("blocks").get<std::vector<std::int64_t>>()};
   run.test_accuracy = number_in<double>(finished, "test_accuracy");
   run.validation_accuracy = number_in<double>(finished, "validation_accuracy");
   if (number_in<std::int64_t>(events.front(), "validation_images") == 0) run.validation_accuracy.reset();
@@ -93,12 +92,31 @@ std::optional<FinishedRun> read_run(const std::string& path) {
   run.seconds = number_in<double>(finished, "seconds");
   run.data = text_in(events.front(), "data");
   run.program = text_in(events.front(), "program");
-  if (const auto architecture = architecture_of(path + "/architecture.json")) {
+  if (architecture) {
     const Cost cost = cost_of(*architecture).total();
     if (!run.parameters) run.parameters = cost.parameters();
     if (!run.macs) run.macs = cost.macs;
     if (!run.work) run.work = work_of(events, *architecture);
   }
+  return run;
+}
+
+}  // namespace
+
+std::optional<FinishedRun> finished_run_in(const std::vector<Json>& events, const std::string& journal,
+                                           const std::optional<Architecture>& architecture) {
+  try {
+    return told_by(events, journal, architecture);
+  } catch (const Json::exception& error) {
+    fail("`", journal, "` holds an event that is not what this program writes: ", error.what());
+  }
+}
+
+std::optional<FinishedRun> read_run(const std::string& path) {
+  const std::string journal = path + "/journal.jsonl";
+  if (!RunDirectory::holds_file(journal)) return {};
+  auto run = finished_run_in(read_journal(journal), journal, architecture_of(path + "/architecture.json"));
+  if (run) run->path = path;
   return run;
 }
 

@@ -5,13 +5,18 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "layers/architecture.h"
 
 namespace stagewise {
 
 /// The journal's events, in their order; a last line that was cut off by a kill is none. Errors: throws Error, with the
 /// line, for anything else.
 std::vector<nlohmann::json> read_journal(const std::string& path);
+/// The same of a journal's contents; `path` is what errors call it.
+std::vector<nlohmann::json> parse_journal(std::string_view contents, const std::string& path);
 
 struct FinishedRun {
   std::string path;
@@ -30,6 +35,9 @@ struct FinishedRun {
 /// and, as a step costs three forward passes, a third of that for every validation image. Scoring is not in it.
 /// Errors: throws Error, with the line, when the journal can't be read.
 std::optional<FinishedRun> read_run(const std::string& path);
+/// The same of the events of `journal`, and the architecture where it is known; `path` stays empty.
+std::optional<FinishedRun> finished_run_in(const std::vector<nlohmann::json>& events, const std::string& journal,
+                                           const std::optional<Architecture>& architecture);
 
 /// What became of the images that a run held out.
 enum class HeldOutImages { none, joined_the_training, never_trained_on };
