@@ -19,6 +19,7 @@ namespace stagewise {
 namespace {
 
 constexpr const char* kPartial = ".partial-";
+constexpr std::size_t kWaitingBytes = std::size_t{1} << 16;  // a network has hundreds of tensors, most of them small
 
 [[noreturn]] void fail_with_errno(const char* what, const std::string& path) {
   const int code = errno;
@@ -54,17 +55,26 @@ AtomicFile::~AtomicFile() {
 }
 
 void AtomicFile::write(const void* bytes, std::size_t count) {
-  const char* next = static_cast<const char*>(bytes);
-  while (count > 0) {
-    const ssize_t written = ::write(descriptor_, next, count);
+  const std::string_view more(static_cast<const char*>(bytes), count);
+  if (waiting_.size() + count >= kWaitingBytes) {
+    write_now(waiting_);
+    waiting_.clear();
+    if (count >= kWaitingBytes) return write_now(more);
+  }
+  waiting_ += more;
+}
+
+void AtomicFile::write_now(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
     if (written < 0 && errno == EINTR) continue;
     if (written < 0) fail_with_errno("write", path_);
-    next += written;
-    count -= static_cast<std::size_t>(written);
+    bytes.remove_prefix(static_cast<std::size_t>(written));
   }
 }
 
 void AtomicFile::commit() {
+  write_now(waiting_);
   if (::fsync(descriptor_) != 0) fail_with_errno("flush", path_);
   if (::close(std::exchange(descriptor_, -1)) != 0) fail_with_errno("write", path_);
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail_with_errno("write", path_);

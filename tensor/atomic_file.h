@@ -7,9 +7,9 @@
 
 namespace stagewise {
 
-/// A file written piece by piece under a temporary name beside `path`. commit() makes it appear; without it, or when a
-/// write fails, the temporary file is removed and what was at `path` stays as it was.
-/// Errors: every call throws Error with the path and the system's reason (no space, no such folder).
+/// A file written piece by piece, which the system gets in few calls, under a temporary name beside `path`. commit()
+/// makes it appear; without it, or when a write fails, the temporary file is removed and what was at `path` stays as it
+/// was. Errors: every call throws Error with the path and the system's reason (no space, no such folder).
 class AtomicFile {
  public:
   explicit AtomicFile(std::string path);
@@ -22,7 +22,10 @@ class AtomicFile {
   void commit();
 
  private:
+  void write_now(std::string_view bytes);
+
   std::string path_, temporary_;
+  std::string waiting_;  // written already, as the caller sees it
   int descriptor_ = -1;
 };
 

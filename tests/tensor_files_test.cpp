@@ -290,6 +290,19 @@ TEST(AtomicFiles, AppearOnlyWhenCommitted) {
   EXPECT_EQ(folder.entries(), 1);
 }
 
+TEST(AtomicFiles, HoldPiecesOfAnySizeInTheirOrder) {
+  const TemporaryFolder folder;
+  std::string expected;
+  AtomicFile file(folder.path("file"));
+  for (const std::size_t size : {3U, 65'535U, 1U, 65'536U, 0U, 200'000U, 5U, 65'530U, 7U}) {
+    const std::string piece(size, static_cast<char>('a' + expected.size() % 26));
+    file.write(piece.data(), piece.size());
+    expected += piece;
+  }
+  file.commit();
+  EXPECT_EQ(folder.read("file"), expected);
+}
+
 TEST(AtomicFiles, LeftoversOfKilledWritersAreRemovedAndNothingElse) {
   const TemporaryFolder folder;
   const pid_t child = fork();
