@@ -3,6 +3,7 @@
 # make test     the tests;  make test-all adds the long ones (all released networks)
 # make bench    how fast kernels and whole steps are here, beside the roof and oneDNN: bench/README.md
 # make bench-peers  the same beside PyTorch and ONNX Runtime: bench/peers/README.md
+# make fuzz     tries damaged files of every format, SECONDS=60 each: tests/fuzz/README.md
 # make neon     builds the kernels' tests for 64-bit ARM and runs them in an emulator
 # make outside  builds with clang, as a part of a project that uses the library
 # make softgpu  builds the program and a software GPU that runs its CUDA half on the CPU: tests/softgpu/README.md
@@ -26,7 +27,7 @@ CIFAR10_SHA256 = c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1d
 
 PREFIX ?= /usr/local
 
-.PHONY: build search install deb test test-all neon outside softgpu bench bench-peers cifar10 format check lint clean
+.PHONY: build search install deb test test-all fuzz neon outside softgpu bench bench-peers cifar10 format check lint clean
 
 build:
 	@.ci/install-packages $(BUILD_PACKAGES)
@@ -65,6 +66,15 @@ neon:
 
 outside:
 	@JOBS=$(JOBS) .ci/outside $(BUILD)-outside
+
+FUZZ = $(BUILD)-fuzz
+SECONDS ?= 60
+fuzz:
+	@.ci/install-packages $(BUILD_PACKAGES) libgtest-dev clang
+	@cmake -S . -B $(FUZZ) -DSTAGEWISE_SANITIZE=fuzz -DSTAGEWISE_CUDA=OFF -DSTAGEWISE_KERNELS=portable \
+	  -DCMAKE_CXX_COMPILER=clang++ $(CMAKE_FLAGS) >/dev/null
+	@cmake --build $(FUZZ) -j $(JOBS) --target fuzzers
+	@tests/fuzz/run $(FUZZ) $(SECONDS) $(FUZZ_FLAGS)
 
 # One generation of cards is enough for it: it reads the PTX.
 SOFTGPU = $(BUILD)-softgpu

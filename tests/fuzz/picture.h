@@ -9,6 +9,7 @@
 
 #include "datasets/picture.h"
 #include "tensor/error.h"
+#include "tests/picture_files.h"
 
 namespace stagewise::fuzz {
 
@@ -38,6 +39,23 @@ inline std::string what_is_wrong(std::string_view file) {
   if (picture.height < 1 || picture.width < 1 || picture.height * picture.width > kMaxPixels) return "a wrong size";
   if (static_cast<std::int64_t>(picture.pixels.size()) != picture.height * picture.width * 3) return "too few pixels";
   return picture.pixels == again.picture->pixels ? "" : "other pixels the second time";
+}
+
+/// A PNG with right checksums, as far as it can be walked through; another file as it is.
+inline std::string with_checksums(std::string file) {
+  const auto number = [&](std::size_t at) {
+    std::size_t value = 0;
+    for (std::size_t i = 0; i < 4; ++i) value = value << 8 | static_cast<unsigned char>(file[at + i]);
+    return value;
+  };
+  if (file.substr(0, 4) != "\x89PNG") return file;
+  for (std::size_t at = 8; at + 12 <= file.size();) {
+    const std::size_t length = number(at);
+    if (length > file.size() - at - 12) break;
+    file.replace(at + 8 + length, 4, picture_files::big(picture_files::png_crc(file.substr(at + 4, 4 + length)), 4));
+    at += 12 + length;
+  }
+  return file;
 }
 
 }  // namespace stagewise::fuzz
