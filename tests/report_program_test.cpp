@@ -146,6 +146,14 @@ TEST_F(ReportProgram, APageThatCannotBeWrittenCostsTheRunNothing) {
   EXPECT_TRUE(fs::exists(path("r/summary.txt")));
 }
 
+TEST_F(ReportProgram, ARunThatWasKilledBeforeItsPageGetsItWhenItIsResumed) {
+  train("r");
+  ASSERT_TRUE(fs::remove(path("r/report.html")));
+  const Result result = run({"train", "--resume", "r", "--quiet"});
+  EXPECT_EQ(result.code, 0) << result.error;
+  EXPECT_TRUE(contains(read_file(path("r/report.html")), "</html>"));
+}
+
 TEST_F(ReportProgram, NamesWhatItCannotReportOn) {
   expect_refused({"report", "nowhere"}, "`nowhere` is no run's folder: there is no journal.jsonl");
   expect_refused({"report"}, "runs is required");

@@ -61,6 +61,17 @@ void show_results(const RunDirectory& run) {
             << how_to_use(run.path(), RunDirectory::holds_file(run.test_predictions())) << std::flush;
 }
 
+/// Of a run that is done. If it was killed before its page was written, it gets that now.
+void show_again(const RunDirectory& run, const Settings& settings, const SearchState& state) {
+  if (!RunDirectory::holds_file(report_file(run.path()))) {
+    Progress progress(settings.quiet);
+    const std::unique_ptr<Backend> backend = open_backend(settings.device);
+    write_report_at_end({.path = run.path(), .data = settings.data_options()}, state.seconds, *backend,
+                        {.feature_maps = feature_map_type(settings.device, *backend)}, progress);
+  }
+  show_results(run);
+}
+
 }  // namespace
 
 void run_search(CLI::App& command, Settings& settings, const std::string& name) {
@@ -79,7 +90,7 @@ void run_search(CLI::App& command, Settings& settings, const std::string& name) 
     if (saved->state.phase == Phase::finished) {
       if (settings.tensorboard && !std::filesystem::exists(TensorBoard::folder(run->path())))
         complain("this run is finished; for TensorBoard: stagewise report " + run->path() + " --tensorboard");
-      return show_results(*run);
+      return show_again(*run, settings, saved->state);
     }
   } else {
     RunDirectory::check_free(settings.out);
