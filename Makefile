@@ -3,6 +3,7 @@
 # make test     the tests;  make test-all adds the long ones (all released networks)
 # make bench    how fast kernels and whole steps are here, beside the roof and oneDNN: bench/README.md
 # make bench-peers  the same beside PyTorch and ONNX Runtime: bench/peers/README.md
+# make crash    kills the program, and fills the disk, at every call that changes its files: minutes
 # make fuzz     tries damaged files of every format, SECONDS=60 each: tests/fuzz/README.md
 # make neon     builds the kernels' tests for 64-bit ARM and runs them in an emulator
 # make outside  builds with clang, as a part of a project that uses the library
@@ -27,7 +28,7 @@ CIFAR10_SHA256 = c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1d
 
 PREFIX ?= /usr/local
 
-.PHONY: build search install deb test test-all fuzz neon outside softgpu bench bench-peers cifar10 format check lint clean
+.PHONY: build search install deb test test-all crash fuzz neon outside softgpu bench bench-peers cifar10 format check lint clean
 
 build:
 	@.ci/install-packages $(BUILD_PACKAGES)
@@ -66,6 +67,12 @@ neon:
 
 outside:
 	@JOBS=$(JOBS) .ci/outside $(BUILD)-outside
+
+crash:
+	@.ci/install-packages $(BUILD_PACKAGES) libgtest-dev
+	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=ON $(CMAKE_FLAGS)
+	cmake --build $(BUILD) -j $(JOBS) --target crash_test
+	STAGEWISE_EVERY_CRASH=1 ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -R '^Every/Crash'
 
 FUZZ = $(BUILD)-fuzz
 SECONDS ?= 60

@@ -34,6 +34,7 @@ struct Surroundings {
   std::vector<int> closed_streams = {}, ignored_signals = {};
   rlim_t largest_file = RLIM_INFINITY;  // stands in for a full disk
   rlim_t memory = RLIM_INFINITY;        // of addresses
+  Arguments environment = {};           // on top of the test's own: NAME=VALUE
 };
 
 class Program : public testing::Test {
@@ -61,6 +62,7 @@ class Program : public testing::Test {
       const rlimit limit{surroundings.memory, surroundings.memory};
       setrlimit(RLIMIT_AS, &limit);
     }
+    for (const std::string& variable : surroundings.environment) putenv(const_cast<char*>(variable.c_str()));
     for (const int stream : surroundings.closed_streams) close(stream);
     execv(program.c_str(), const_cast<char* const*>(argv.data()));
     _exit(98);
