@@ -46,6 +46,7 @@ std::string text_of(const toml::node& node, const std::string& where) {
 }
 
 std::string value_of(const CLI::Option& option) {
+  if (option.count() > 0 && option.get_expected_min() == 0) return option.as<bool>() ? "true" : "false";  // not `off`
   if (option.count() > 0) return option.as<std::string>();
   if (!option.get_default_str().empty()) return option.get_default_str();
   return option.get_expected_min() == 0 ? "false" : "";
