@@ -1,5 +1,6 @@
 #include "search/search_state.h"
 
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
@@ -22,7 +23,13 @@ std::string SearchState::to_json() const { return nlohmann::json(*this).dump(); 
 
 SearchState SearchState::from_json(const std::string& text) {
   try {
-    nlohmann::json json = nlohmann::json::parse(text);
+    // A whole number of too many digits is read as a floating-point one, which no integer can be made of.
+    const auto check = [](int, nlohmann::json::parse_event_t, const nlohmann::json& value) {
+      require(!value.is_number_float() || std::abs(value.get<double>()) < 0x1p63,
+              "the checkpoint's state has a number that nothing in it reaches: ", value.dump());
+      return true;
+    };
+    nlohmann::json json = nlohmann::json::parse(text, check);
     for (const char* key : {"joules", "joules_seconds"}) json.emplace(key, 0.0);  // earlier versions counted none
     SearchState state = json.get<SearchState>();
     require(state.data.counts.size() == state.data.classes.size(), "the checkpoint's state counts ",

@@ -150,6 +150,8 @@ TEST_F(RunFiles, ACheckpointThatLiesIsRefused) {
     nlohmann::json state = nlohmann::json::parse(sound.metadata.at("state"));
     state[nlohmann::json::json_pointer(count)] = -1;
     EXPECT_TRUE(contains(problem("state", state.dump()), "below 0"));
+    state[nlohmann::json::json_pointer(count)] = 1.07e24;  // which is what a whole number of too many digits is read as
+    EXPECT_TRUE(contains(problem("state", state.dump()), "a number that nothing in it reaches"));
   }
 }
 
