@@ -19,6 +19,7 @@ template std::optional<double> parse_number(const std::string&);
 
 std::string spelled(double value) {
   const double size = std::abs(value);
+  if (size == 0) value = 0;  // `-0` would be read back as a whole number, which has no sign at 0
   const bool plain = size == 0 || (size >= 1e-6 && size < 1e15);  // 0.0005 reads better than 5e-04
   char text[64];
   const auto end =

@@ -19,7 +19,7 @@ extern template std::optional<std::int64_t> parse_number(const std::string&);
 extern template std::optional<std::uint64_t> parse_number(const std::string&);
 extern template std::optional<double> parse_number(const std::string&);
 
-/// The shortest decimal that reads back as `value`.
+/// The shortest decimal that reads back as `value`; 0 has no sign.
 std::string spelled(double value);
 inline std::string spelled(std::int64_t value) { return std::to_string(value); }
 inline std::string spelled(std::uint64_t value) { return std::to_string(value); }
