@@ -233,7 +233,8 @@ TEST_F(ReportInABrowser, EveryChartOfATrainingAndOfASearchIsDrawn) {
   of_search.erase("scores-0-0");
   of_search.merge(std::set<std::string>{"scores-1-0", "robustness-0", "robustness-1", "robustness-2"});
   EXPECT_EQ(expect_sound("both.html"), of_search);
-  for (const Json& one : data_in("both.html")["runs"]) {
+  const Json both = data_in("both.html");
+  for (const Json& one : both["runs"]) {
     const Json& points = one["robustness"]["curves"][0]["points"];
     EXPECT_EQ(points[0]["count"], one["answers"]["all"]["count"]);  // all test images, undisturbed
     EXPECT_TRUE(points[4]["picture"].get<std::string>().starts_with("data:image/png;base64,"));

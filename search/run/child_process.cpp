@@ -58,7 +58,9 @@ std::optional<int> ChildProcess::exit_code() { return reap(WNOHANG); }
 int ChildProcess::wait() { return *reap(0); }
 
 void ChildProcess::ask_to_stop() {
-  if (!exit_code_) kill(id_, SIGTERM);
+  if (exit_code_ || asked_) return;
+  asked_ = true;
+  kill(id_, SIGTERM);
 }
 
 std::optional<int> ChildProcess::reap(int options) {

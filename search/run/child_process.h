@@ -24,7 +24,7 @@ class ChildProcess {
 
   /// Nothing while it runs; then its exit code, or 128 + the signal that ended it.
   std::optional<int> exit_code();
-  /// Sends SIGTERM: a run saves where it stands and ends.
+  /// Sends SIGTERM: a run saves where it stands and ends. Once only: a second one would end it before it has saved.
   void ask_to_stop();
   /// Waits for its end; returns what exit_code() does.
   int wait();
@@ -34,6 +34,7 @@ class ChildProcess {
 
   pid_t id_ = -1;
   std::optional<int> exit_code_;
+  bool asked_ = false;
 };
 
 }  // namespace stagewise
