@@ -1,6 +1,6 @@
 #include "search/search_state.h"
 
-#include <cmath>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "tensor/error.h"
@@ -19,17 +19,33 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SearchState, phase, work, looking, stretch_en
                                    kept_earlier, best_validation, rate_factor, data, arithmetic, seconds, joules,
                                    joules_seconds, strategy_memory, stop_reason, journal_bytes)
 
+namespace {
+
+bool is_whole(const nlohmann::json& value) {
+  return value.is_array() ? std::all_of(value.begin(), value.end(), is_whole) : !value.is_number_float();
+}
+
+/// A whole number of too many digits is read as a floating-point one, which no integer can be made of. Throws where
+/// `json` has such a one and `like` a whole number, or a list of them.
+void check_whole_numbers(const nlohmann::json& json, const nlohmann::json& like) {
+  for (const auto& [key, value] : like.items()) {
+    const auto found = json.find(key);
+    if (found == json.end()) continue;  // which is told of later
+    if (value.is_object()) check_whole_numbers(*found, value);
+    const bool whole = value.is_number_integer() || (value.is_array() && key != "scores");
+    require(!whole || is_whole(*found), "the checkpoint's state has for `", key,
+            "` a number that nothing in it reaches: ", found->dump());
+  }
+}
+
+}  // namespace
+
 std::string SearchState::to_json() const { return nlohmann::json(*this).dump(); }
 
 SearchState SearchState::from_json(const std::string& text) {
   try {
-    // A whole number of too many digits is read as a floating-point one, which no integer can be made of.
-    const auto check = [](int, nlohmann::json::parse_event_t, const nlohmann::json& value) {
-      require(!value.is_number_float() || std::abs(value.get<double>()) < 0x1p63,
-              "the checkpoint's state has a number that nothing in it reaches: ", value.dump());
-      return true;
-    };
-    nlohmann::json json = nlohmann::json::parse(text, check);
+    nlohmann::json json = nlohmann::json::parse(text);
+    check_whole_numbers(json, SearchState());
     for (const char* key : {"joules", "joules_seconds"}) json.emplace(key, 0.0);  // earlier versions counted none
     SearchState state = json.get<SearchState>();
     require(state.data.counts.size() == state.data.classes.size(), "the checkpoint's state counts ",
