@@ -125,6 +125,10 @@ TEST(FinishedRun, AJournalThatLiesIsRefusedOrPassedOver) {
     const std::string finished = concat(R"({"event":"finished","blocks":)", blocks, "}\n");
     EXPECT_TRUE(contains(problem(kStart + finished), "r/journal.jsonl` holds an event that is not what"));
   }
+  for (const char* count : {R"("round":1.8e30)", R"("blocks":[2,1e19])", R"("stages":[{"new":1e300}])"}) {
+    const std::string decision = concat(R"({"event":"decision",)", count, "}\n");
+    EXPECT_TRUE(contains(problem(kStart + decision), "counts that are whole")) << count;
+  }
   // What is only of use where it can be told.
   folder.write("r/architecture.json", Architecture::of_depths({2, 1}).to_json());
   for (const char* blocks : {"[-1,1]", "[4000000000000000000,1]", "[0,1]", "[1]"}) {

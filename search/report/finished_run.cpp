@@ -1,6 +1,8 @@
 #include "search/report/finished_run.h"
 
+#include <algorithm>
 #include <numeric>
+#include <set>
 #include <sstream>
 
 #include "layers/cost.h"
@@ -11,6 +13,26 @@
 namespace stagewise {
 
 using Json = nlohmann::json;
+
+namespace {
+
+/// Whether what counts is whole: a number of too many digits is read as a floating-point one, which no integer can be
+/// made of.
+bool counts_are_whole(const Json& event) {
+  static const std::set<std::string> counts = {"round", "new", "number", "blocks", "blocks_before", "blocks_after"};
+  for (const auto& [key, value] : event.items()) {
+    if (value.is_structured() && !counts_are_whole(value)) return false;
+    if (!event.is_object() || !counts.contains(key)) continue;
+    const bool list = value.is_array();
+    if (list ? std::any_of(value.begin(), value.end(), [](const Json& one) { return one.is_number_float(); })
+             : value.is_number_float()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+}  // namespace
 
 std::vector<Json> read_journal(const std::string& path) { return parse_journal(read_file(path), path); }
 
@@ -23,6 +45,8 @@ std::vector<Json> parse_journal(std::string_view contents, const std::string& pa
     if (lines.eof() && event.is_discarded()) break;
     require(event.is_object() && event.contains("event"), "`", path, "`, line ", number,
             ": expected an event as a JSON object, got `", line, "`");
+    require(counts_are_whole(event), "`", path, "`, line ", number, ": expected counts that are whole, got `", line,
+            "`");
     events.push_back(event);
   }
   return events;
