@@ -77,7 +77,7 @@ crash:
 FUZZ = $(BUILD)-fuzz
 SECONDS ?= 60
 fuzz:
-	@.ci/install-packages $(BUILD_PACKAGES) libgtest-dev clang
+	@.ci/install-packages $(BUILD_PACKAGES) libgtest-dev clang libclang-rt-dev
 	@cmake -S . -B $(FUZZ) -DSTAGEWISE_SANITIZE=fuzz -DSTAGEWISE_CUDA=OFF -DSTAGEWISE_KERNELS=portable \
 	  -DCMAKE_CXX_COMPILER=clang++ $(CMAKE_FLAGS) >/dev/null
 	@cmake --build $(FUZZ) -j $(JOBS) --target fuzzers
