@@ -30,7 +30,7 @@ int run(int argc, char** argv) {
   CLI::App program("Grows residual networks while they train: a stage-wise architecture search.", "stagewise");
   program.require_subcommand(1);
   program.option_defaults()->always_capture_default();
-  program.set_version_flag("--version", stagewise::program_details());
+  program.set_version_flag("--version", stagewise::program_details);
   const std::vector<stagewise::Command> commands = {
       stagewise::add_search(program),   stagewise::add_train(program),       stagewise::add_retrain(program),
       stagewise::add_evaluate(program), stagewise::add_score(program),       stagewise::add_predict(program),

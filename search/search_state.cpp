@@ -1,8 +1,8 @@
 #include "search/search_state.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "search/run/whole_numbers.h"
 #include "tensor/error.h"
 
 namespace stagewise {
@@ -21,12 +21,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(SearchState, phase, work, looking, stretch_en
 
 namespace {
 
-bool is_whole(const nlohmann::json& value) {
-  return value.is_array() ? std::all_of(value.begin(), value.end(), is_whole) : !value.is_number_float();
-}
-
-/// A whole number of too many digits is read as a floating-point one, which no integer can be made of. Throws where
-/// `json` has such a one and `like` a whole number, or a list of them.
+/// Throws where `like` has a whole number, or a list of them, and `json` one that isn't.
 void check_whole_numbers(const nlohmann::json& json, const nlohmann::json& like) {
   for (const auto& [key, value] : like.items()) {
     const auto found = json.find(key);

@@ -1,12 +1,12 @@
 #include "search/report/finished_run.h"
 
-#include <algorithm>
 #include <numeric>
 #include <set>
 #include <sstream>
 
 #include "layers/cost.h"
 #include "search/run/directory.h"
+#include "search/run/whole_numbers.h"
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
 
@@ -16,18 +16,12 @@ using Json = nlohmann::json;
 
 namespace {
 
-/// Whether what counts is whole: a number of too many digits is read as a floating-point one, which no integer can be
-/// made of.
+/// Whether what counts is whole, in the event and in all that it holds.
 bool counts_are_whole(const Json& event) {
   static const std::set<std::string> counts = {"round", "new", "number", "blocks", "blocks_before", "blocks_after"};
   for (const auto& [key, value] : event.items()) {
     if (value.is_structured() && !counts_are_whole(value)) return false;
-    if (!event.is_object() || !counts.contains(key)) continue;
-    const bool list = value.is_array();
-    if (list ? std::any_of(value.begin(), value.end(), [](const Json& one) { return one.is_number_float(); })
-             : value.is_number_float()) {
-      return false;
-    }
+    if (event.is_object() && counts.contains(key) && !is_whole(value)) return false;
   }
   return true;
 }
