@@ -1,4 +1,6 @@
 // The search as a whole on data of which it is known what depth is worth: the same network on every instruction set.
+#include <iostream>
+
 #include "tests/search_runs.h"
 
 namespace stagewise {
@@ -6,8 +8,8 @@ namespace {
 
 /// Two classes: whether the left and the right edge are alike. A feature that doesn't see both edges knows nothing, and
 /// neither does a sum of such features, which is what a network's average over the image is.
-Images edges(std::int64_t count) {
-  const Random random(3, stream_of("edges"));
+Images edges(std::int64_t count, std::uint64_t seed) {
+  const Random random(seed, stream_of("edges"));
   Images images{.height = 8, .width = 8};
   std::uint64_t draw = 0;
   for (std::int64_t i = 0; i < count; ++i) {
@@ -37,41 +39,85 @@ class Planted : public SearchRuns {
   }
 
   using Depths = std::vector<std::int64_t>;
+  using Data = std::function<RunData(Backend&, std::uint64_t seed)>;
 
-  /// Searches by each instruction set up to the decision, and expects a clear one for this network.
-  void expect_found(const std::function<RunData(Backend&)>& data, const Depths& expected) {
+  /// Depth is worth nothing: the colour says it all.
+  static RunData coloured(Backend& backend, std::uint64_t seed) { return coloured_data(backend, 600, 0.1, seed); }
+  /// Depth is worth everything.
+  static RunData of_edges(Backend& backend, std::uint64_t seed) {
+    const Dataset dataset{
+        .description = "edges", .classes = {"differ", "equal"}, .train = edges(600, seed), .load_test = [=] {
+          return edges(20, seed + 100);
+        }};
+    return run_data(backend, dataset);
+  }
+
+  /// Searches up to the decision, and returns it.
+  nlohmann::json decision_of(SearchRun& search, const RunDirectory& run) {
+    while (search.state().round == 0 || !search.state().on_trial.empty()) search.step();
+    const auto decisions = journal_of(run, "decision");
+    EXPECT_EQ(decisions.size(), 1U);
+    return decisions.at(0);
+  }
+
+  /// A clear decision for this network, by each instruction set.
+  void expect_found(const Data& data, const Depths& expected) {
     for (const std::string& set : cpu_instruction_sets()) {
       SCOPED_TRACE(set);
       const auto backend = make_cpu_backend({.instruction_set = set});
-      const RunData images = data(*backend);
+      const RunData images = data(*backend, 3);
       const RunDirectory run = new_run(set);
       SearchRun search(*backend, images, options_, run, progress_);
-      while (search.state().round == 0 || !search.state().on_trial.empty()) search.step();
-      const auto decisions = journal_of(run, "decision");
-      ASSERT_EQ(decisions.size(), 1U);
-      EXPECT_EQ(search.network().architecture().depths(), expected) << decisions[0];
-      for (const auto& stage : decisions[0]["stages"]) EXPECT_NE(stage["verdict"], "toss-up") << stage;
+      const nlohmann::json decision = decision_of(search, run);
+      EXPECT_EQ(search.network().architecture().depths(), expected) << decision;
+      for (const auto& stage : decision["stages"]) EXPECT_NE(stage["verdict"], "toss-up") << stage;
     }
+  }
+
+  /// How many of twenty searches, each with weights, order and images of its own, find this network.
+  int found_by_twenty(const Data& data, const Depths& expected) {
+    int found = 0;
+    for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+      options_.seed = seed;
+      const RunData images = data(*backend_, seed);
+      const RunDirectory run = new_run(concat("seed-", seed));
+      SearchRun search(*backend_, images, options_, run, progress_);
+      const nlohmann::json decision = decision_of(search, run);
+      if (search.network().architecture().depths() == expected) {
+        ++found;
+      } else {
+        std::cout << "seed " << seed << ": " << decision << "\n";
+      }
+    }
+    std::cout << found << " of 20\n";
+    return found;
   }
 };
 
 TEST_F(Planted, WhereDepthCannotHelpTheBlocksAreTakenOut) {
   options_.grow_to = {2, 2};
-  expect_found([](Backend& backend) { return coloured_data(backend, 600, 0.1); }, {1, 1});
+  expect_found(coloured, {1, 1});
 }
 
 TEST_F(Planted, WhereAStageMustGrowItDoes) {
   options_.start = {1};
   options_.grow_to = {3};
-  expect_found(
-      [](Backend& backend) {
-        const Dataset dataset{
-            .description = "edges", .classes = {"differ", "equal"}, .train = edges(600), .load_test = [] {
-              return edges(20);
-            }};
-        return run_data(backend, dataset);
-      },
-      {3});
+  expect_found(of_edges, {3});
+}
+
+using TwentySeeds = Planted;
+
+TEST_F(TwentySeeds, NineteenTakeOutWhatCannotHelp) {
+  options_.grow_to = {2, 2};
+  options_.training.epochs = 12;  // as many steps on more images, of which 60 held out would be too few to be sure
+  const auto many = [](Backend& backend, std::uint64_t seed) { return coloured_data(backend, 1500, 0.1, seed); };
+  EXPECT_GE(found_by_twenty(many, {1, 1}), 19);
+}
+
+TEST_F(TwentySeeds, NineteenGrowWhatMustGrow) {
+  options_.start = {1};
+  options_.grow_to = {3};
+  EXPECT_GE(found_by_twenty(of_edges, {3}), 19);
 }
 
 }  // namespace
