@@ -135,7 +135,6 @@ TEST_F(PaperStrategy, EveryNetworkIsFromScratchWithAWholeSchedule) {
   const RunDirectory run = new_run("a");
   SearchRun search(*backend_, data_, options_, run, progress_);
   std::map<std::string, std::vector<unsigned char>> before;
-  ScheduleSpan span;
   for (std::int64_t models = 1; search.step();) {
     const SearchState& state = search.state();
     if (state.models == models || state.phase != Phase::train) {
