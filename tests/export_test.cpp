@@ -201,6 +201,13 @@ TEST_F(Export, WhatTheDocsShowRunsAndAnswersAsPredictDoes) {
   in_int8.insert(in_int8.find(".onnx"), "-int8");
   EXPECT_TRUE(contains(read_file(path("network.onnx")), "\"" + printed_by(in_int8) + "\""));  // the name of some class
 
+  ASSERT_EQ(run({"export", "run", "--to", "c", "--out", "network.h"}).code, 0);
+  folder_.write("program.c", snippet("c", 0));
+  ASSERT_EQ(
+      std::system(("cd '" + folder_.path() + "' && gcc -O1 program.c -o program -lm && ./program >c.txt").c_str()), 0);
+  const std::string in_c = read_file(path("c.txt"));
+  EXPECT_TRUE(contains(expected, "photo.png: " + in_c.substr(0, in_c.find('\n')) + " "));
+
   if (std::string(STAGEWISE_OPENCV_EXAMPLE).empty()) {
     EXPECT_EQ(std::getenv("CI"), nullptr) << "OpenCV is missing";
     GTEST_SKIP() << "no OpenCV (libopencv-dnn-dev, libopencv-imgcodecs-dev)";
@@ -210,6 +217,101 @@ TEST_F(Export, WhatTheDocsShowRunsAndAnswersAsPredictDoes) {
   const std::string answer = read_file(path("opencv.txt"));
   const auto label = static_cast<std::size_t>(std::stoi(answer.substr(answer.find(' '))));
   EXPECT_TRUE(contains(expected, "photo.png: " + model.classes.at(label) + " "));
+}
+
+/// Programs that embed a header, built by whoever has to.
+class ExportedC : public Export {
+ protected:
+  void SetUp() override {
+    for (const char* compiler : {"gcc", "clang"}) {
+      if (std::system(concat("command -v ", compiler, " >/dev/null").c_str()) == 0) continue;
+      if (std::getenv("CI") != nullptr) FAIL() << compiler << " is missing";
+      GTEST_SKIP() << "no " << compiler;
+    }
+    folder_.write("net.c", "#define NET_IMPLEMENTATION\n#include \"net.h\"\n#include \"net.h\"\n");
+    folder_.write("main.c", R"c(
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "net.h"
+enum { kSize = NET_HEIGHT * NET_WIDTH * NET_CHANNELS };
+static unsigned char pixels[kSize];
+static float floats[kSize];
+int main(void) {
+  float* scratch = (float*)malloc(NET_SCRATCH * sizeof(float));
+  float logits[NET_CLASSES], again[NET_CLASSES];
+  if (!(net_self_test(scratch) <= 1e-4f)) return 3;
+  for (int k = 0; k < NET_CLASSES; ++k) fprintf(stderr, "%s\n", net_classes[k]);
+  while (fread(pixels, sizeof pixels, 1, stdin) == 1) {
+    int likeliest = net_predict(pixels, logits, scratch);
+    for (int k = 0; k < NET_CLASSES; ++k) {
+      if (logits[k] > logits[likeliest]) return 4;
+    }
+    for (int i = 0; i < kSize; ++i) floats[i] = pixels[i];
+    if (net_predict_floats(floats, again, scratch) != likeliest || memcmp(logits, again, sizeof logits) != 0) return 5;
+    fwrite(logits, sizeof logits, 1, stdout);
+  }
+  free(scratch);
+  return 0;
+}
+)c");
+  }
+
+  void build(const std::string& compiler) const {
+    const std::string line = "cd '" + folder_.path() + "' && " + compiler +
+                             " -pedantic -Wall -Wextra -Werror main.c net.c -o main 2>built.txt";
+    ASSERT_EQ(std::system(line.c_str()), 0) << compiler << read_file(path("built.txt"));
+  }
+  int answer() const {
+    return WEXITSTATUS(std::system(("cd '" + folder_.path() + "' && ./main <pixels >logits 2>said.txt").c_str()));
+  }
+
+  static constexpr int kAnswered = 32;  // images: the sanitizers take their time
+  static constexpr const char* kSanitized =
+      "gcc -x c -std=c99 -O1 -fsanitize=address,undefined -fno-sanitize-recover=all";
+};
+
+TEST_F(ExportedC, AnswersAsWeDoBuiltByGccAndClangAsC99AndAsCpp) {
+  for (const Variant variant : {Variant::standard, Variant::paper}) {
+    write_case(variant);
+    fs::remove(path("net.h"));
+    const Result result = run({"export", "model.safetensors", "--to", "c", "--out", "net.h"});
+    ASSERT_EQ(result.code, 0) << result.error;
+    folder_.write("pixels", {images_.pixels.begin(), images_.pixels.begin() + kAnswered * images_.image_bytes()});
+    const Safetensors ours = read_safetensors(path("case.safetensors"));
+    std::vector<std::string> compilers = {kSanitized};
+    if (variant == Variant::standard) {
+      compilers.insert(compilers.end(), {"clang -x c -std=c99 -O2", "g++ -x c++ -O2", "clang++ -x c++ -O2"});
+    }
+    for (const std::string& compiler : compilers) {
+      build(compiler);
+      ASSERT_EQ(answer(), 0) << compiler << read_file(path("said.txt"));
+      EXPECT_EQ(read_file(path("said.txt")), "a\nb \"quoted\"\nc\nd\\\n\xC3\xA9\n");
+      const std::string bytes = read_file(path("logits"));
+      const auto* const theirs = reinterpret_cast<const float*>(bytes.data());
+      const auto& entry = ours.tensors.at("logits");
+      ASSERT_EQ(bytes.size(), entry.bytes.size() / static_cast<std::size_t>(images_.count()) * kAnswered);
+      const auto* const expected = reinterpret_cast<const float*>(entry.bytes.data());
+      double largest = 0.0;
+      for (std::size_t i = 0; i < bytes.size() / sizeof(float); ++i) {
+        largest = std::max(largest, std::abs(static_cast<double>(theirs[i]) - expected[i]));
+      }
+      EXPECT_LE(largest, 1e-4) << compiler;
+    }
+  }
+}
+
+TEST_F(ExportedC, ItsSelfTestNoticesAWeightThatIsAnother) {
+  write_case(Variant::standard);
+  ASSERT_EQ(run({"export", "model.safetensors", "--to", "c", "--out", "other.h", "--name", "net"}).code, 0);
+  std::string header = read_file(path("other.h"));
+  const std::string bias = "net_classifier_bias[16] = {\n  ";
+  ASSERT_NE(header.find(bias), std::string::npos);
+  header.insert(header.find(bias) + bias.size(), "0.01f + ");
+  folder_.write("net.h", header);
+  folder_.write("pixels", "");
+  build("gcc -x c -std=c99 -O1");
+  EXPECT_EQ(answer(), 3);
 }
 
 class ExportRefusals : public Program {
@@ -225,8 +327,14 @@ TEST_F(ExportRefusals, SayWhatIsMissingAndLeaveNothing) {
   expect_refused({"export", "nowhere", "--to", "onnx", "--out", "x"}, "nowhere");
   expect_refused({"export", "run", "--to", "onnx", "--out", "no/such/folder/x"}, "no/such/folder/x");
   expect_refused({"export", "run", "--to", "pytorch", "--out", "run/model.safetensors/x"}, "can't make the folder");
+  expect_refused({"export", "run", "--to", "c", "--out", "no/such/folder/x"}, "no/such/folder/x");
+  expect_refused({"export", "run", "--to", "c", "--out", "run"}, "is there already");
+  expect_refused({"export", "run", "--to", "c", "--out", "x", "--name", "2nd"}, "a letter first, got `2nd`");
+  expect_refused({"export", "run", "--to", "c", "--out", "x", "--keep-batch-norms"}, "--to onnx");
+  expect_refused({"export", "run", "--to", "onnx", "--out", "x", "--name", "net"}, "--to c");
   forget_normalisation("run");
   expect_refused({"export", "run", "--to", "onnx", "--out", "x"}, "--data");
+  expect_refused({"export", "run", "--to", "c", "--out", "x"}, "--data");
   EXPECT_FALSE(fs::exists(path("x")));
   EXPECT_EQ(run({"export", "run", "--to", "onnx", "--out", "x", "--data", "synthetic"}).code, 0);
 }

@@ -6,6 +6,7 @@
 #include "search/commands/commands.h"
 #include "search/commands/numbers.h"
 #include "search/commands/options.h"
+#include "search/export/c.h"
 #include "search/export/onnx.h"
 #include "search/export/pytorch.h"
 #include "search/report/finished_run.h"
@@ -25,7 +26,7 @@ using About = std::map<std::string, std::string>;
 
 struct ExportOptions {
   Settings settings;
-  std::string model, to, out;
+  std::string model, to, out, name;
   bool keep_batch_norms = false;
 };
 
@@ -84,7 +85,27 @@ void write_pytorch(const ExportOptions& options, const Model& model, const About
   std::cout << "Written: " << source << "\n         " << weights << '\n';
 }
 
+void write_c(const ExportOptions& options, const Model& model, const About& lines) {
+  const std::string name = options.name.empty() ? c_name(options.out) : options.name;
+  const CHeader header = c_header(
+      *model.network, *model.normalisation,
+      {.name = name, .file = fs::path(options.out).filename().string(), .classes = model.classes, .about = lines});
+  write_file_atomically(options.out, header.text);
+  std::cout << "Written: " << options.out << "\n  " << name
+            << "_predict(pixels, logits, scratch) and what else its first lines say\n  " << header.constants
+            << " bytes of constants, " << header.scratch << " bytes of scratch\n";
+}
+
+/// Before anything is read.
+void check_target(const ExportOptions& options) {
+  require(options.to == "c" || options.name.empty(), "[--name] is for --to c: nothing in `", options.to,
+          "` is called by it");
+  require(options.to == "onnx" || !options.keep_batch_norms, "[--keep-batch-norms] is for --to onnx");
+  require(options.to != "c" || !fs::exists(options.out), "[--out] `", options.out, "` is there already");
+}
+
 void run_export(const CLI::App& command, ExportOptions& options) {
+  check_target(options);
   const std::unique_ptr<Backend> backend = make_cpu_backend();
   Model model = load_model(*backend, options.model, {}, complain);
   if (!model.normalisation) {
@@ -93,6 +114,8 @@ void run_export(const CLI::App& command, ExportOptions& options) {
   const About lines = about(model, options.model);
   if (options.to == "onnx") {
     write_onnx(options, model, lines);
+  } else if (options.to == "c") {
+    write_c(options, model, lines);
   } else {
     write_pytorch(options, model, lines);
   }
@@ -101,15 +124,18 @@ void run_export(const CLI::App& command, ExportOptions& options) {
 }  // namespace
 
 Command add_export(CLI::App& program) {
-  CLI::App* command = program.add_subcommand("export", "Write a network for other programs: ONNX or PyTorch");
+  CLI::App* command = program.add_subcommand("export", "Write a network for other programs: ONNX, PyTorch or C");
   const auto options = std::make_shared<ExportOptions>();
   command->add_option("model", options->model, "A run's folder or a .safetensors file")->required();
   command
       ->add_option("--to", options->to,
-                   "onnx: a file for any runtime; pytorch: network.py, which needs torch only, and its weights")
+                   "onnx: a file for any runtime; pytorch: network.py, which needs torch only, and its weights; c: one "
+                   "header that needs nothing")
       ->required()
-      ->check(CLI::IsMember({"onnx", "pytorch"}));
-  command->add_option("--out", options->out, "The ONNX file, or the folder of PyTorch's two")->required();
+      ->check(CLI::IsMember({"onnx", "pytorch", "c"}));
+  command->add_option("--out", options->out, "The ONNX file, the folder of PyTorch's two, or the header")->required();
+  command->add_option("--name", options->name,
+                      "With --to c, what its functions' names begin with; left out: the header's own name");
   command->add_flag("--keep-batch-norms", options->keep_batch_norms,
                     "In ONNX, batch norms as nodes of their own; else they are folded into the convolutions");
   add_data_options(*command, options->settings);

@@ -1,8 +1,8 @@
 #include "search/export/pytorch.h"
 
 #include <nlohmann/json.hpp>
-#include <utility>
 
+#include "search/export/fill_in.h"
 #include "tensor/error.h"
 
 namespace stagewise {
@@ -121,13 +121,6 @@ constexpr const char* kPaperBlock = R"py(class ResidualBlock(nn.Module):
         return F.relu(y + skip)
 )py";
 
-std::string replaced(std::string text, const std::string& name, const std::string& value) {
-  for (auto at = text.find(name); at != std::string::npos; at = text.find(name, at + value.size())) {
-    text.replace(at, name.size(), value);
-  }
-  return text;
-}
-
 /// JSON's numbers and strings are Python's too.
 template <class T>
 std::string python_list(const std::vector<T>& values) {
@@ -151,22 +144,19 @@ std::string pytorch_source(const Architecture& architecture, const std::vector<s
     if (!lines.empty()) lines += '\n';
     lines += in_docstring(concat(key, ": ", value));
   }
-  const std::pair<const char*, std::string> values[] = {
-      {"@BLOCK@", paper ? kPaperBlock : kStandardBlock},
-      {"@CHANNELS@", std::to_string(architecture.channels)},
-      {"@HEIGHT@", std::to_string(architecture.height)},
-      {"@WIDTH@", std::to_string(architecture.width)},
-      {"@OUTPUTS@", std::to_string(architecture.classes)},
-      {"@WIDTHS@", python_list(widths)},
-      {"@DEPTHS@", python_list(architecture.depths())},
-      {"@BIAS@", paper ? "True" : "False"},
-      {"@EPSILON@", paper ? ", eps=1e-3" : ""},
-      {"@CLASSES@", python_list(classes)},  // these last: they may hold anything
-      {"@ABOUT@", lines},
-  };
-  std::string text = kFile;
-  for (const auto& [name, value] : values) text = replaced(std::move(text), name, value);
-  return text;
+  return filled_in(kFile, {
+                              {"@BLOCK@", paper ? kPaperBlock : kStandardBlock},
+                              {"@CHANNELS@", std::to_string(architecture.channels)},
+                              {"@HEIGHT@", std::to_string(architecture.height)},
+                              {"@WIDTH@", std::to_string(architecture.width)},
+                              {"@OUTPUTS@", std::to_string(architecture.classes)},
+                              {"@WIDTHS@", python_list(widths)},
+                              {"@DEPTHS@", python_list(architecture.depths())},
+                              {"@BIAS@", paper ? "True" : "False"},
+                              {"@EPSILON@", paper ? ", eps=1e-3" : ""},
+                              {"@CLASSES@", python_list(classes)},  // these last: they may hold anything
+                              {"@ABOUT@", lines},
+                          });
 }
 
 }  // namespace stagewise
