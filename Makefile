@@ -8,6 +8,7 @@
 # make neon     builds the kernels' tests for 64-bit ARM and runs them in an emulator
 # make outside  builds with clang, as a part of a project that uses the library
 # make softgpu  builds the program and a software GPU that runs its CUDA half on the CPU: tests/softgpu/README.md
+# make docs     makes pages for a browser of docs/ and of the comments in the sources
 # make cifar10  fetches CIFAR-10 into data/
 # make format | check | lint | clean
 MAKEFLAGS += --no-print-directory
@@ -19,7 +20,8 @@ TARGETS ?= all
 
 BUILD_PACKAGES = g++ cmake nlohmann-json3-dev libcli11-dev libeigen3-dev libstb-dev libtomlplusplus-dev \
   libonnx-dev libprotobuf-dev libjs-chart.js
-TEST_PACKAGES = $(BUILD_PACKAGES) libgtest-dev chromium groff-base pkg-config zsh fish
+DOCS_PACKAGES = doxygen doxygen-awesome-css graphviz
+TEST_PACKAGES = $(BUILD_PACKAGES) $(DOCS_PACKAGES) libgtest-dev chromium groff-base pkg-config zsh fish
 # Other programs that judge the files we write; without them their tests are skipped (not in CI).
 REFEREE_PACKAGES = clang python3-venv python3-torch libopencv-dnn-dev libopencv-imgcodecs-dev
 
@@ -28,7 +30,7 @@ CIFAR10_SHA256 = c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1d
 
 PREFIX ?= /usr/local
 
-.PHONY: build search install deb test test-all crash fuzz neon outside softgpu bench bench-peers cifar10 format check lint clean
+.PHONY: build search install deb test test-all crash fuzz neon outside softgpu bench bench-peers docs cifar10 format check lint clean
 
 build:
 	@.ci/install-packages $(BUILD_PACKAGES)
@@ -115,6 +117,10 @@ bench-peers:
 	@[ -d $(PEERS) ] || python3 -m venv $(PEERS)
 	$(PEERS)/bin/pip install --quiet -r bench/peers/requirements.txt
 	$(PEERS)/bin/python bench/peers/run.py --build $(BUILD) $(PEERS_FLAGS)
+
+docs: build
+	@.ci/install-packages $(DOCS_PACKAGES)
+	@docs/site/build $(BUILD)/stagewise $(BUILD)/site
 
 cifar10: $(CIFAR10)/cifar-10-batches-bin/test_batch.bin
 
