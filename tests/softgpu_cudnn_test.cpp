@@ -124,6 +124,31 @@ TEST_F(SoftwareCudnn, NoticesAnInputThatNobodyHasWritten) {
   EXPECT_NE(cudaStreamSynchronize(stream_), cudaSuccess);
 }
 
+TEST_F(SoftwareCudnn, NoticesAnOutputToAddToThatNobodyHasWritten) {
+  const auto adding = [](cudnn::Output output) {
+    cudnn::Graph graph;
+    graph.convolution_forward(graph.tensor(kX, kImage, DType::float32), graph.tensor(kWeight, kFilter, DType::float32),
+                              graph.tensor(kY, kImage, DType::float32), kSame, output);
+    return graph;
+  };
+  for (const cudnn::Output output : {cudnn::Output::overwrite, cudnn::Output::add}) {
+    void* fresh = nullptr;
+    ASSERT_EQ(cudaMalloc(&fresh, 16), cudaSuccess);
+    allocated_.push_back(fresh);
+    EXPECT_EQ(run(plan(adding(output)), {{kX, x_}, {kWeight, weight_}, {kY, fresh}}), "");
+    EXPECT_EQ(cudaStreamSynchronize(stream_) == cudaSuccess, output == cudnn::Output::overwrite);
+  }
+  EXPECT_NE(std::string(softgpu_last_report()).find("reads memory that nothing has written"), std::string::npos);
+}
+
+TEST_F(SoftwareCudnn, RefusesStatisticsForTheirAtomicSums) {
+  cudnnBackendDescriptor_t statistics = nullptr;
+  ASSERT_EQ(cudnnBackendCreateDescriptor(CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR, &statistics),
+            CUDNN_STATUS_SUCCESS);
+  EXPECT_EQ(cudnnBackendFinalize(statistics), CUDNN_STATUS_NOT_SUPPORTED);
+  cudnnBackendDestroyDescriptor(statistics);
+}
+
 TEST_F(SoftwareCudnn, NoticesAMissingWaitBetweenStreams) {
   cudaStream_t other = nullptr;
   ASSERT_EQ(cudaStreamCreateWithFlags(&other, cudaStreamNonBlocking), cudaSuccess);

@@ -103,12 +103,20 @@ cudaError_t copy_on(void* to, const void* from, std::size_t bytes, cudaMemcpyKin
     return refuse_copy("it leaves an allocation", to, from, bytes);
   const bool pageable_source = !on_device(from) && !is_pinned(from, bytes);
   const bool pageable_target = !on_device(to) && !is_pinned(to, bytes);
-  const bool wait = !asynchronous ? !(on_device(to) && on_device(from)) : pageable_target && !stream->capture;
+  const bool wait = !asynchronous ? !(on_device(to) && on_device(from)) : pageable_target;
+  if (pageable_source || pageable_target) {
+    if (const cudaError_t refused = refused_inside_capture(
+            stream,
+            "a copy from or to pageable host memory inside a capture: every launch of the graph would use that address "
+            "again, whatever lies there then")) {
+      return refused;
+    }
+  }
   if (!asynchronous) {
     if (const cudaError_t refused = refused_by_capture(stream)) return refused;
   }
   const std::string name = text("%s of %zu bytes", asynchronous ? "cudaMemcpyAsync" : "cudaMemcpy", bytes);
-  if (asynchronous && pageable_source && !stream->capture) {
+  if (asynchronous && pageable_source) {
     const auto* const begin = static_cast<const std::uint8_t*>(from);
     const std::vector<std::uint8_t> staged(begin, begin + bytes);
     enqueue(stream, "copy", name, [to, staged] { copy_now(to, staged.data(), staged.size()); });

@@ -1,6 +1,7 @@
 // Stream capture and CUDA graphs: recorded queues.
 #include <algorithm>
 
+#include "failures.h"
 #include "softgpu.h"
 #include "streams.h"
 
@@ -33,6 +34,7 @@ bool joined(const Graph& graph, const std::vector<int>& tail) {
 cudaError_t begin_capture(Stream* stream, cudaStreamCaptureMode mode) {
   if (stream == find_stream(nullptr)) return cudaErrorStreamCaptureUnsupported;
   if (stream->capture) return cudaErrorIllegalState;
+  if (const cudaError_t planted = planted_failure("cudaStreamBeginCapture")) return planted;
   if (!stream->waits.empty()) last_work(stream);
   stream->capture = std::make_shared<Capture>();
   stream->capture->origin = stream;
@@ -47,6 +49,7 @@ cudaError_t end_capture(Stream* stream, cudaGraph_t* handle) {
   const std::shared_ptr<Capture> capture = stream->capture;
   if (!capture) return cudaErrorIllegalState;
   if (capture->origin != stream) return cudaErrorStreamCaptureUnmatched;
+  if (planted_failure("cudaStreamEndCapture") != cudaSuccess) capture->invalid = true;
   const bool complete = joined(capture->graph, stream->capture_tail);
   leave_capture(capture);
   if (capture->invalid) return cudaErrorStreamCaptureInvalidated;
@@ -58,6 +61,7 @@ cudaError_t end_capture(Stream* stream, cudaGraph_t* handle) {
 cudaError_t instantiate(cudaGraphExec_t* handle, cudaGraph_t graph) {
   return api([&] {
     if (!graph) return cudaErrorInvalidValue;
+    if (const cudaError_t planted = planted_failure("cudaGraphInstantiate")) return planted;
     *handle = reinterpret_cast<cudaGraphExec_t>(new ExecutableGraph{*find_graph(graph), {}});
     return cudaSuccess;
   });
@@ -142,6 +146,7 @@ cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t) { return cudaSuccess;
 cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream_t handle) {
   return with_stream(handle, [&](Stream* stream) {
     if (stream->capture) return cudaErrorNotSupported;
+    if (const cudaError_t planted = planted_failure("cudaGraphLaunch")) return planted;
     launch_graph(find_executable(executable)->graph, find_executable(executable)->lanes, stream);
     return cudaSuccess;
   });

@@ -1,6 +1,7 @@
 // Kernel launches, and what can be asked about kernels.
 #include <cstring>
 
+#include "failures.h"
 #include "interpreter.h"
 #include "modules.h"
 #include "program.h"
@@ -50,6 +51,9 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments
     Kernel* const kernel = find_kernel(function);
     Stream* const stream = find_stream(handle);
     if (!kernel || !stream) return kernel ? cudaErrorInvalidResourceHandle : cudaErrorInvalidDeviceFunction;
+    if (stream->capture) {
+      if (const cudaError_t planted = planted_failure("captured launch")) return planted;
+    }
     try {
       program_of(*kernel);
     } catch (const DeviceError& error) {

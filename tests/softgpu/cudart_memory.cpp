@@ -1,7 +1,9 @@
 // cudaMalloc and its kin: device memory, pools, pinned host memory.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 
+#include "failures.h"
 #include "memory.h"
 #include "pinned.h"
 #include "softgpu.h"
@@ -30,6 +32,11 @@ cudaError_t allocate_on(void** pointer, std::size_t bytes, cudaStream_t handle) 
   if (!pointer || !stream) return pointer ? cudaErrorInvalidResourceHandle : cudaErrorInvalidValue;
   *pointer = nullptr;
   if (bytes == 0) return cudaErrorInvalidValue;
+  if (const cudaError_t refused = refused_inside_capture(
+          stream, "cudaMallocAsync inside a capture: the memory would be the graph's, and none between its launches")) {
+    return refused;
+  }
+  if (const cudaError_t planted = planted_failure("cudaMallocAsync")) return planted;
   DeviceMemory& memory = DeviceMemory::instance();
   const std::uint64_t address = memory.reserve(bytes, "cudaMallocAsync");
   if (address == 0) return cudaErrorMemoryAllocation;
@@ -101,6 +108,10 @@ cudaError_t cudaFreeAsync(void* pointer, cudaStream_t handle) {
     const auto address = reinterpret_cast<std::uint64_t>(pointer);
     const Allocation* const allocation = DeviceMemory::instance().find(address);
     if (!allocation || !allocation->alive) return refuse_free(pointer);
+    if (const cudaError_t refused = refused_inside_capture(
+            stream, "cudaFreeAsync inside a capture: every launch of the graph would free the same memory again")) {
+      return refused;
+    }
     DeviceMemory::instance().return_budget(allocation->bytes);
     enqueue(stream, "free", "cudaFreeAsync", [address] { release_now(address); });
     return cudaSuccess;
@@ -110,7 +121,7 @@ cudaError_t cudaFreeAsync(void* pointer, cudaStream_t handle) {
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   return api([&] {
     *total = DeviceMemory::instance().total();
-    *free = *total - DeviceMemory::instance().used();
+    *free = *total - std::min<std::uint64_t>(*total, DeviceMemory::instance().used());
     return cudaSuccess;
   });
 }
@@ -199,6 +210,13 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
     }
     return cudaSuccess;
   });
+}
+
+void softgpu_promise_bits(int promised) { settings().bits_promised = promised != 0; }
+
+void softgpu_set_memory(uint64_t bytes) {
+  const std::lock_guard<std::recursive_mutex> lock(global_lock());
+  settings().memory_bytes = bytes;
 }
 
 int softgpu_report_leaks(void) {

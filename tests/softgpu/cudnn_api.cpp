@@ -196,7 +196,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const handle, cu
         return;
       case CUDNN_ATTR_ENGINE_GLOBAL_INDEX: return give(descriptor.get<std::int64_t>(name), count, elements);
       case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE: return give_notes(descriptor, requested, count, elements);
-      case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE: return give(kWorkspaceBytes, count, elements);
+      case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE: return give(workspace_bytes(descriptor), count, elements);
       default: throw Refusal{CUDNN_STATUS_NOT_SUPPORTED, "reading attribute " + std::to_string(name)};
     }
   });

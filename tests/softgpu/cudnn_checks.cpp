@@ -98,9 +98,6 @@ OperationTensors tensors_of(cudnnBackendDescriptorType_t operation) {
     case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR:
       return {{CUDNN_ATTR_OPERATION_POINTWISE_XDESC, CUDNN_ATTR_OPERATION_POINTWISE_BDESC},
               {CUDNN_ATTR_OPERATION_POINTWISE_YDESC}};
-    case CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR:
-      return {{CUDNN_ATTR_OPERATION_GENSTATS_XDESC},
-              {CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC, CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC}};
     default: refuse("an operation that is not implemented", CUDNN_STATUS_NOT_SUPPORTED);
   }
 }
@@ -150,14 +147,31 @@ void check(const Descriptor& descriptor) {
     case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR: return check_convolution(descriptor);
     case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: return check_pointwise(descriptor);
     case CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR:
-      descriptor.attribute(CUDNN_ATTR_OPERATION_GENSTATS_XDESC);
-      return;
+      refuse("statistics: cuDNN's kernels gather them by atomic sums, though no note says so: never the same bits",
+             CUDNN_STATUS_NOT_SUPPORTED);
     case CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR: descriptor.attribute(CUDNN_ATTR_OPERATIONGRAPH_HANDLE); return;
     case CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR: descriptor.attribute(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH); return;
     case CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR: return check_plan(descriptor);
     case CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR: return check_variant_pack(descriptor);
     default: refuse("a kind of descriptor that is not implemented", CUDNN_STATUS_NOT_SUPPORTED);
   }
+}
+
+const std::vector<DescriptorPtr>& operations_of(const Descriptor& plan) {
+  const Descriptor& engine =
+      plan.descriptor(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG).descriptor(CUDNN_ATTR_ENGINECFG_ENGINE);
+  return engine.descriptor(CUDNN_ATTR_ENGINE_OPERATION_GRAPH).attribute(CUDNN_ATTR_OPERATIONGRAPH_OPS).descriptors;
+}
+
+std::int64_t workspace_bytes(const Descriptor& plan) {
+  std::size_t outputs = 0;
+  for (const DescriptorPtr& operation : operations_of(plan)) {
+    for (const auto name : tensors_of(operation->type).outputs) {
+      const TensorInfo output(operation->descriptor(name));
+      if (!output.is_virtual) outputs += output.bytes();
+    }
+  }
+  return static_cast<std::int64_t>(outputs) + 256;
 }
 
 std::vector<Engine> engines_of(const Descriptor& graph) {
@@ -176,7 +190,6 @@ std::vector<Engine> engines_of(const Descriptor& graph) {
       if (converts) even_channels = even_channels && weight.sizes[0] % 2 == 0;
       exact = exact && !x.is_virtual && x.type == CUDNN_DATA_FLOAT;
     }
-    exact = exact && operation->type != CUDNN_BACKEND_OPERATION_GEN_STATS_DESCRIPTOR;
   }
   if (!convolved || !even_channels) return {};
   std::vector<Engine> engines{{kTensorCoreEngine, {CUDNN_NUMERICAL_NOTE_TENSOR_CORE}}};

@@ -88,7 +88,10 @@ struct Engine {
 std::vector<Engine> engines_of(const Descriptor& graph);
 constexpr std::int64_t kExactEngine = 0, kTensorCoreEngine = 1;
 
-/// What a plan's runs need beside the tensors. Its bytes are overwritten at the start of each run.
-constexpr std::int64_t kWorkspaceBytes = 256;
+/// What the runs of a plan need beside the tensors: what their outputs take and 256 bytes, as an engine that transposes
+/// might. All of it is overwritten at the start of each run.
+std::int64_t workspace_bytes(const Descriptor& plan);
+/// The operations that a plan runs.
+const std::vector<DescriptorPtr>& operations_of(const Descriptor& plan);
 
 }  // namespace softgpu::cudnn

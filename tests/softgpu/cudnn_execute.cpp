@@ -18,6 +18,7 @@ struct Job {
   std::vector<DescriptorPtr> operations;
   std::map<std::int64_t, void*> addresses;  // by uid
   void* workspace = nullptr;
+  std::size_t workspace_bytes = 0;
   bool tensor_cores = false;
 };
 
@@ -48,7 +49,7 @@ class Run {
 
   void all() {
     // Two plans must not share a workspace that both think theirs: whatever else lies there is gone.
-    std::memset(host(job_.workspace, kWorkspaceBytes, true), 0xff, kWorkspaceBytes);
+    std::memset(host(job_.workspace, job_.workspace_bytes, true), 0xff, job_.workspace_bytes);
     std::vector<DescriptorPtr> waiting = job_.operations;
     while (!waiting.empty()) {
       std::vector<DescriptorPtr> later;
@@ -176,8 +177,7 @@ class Run {
       case CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR: return forward(operation);
       case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR: return by_data(operation);
       case CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_FILTER_DESCRIPTOR: return by_weights(operation);
-      case CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: return pointwise(operation);
-      default: return statistics(operation);
+      default: return pointwise(operation);
     }
   }
 
@@ -237,19 +237,6 @@ class Run {
     write(operation.descriptor(CUDNN_ATTR_OPERATION_POINTWISE_YDESC), std::move(y));
   }
 
-  void statistics(const Descriptor& operation) {
-    const Descriptor& from = operation.descriptor(CUDNN_ATTR_OPERATION_GENSTATS_XDESC);
-    const Values x = read(from);
-    const auto channels = static_cast<std::size_t>(TensorInfo(from).sizes[1]);
-    Values sums(channels, 0.0), squares(channels, 0.0);
-    for (std::size_t i = 0; i < x.size(); ++i) {
-      sums[i % channels] += x[i];
-      squares[i % channels] += x[i] * x[i];
-    }
-    write(operation.descriptor(CUDNN_ATTR_OPERATION_GENSTATS_SUMDESC), std::move(sums));
-    write(operation.descriptor(CUDNN_ATTR_OPERATION_GENSTATS_SQSUMDESC), std::move(squares));
-  }
-
   const Job& job_;
   std::map<std::int64_t, Values> computed_;  // what operations have written, by uid
 };
@@ -289,15 +276,15 @@ void check_addresses(const Job& job) {
 
 void execute(cudaStream_t stream, const Descriptor& plan, const Descriptor& pack) {
   auto job = std::make_unique<Job>();
-  const Descriptor& configuration = plan.descriptor(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG);
-  const Descriptor& engine = configuration.descriptor(CUDNN_ATTR_ENGINECFG_ENGINE);
+  const Descriptor& engine =
+      plan.descriptor(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG).descriptor(CUDNN_ATTR_ENGINECFG_ENGINE);
   job->tensor_cores = engine.get<std::int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX) == kTensorCoreEngine;
-  job->operations =
-      engine.descriptor(CUDNN_ATTR_ENGINE_OPERATION_GRAPH).attribute(CUDNN_ATTR_OPERATIONGRAPH_OPS).descriptors;
+  job->operations = operations_of(plan);
   const auto uids = pack.list<std::int64_t>(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS);
   const auto addresses = pack.list<void*>(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS);
   for (std::size_t i = 0; i < uids.size(); ++i) job->addresses[uids[i]] = addresses[i];
   job->workspace = pack.get<void*>(CUDNN_ATTR_VARIANT_PACK_WORKSPACE);
+  job->workspace_bytes = static_cast<std::size_t>(workspace_bytes(plan));
   if (job->workspace == nullptr) throw Refusal{CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "no workspace"};
   check_addresses(*job);
   softgpu_enqueue(stream, "cudnnBackendExecute", run_job, job.release(), delete_job);

@@ -140,6 +140,7 @@ void decode_atomic(Decoder& d) {
   d.address(d.operand(first), op);
   op.b = d.source(first + 1, bytes);
   if (function == "cas") op.c = d.source(first + 2, bytes);
+  if (function == "add" && type[0] != 'u' && type[0] != 's') d.mark_float_sum();
   d.emit(op);
 }
 

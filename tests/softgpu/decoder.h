@@ -55,6 +55,10 @@ class Decoder {
   [[noreturn]] void refuse(const std::string& why = "not supported") const;
 
   void emit(Operation op);
+  /// The operation that is emitted next adds floats by an atomic.
+  void mark_float_sum() {
+    if (program_.float_sum < 0) program_.float_sum = static_cast<std::int64_t>(program_.operations.size());
+  }
   /// Emits a jump to `label`, resolved at the end.
   void emit_branch(Operation op, const std::string& label);
   void emit_indexed_branch(Operation op, const std::vector<std::string>& labels);

@@ -139,7 +139,24 @@ void run_block(Block& block) {
 
 }  // namespace
 
+namespace {
+
+/// Known from the PTX alone, whether a thread gets there or not. Rounding makes a sum depend on the order of its terms,
+/// and nobody knows that of atomics.
+void check_promises(const Launch& launch) {
+  const Program& program = *launch.program;
+  if (!settings().bits_promised || program.float_sum < 0) return;
+  const Source& source = program.sources[program.operations[static_cast<std::size_t>(program.float_sum)].source];
+  throw DeviceError{cudaErrorLaunchFailure,
+                    launch.title +
+                        " adds floats by an atomic, in an order that changes, where the same bits are promised" +
+                        "\n  at " + source.position + " (" + source.opcode + ")"};
+}
+
+}  // namespace
+
 void run_launch(const Launch& launch) {
+  check_promises(launch);
   static Storage storage;
   prepare(storage, launch);
   storage.block.instructions = 0;

@@ -5,6 +5,7 @@
 
 #include "device_array.h"
 #include "planted_bugs.h"
+#include "softgpu.h"
 
 namespace softgpu_test {
 namespace {
@@ -286,42 +287,67 @@ bool missing_event_wait(bool corrected) {
   return result == std::vector<float>(threads, 7);
 }
 
-// The host reads a pinned buffer before the copy into it is known to be done: the old values are there.
-bool missing_host_wait(bool corrected) {
-  DeviceArray<float> x(std::vector<float>(threads, 5));
-  float* host = nullptr;
-  cudaStream_t stream;
-  cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
-  cudaMallocHost(reinterpret_cast<void**>(&host), threads * sizeof(float));
-  std::fill(host, host + threads, 0.0f);
-  cudaDeviceSynchronize();
-  cudaMemcpyAsync(host, x.get(), threads * sizeof(float), cudaMemcpyDeviceToHost, stream);
-  if (corrected) cudaStreamSynchronize(stream);
-  const bool right = host[0] == 5;
-  cudaDeviceSynchronize();
-  cudaFreeHost(host);
-  cudaStreamDestroy(stream);
-  return right;
+// Blocks add to a sum that nobody has set to zero.
+__global__ void add_kernel(int* total) {
+  atomicAdd(total, 1);  // BUG: sum of what nobody wrote
+}
+
+bool sum_of_what_nobody_wrote(bool corrected) {
+  int *total = nullptr, result = 0;
+  cudaMalloc(&total, sizeof(int));
+  if (corrected) cudaMemset(total, 0, sizeof(int));
+  add_kernel<<<4, threads>>>(total);
+  cudaMemcpy(&result, total, sizeof(int), cudaMemcpyDeviceToHost);
+  cudaFree(total);
+  return result == 4 * threads;
+}
+
+// A sum whose last bits depend on who comes first, in a program that promises the same bits. That no thread gets there
+// this time is no excuse.
+template <bool corrected>
+__global__ void sum_kernel(const float* x, float* total, bool later) {
+  if (corrected) {
+    if (threadIdx.x != 0) return;
+    float sum = 0;
+    for (int i = 0; i < threads; ++i) sum += x[i];
+    *total = sum;
+  } else if (later) {
+    atomicAdd(total, x[threadIdx.x]);  // BUG: floats added by atomics
+  }
+}
+
+bool floats_added_by_atomics(bool corrected) {
+  DeviceArray<float> x(counting(threads)), total(std::vector<float>{0});
+  softgpu_promise_bits(1);
+  (corrected ? sum_kernel<true> : sum_kernel<false>)<<<1, threads>>>(x.get(), total.get(), false);
+  const float sum = total.read()[0];
+  softgpu_promise_bits(0);
+  return sum == threads * (threads + 1) / 2.0f;
 }
 
 }  // namespace
 
 std::vector<PlantedBug> planted_bugs() {
-  return {{"read past the end", "reads 4 bytes out of bounds: ", read_past_the_end},
-          {"shared overflow", "past the end of shared ", shared_overflow},
-          {"missing barrier after store", "race: ", missing_barrier_after_store},
-          {"missing barrier in reduction", "race: ", missing_barrier_in_reduction},
-          {"sum across blocks", "nothing orders blocks", sum_across_blocks},
-          {"divergent barrier", "divergent barrier: ", divergent_barrier},
-          {"missing barrier in transpose", "race: ", missing_barrier_in_transpose},
-          {"missing barrier at the end", "race: ", missing_barrier_at_the_end},
-          {"missing warp barrier", "race: ", missing_warp_barrier},
-          {"shuffle from an exited lane", "a shuffle reads from lane 16, which has exited", shuffle_from_exited_lane},
-          {"uninitialised shared memory", "reads 4 bytes that nothing has written", uninitialised_shared},
-          {"misaligned vector", "reads 16 bytes at 0x", misaligned_vector},
-          {"use after free", "freed cudaMallocAsync of 512 bytes", use_after_free},
-          {"missing event wait", "isn't ordered with this kernel by stream, event or host", missing_event_wait},
-          {"missing host wait", "", missing_host_wait, false}};
+  std::vector<PlantedBug> bugs = {
+      {"read past the end", "reads 4 bytes out of bounds: ", read_past_the_end},
+      {"shared overflow", "past the end of shared ", shared_overflow},
+      {"missing barrier after store", "race: ", missing_barrier_after_store},
+      {"missing barrier in reduction", "race: ", missing_barrier_in_reduction},
+      {"sum across blocks", "nothing orders blocks", sum_across_blocks},
+      {"divergent barrier", "divergent barrier: ", divergent_barrier},
+      {"missing barrier in transpose", "race: ", missing_barrier_in_transpose},
+      {"missing barrier at the end", "race: ", missing_barrier_at_the_end},
+      {"missing warp barrier", "race: ", missing_warp_barrier},
+      {"shuffle from an exited lane", "a shuffle reads from lane 16, which has exited", shuffle_from_exited_lane},
+      {"uninitialised shared memory", "reads 4 bytes that nothing has written", uninitialised_shared},
+      {"misaligned vector", "reads 16 bytes at 0x", misaligned_vector},
+      {"use after free", "freed cudaMallocAsync of 512 bytes", use_after_free},
+      {"missing event wait", "isn't ordered with this kernel by stream, event or host", missing_event_wait},
+      {"sum of what nobody wrote", "atomically updates 4 bytes that nothing has written", sum_of_what_nobody_wrote},
+      {"floats added by atomics", "adds floats by an atomic", floats_added_by_atomics, PlantedBug::Place::kernel}};
+  const std::vector<PlantedBug> of_the_host = planted_host_bugs();
+  bugs.insert(bugs.end(), of_the_host.begin(), of_the_host.end());
+  return bugs;
 }
 
 }  // namespace softgpu_test

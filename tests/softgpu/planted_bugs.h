@@ -14,12 +14,16 @@ struct PlantedBug {
   const char* report;
   /// Runs it, corrected or not; whether the result is what the host computes (for corrected ones).
   bool (*run)(bool corrected);
-  /// False where the mistake is between launches: the report names no line.
-  bool has_line = true;
+  /// What the report names: `host`, where the mistake is between launches, no line; `kernel` no thread.
+  enum class Place { host, kernel, thread };
+  Place place = Place::thread;
 };
 
 inline void PrintTo(const PlantedBug& bug, std::ostream* out) { *out << bug.name; }
 
+/// All of them.
 std::vector<PlantedBug> planted_bugs();
+/// Those that no kernel has any part in.
+std::vector<PlantedBug> planted_host_bugs();
 
 }  // namespace softgpu_test

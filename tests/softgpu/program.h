@@ -99,6 +99,7 @@ struct Program {
   std::uint32_t static_shared = 0;    // as the programmer counts
   std::uint32_t local_bytes = 0;      // a thread
   std::uint32_t maximum_threads = 0;  // __launch_bounds__; 0 where there are none
+  std::int64_t float_sum = -1;        // the operation of the first atomic sum of floats; -1 where there is none
 };
 
 }  // namespace softgpu

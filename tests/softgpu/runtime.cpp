@@ -60,6 +60,7 @@ Settings from_environment() {
     result.check_races = !contains(ignored, "races");
     result.check_uninitialised = !contains(ignored, "uninitialised");
   }
+  result.bits_promised = std::getenv("SOFTGPU_BITS") != nullptr;
   result.trace = std::getenv("SOFTGPU_TRACE") != nullptr;
   result.report_leaks = std::getenv("SOFTGPU_LEAKS") != nullptr;
   return result;
@@ -91,6 +92,12 @@ void report(const DeviceError& error) {
   for (std::string line; std::getline(lines, line);) std::fprintf(stderr, "softgpu: %s\n", line.c_str());
   std::fprintf(stderr, "softgpu:   CUDA says %s from now on\n", cudaGetErrorName(error.code));
   if (sticky == cudaSuccess) sticky = error.code;
+}
+
+cudaError_t refuse(cudaError_t code, const std::string& what) {
+  report_text = what;
+  std::fprintf(stderr, "softgpu: %s\n", what.c_str());
+  return code;
 }
 
 const std::string& last_report() { return report_text; }

@@ -21,6 +21,7 @@ struct Settings {
   bool check_uninitialised = true;          // SOFTGPU_IGNORE=uninitialised
   int compute_capability = 90;              // SOFTGPU_DEVICE=sm_90
   std::uint64_t memory_bytes = 8ull << 30;  // SOFTGPU_MEMORY, in MiB
+  bool bits_promised = false;               // SOFTGPU_BITS=1: the same bits again, whatever the order
   bool trace = false;                       // SOFTGPU_TRACE=1: prints each piece of work as it runs
   bool report_leaks = false;                // SOFTGPU_LEAKS=1: at exit
 };
@@ -41,6 +42,8 @@ const std::string& running();
 
 /// Prints a report and makes its code the sticky error.
 void report(const DeviceError& error);
+/// Prints what the host did wrong and keeps it as the last report; nothing sticks. Returns `code`.
+cudaError_t refuse(cudaError_t code, const std::string& what);
 const std::string& last_report();
 
 cudaError_t sticky_error();

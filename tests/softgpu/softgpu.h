@@ -39,6 +39,18 @@ int softgpu_report_leaks(void);
 /// Returns 0, or 1 where it can't be read.
 int softgpu_set_order(const char* order);
 
+/// After `before` more calls of `call`, the next `times` fail as they do for want of memory, or because the capture was
+/// broken: cudaMallocAsync, cudaStreamBeginCapture, cudaStreamEndCapture, cudaGraphInstantiate, cudaGraphLaunch, or
+/// `captured launch`, a kernel's into a capture. Returns 0, or 1 for a call that can't be made to fail.
+int softgpu_fail(const char* call, int before, int times);
+
+/// The bytes of device memory from here on, as SOFTGPU_MEMORY has them in MiB; what is taken stays.
+void softgpu_set_memory(uint64_t bytes);
+
+/// Whether the same work shall give the same bits whatever the order, as SOFTGPU_BITS asks for: then a kernel that adds
+/// floats by atomics is reported when it runs.
+void softgpu_promise_bits(int promised);
+
 /// The last report's text, "" where there is none. Valid until the next report.
 const char* softgpu_last_report(void);
 

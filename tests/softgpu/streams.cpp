@@ -256,6 +256,12 @@ cudaError_t refused_by_capture(Stream* stream) {
   return cudaSuccess;
 }
 
+cudaError_t refused_inside_capture(Stream* stream, const char* what) {
+  if (!stream->capture) return cudaSuccess;
+  stream->capture->invalid = true;
+  return refuse(cudaErrorStreamCaptureUnsupported, what);
+}
+
 cudaError_t refused_by_any_capture() {
   for (const auto& capture : captures()) {
     if (capture->mode == cudaStreamCaptureModeRelaxed) continue;

@@ -96,6 +96,9 @@ void launch_graph(const Graph& graph, std::vector<Stream*>& lanes, Stream* strea
 /// It invalidates the capture, as CUDA does.
 cudaError_t refused_by_capture(Stream* stream);
 cudaError_t refused_by_any_capture();
+/// cudaSuccess, or, while `stream` is captured, the end of the capture: for what CUDA would record, and what would go
+/// wrong when it is replayed. `what` is for people.
+cudaError_t refused_inside_capture(Stream* stream, const char* what);
 std::vector<std::shared_ptr<Capture>>& captures();
 /// Ends a capture: all its streams are live again.
 void leave_capture(const std::shared_ptr<Capture>& capture);
