@@ -10,6 +10,12 @@ template <class... More>
   fail("[cuda] ", site.call, " failed at ", site.file, ":", site.line, ": ", more...);
 }
 
+/// What the library itself takes, of a size that it doesn't tell.
+[[noreturn]] void lacks_memory(const CallSite& site) {
+  throw OutOfMemory(
+      concat("out of memory: [cuda] ", site.call, " failed at ", site.file, ":", site.line, ", ", memory_left()));
+}
+
 const char* name_of(curandStatus_t status) {
   switch (status) {
     case CURAND_STATUS_SUCCESS: return "CURAND_STATUS_SUCCESS";
@@ -29,15 +35,17 @@ const char* name_of(curandStatus_t status) {
 
 }  // namespace
 
-void check(cudaError_t status, const CallSite& site, std::size_t asked_bytes) {
+std::string memory_left() {
+  std::size_t free = 0, total = 0;
+  if (cudaMemGetInfo(&free, &total) != cudaSuccess) return "the device doesn't say what is free";
+  return concat(with_thousands(static_cast<std::int64_t>(free)), " of the device's ",
+                with_thousands(static_cast<std::int64_t>(total)), " bytes are free");
+}
+
+void check(cudaError_t status, const CallSite& site) {
   if (status == cudaSuccess) return;
   cudaGetLastError();  // an error that doesn't stick is reported once
-  if (status == cudaErrorMemoryAllocation && asked_bytes > 0) {
-    std::size_t free = 0, total = 0;
-    cudaMemGetInfo(&free, &total);
-    fail_at(site, "out of memory: asked for ", asked_bytes, " bytes, ", free, " of ", total,
-            " are free. Try a smaller --batch-size, or --precision bf16");
-  }
+  if (status == cudaErrorMemoryAllocation) lacks_memory(site);
   const bool other_card = status == cudaErrorNoKernelImageForDevice;
   fail_at(site, cudaGetErrorString(status), " (", cudaGetErrorName(status), ")",
           other_card ? ". Build again with this card among STAGEWISE_CUDA_ARCHITECTURES" : "");
@@ -45,6 +53,7 @@ void check(cudaError_t status, const CallSite& site, std::size_t asked_bytes) {
 
 void check(cudnnStatus_t status, const CallSite& site) {
   if (status == CUDNN_STATUS_SUCCESS) return;
+  if (status == CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED) lacks_memory(site);
   char details[1024] = "";
   cudnnGetLastErrorString(details, sizeof details);
   fail_at(site, cudnnGetErrorString(status), details[0] != '\0' ? ": " : "", details);

@@ -6,7 +6,7 @@
 #include <cudnn_graph.h>
 #include <curand.h>
 
-#include <cstddef>
+#include <string>
 
 namespace stagewise::cuda {
 
@@ -17,10 +17,12 @@ struct CallSite {
   int line;
 };
 
+/// What is free on the device, for a message: `1,024 of the device's 8,388,608 bytes are free`.
+std::string memory_left();
+
 /// Errors: throws Error `[cuda] cudaSetDevice(0) failed at cuda/cuda_backend.cpp:40: invalid device ordinal
-/// (cudaErrorInvalidDevice)` unless `status` says success. `asked_bytes`, where memory was asked for, is added with
-/// what is free when there was not enough.
-void check(cudaError_t status, const CallSite& site, std::size_t asked_bytes = 0);
+/// (cudaErrorInvalidDevice)` unless `status` says success, and OutOfMemory where it says that memory is wanting.
+void check(cudaError_t status, const CallSite& site);
 void check(cudnnStatus_t status, const CallSite& site);
 void check(curandStatus_t status, const CallSite& site);
 
@@ -41,8 +43,6 @@ constexpr const char* project_path(const char* path) {
 
 /// Checks one call: STAGEWISE_CHECK(cudaSetDevice(0)).
 #define STAGEWISE_CHECK(call) ::stagewise::cuda::check((call), STAGEWISE_CALL_SITE(#call))
-/// The same for a call that asks for memory.
-#define STAGEWISE_CHECK_MEMORY(call, bytes) ::stagewise::cuda::check((call), STAGEWISE_CALL_SITE(#call), (bytes))
 /// Stands right behind a launch: STAGEWISE_CHECK_LAUNCH(add_kernel). What goes wrong while a kernel runs shows later,
 /// at the next call that waits.
 #define STAGEWISE_CHECK_LAUNCH(kernel) \

@@ -67,7 +67,8 @@ void* CachingAllocator::acquire(std::size_t size) {
     return source_.acquire(size);
   } catch (const std::bad_alloc&) {
     throw OutOfMemory(concat("out of memory: ", with_thousands(static_cast<std::int64_t>(size)),
-                             " bytes were asked for, ", with_thousands(statistics_.bytes_in_use), " are in use"));
+                             " bytes were asked for, ", with_thousands(statistics_.bytes_in_use), " are in use",
+                             source_.left ? ", " + source_.left() : ""));
   }
 }
 

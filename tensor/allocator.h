@@ -8,6 +8,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,8 @@ class CachingAllocator {
     /// How guard bytes are written and whether they still stand; left empty, the memory is the host's.
     std::function<void(void*, unsigned char byte, std::size_t bytes)> set = {};
     std::function<bool(const void*, unsigned char byte, std::size_t bytes)> holds = {};
+    /// What is left, for the message when there is not enough: `1,024 of 8,388,608 bytes are free`. May be empty.
+    std::function<std::string()> left = {};
     /// For tests: every buffer is asked of the source, in its exact size, and given back when it is freed, so that a
     /// tool that watches the source's memory sees each tensor by itself.
     bool exact = false;
@@ -46,7 +49,7 @@ class CachingAllocator {
 
   /// At least `bytes` bytes, aligned to 64. Thread-safe. Where the source throws std::bad_alloc, what is cached is
   /// given back first and the source asked again. Errors: throws Error for more than kMaxBytes, OutOfMemory with the
-  /// bytes asked for and in use when std::bad_alloc comes again, and what else the source throws.
+  /// bytes asked for, in use and left when std::bad_alloc comes again, and what else the source throws.
   void* allocate(std::size_t bytes);
   /// Gives back what allocate(bytes) returned; never throws.
   void deallocate(void* pointer, std::size_t bytes) noexcept;
