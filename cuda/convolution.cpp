@@ -12,9 +12,11 @@ Convolutions::Convolutions(cudaStream_t stream, const CudaOptions& options) : st
   handle_.reset(handle);
   STAGEWISE_CHECK(cudnnSetStream(handle, stream));
   cudnn_ = std::make_unique<CudnnConvolutions>(
-      cudnn::Target(handle),
-      ConvolutionSettings{
-          .tf32 = options.tf32, .strict = options.strict_convolution, .fuse = options.fuse, .report = options.report});
+      cudnn::Target(handle), ConvolutionSettings{.tf32 = options.tf32,
+                                                 .strict = options.strict_convolution,
+                                                 .fuse = options.fuse,
+                                                 .shared_workspace = options.memory == CudaOptions::Memory::cached,
+                                                 .report = options.report});
 }
 
 std::string Convolutions::description() const {

@@ -25,6 +25,9 @@ class Convolutions {
   bool run(const ConvolutionBackwardData& call);
   bool run(const ConvolutionBackwardWeights& call);
 
+  /// The plans' workspace; nullptr where cuDNN isn't used.
+  Workspace* workspace() { return cudnn_ ? &cudnn_->workspace() : nullptr; }
+
   std::vector<ConvolutionPlanText> plan(const Shape& x, const Shape& weight, const Conv2dOptions& options, DType maps);
   /// `cuDNN 9.19.0, TF32 off`
   std::string description() const;

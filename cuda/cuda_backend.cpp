@@ -69,7 +69,7 @@ class CudaBackend final : public ComposedBackend {
   bool can_record() const override { return memory_ == CudaOptions::Memory::cached; }
   std::unique_ptr<Recording> record(const std::function<void()>& work) override {
     if (!can_record()) return nullptr;
-    return std::make_unique<cuda::GraphRecording>(stream_.handle, allocator_, work);
+    return std::make_unique<cuda::GraphRecording>(stream_.handle, allocator_, convolutions_.workspace(), work);
   }
   void synchronise() override { STAGEWISE_CHECK(cudaStreamSynchronize(stream_.handle)); }
 

@@ -149,7 +149,7 @@ bool CudnnConvolutions::run(const ConvolutionGraph& graph, Backend& backend,
   for (const auto& [part, tensor] : tensors) {
     if (tensor.defined()) addresses.emplace_back(part, tensor.address());
   }
-  const Tensor workspace(backend, {static_cast<std::int64_t>(found->workspace_bytes())}, DType::uint8);
+  const Tensor workspace = workspace_.of(backend, found->workspace_bytes());
   found->run(target_.handle(), addresses, workspace.address());
   return true;
 }

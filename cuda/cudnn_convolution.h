@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "cuda/cudnn_plan.h"
+#include "cuda/workspace.h"
 #include "tensor/backend.h"
 
 namespace stagewise::cuda {
@@ -24,6 +25,7 @@ struct ConvolutionSettings {
   bool deterministic = true;  // no engine whose sums depend on the order in which blocks finish
   bool fuse = true;           // use cuDNN's fused patterns; off: for comparison
   std::size_t workspace_bytes = std::size_t{256} << 20;
+  bool shared_workspace = false;  // one buffer for all plans, which grows; off: each call gets its own
   /// Told once about each convolution for which there is no plan, and why.
   std::function<void(const std::string&)> report;
 };
@@ -51,7 +53,7 @@ class CudnnConvolutions {
  public:
   /// For a handle's device, or to look at plans only, for a described one.
   CudnnConvolutions(cudnn::Target target, ConvolutionSettings settings)
-      : target_(std::move(target)), settings_(std::move(settings)) {}
+      : target_(std::move(target)), settings_(std::move(settings)), workspace_(settings_.shared_workspace) {}
 
   /// Each queues the call on the handle's stream as one graph, or does nothing and returns false where there is no plan
   /// for all of it. Feature maps and filters are of one type, float32 or bfloat16, but that d_weight may be float32
@@ -68,6 +70,8 @@ class CudnnConvolutions {
 
   /// The plan for a graph, made when it is first asked for; nullptr where there is none. `why` tells then.
   const cudnn::Plan* plan(const ConvolutionGraph& graph, std::string* why = nullptr);
+
+  Workspace& workspace() { return workspace_; }
 
   /// For `describe --plan`: for x [N,H,W,C] and weight [K,R,S,C], feature maps of type `maps`, the plan in each
   /// direction, with as much fused in a training step as cuDNN has a plan for.
@@ -86,6 +90,7 @@ class CudnnConvolutions {
   cudnn::Target target_;
   ConvolutionSettings settings_;
   std::vector<CachedPlan> plans_;  // some dozens
+  Workspace workspace_;
 };
 
 }  // namespace stagewise::cuda
