@@ -11,6 +11,9 @@
 namespace stagewise {
 namespace {
 
+constexpr const char* kNotRecorded =
+    "[cuda] a step can't be recorded, so each is queued launch by launch from now on: slower, with the same results: ";
+
 std::string version_text(int version) { return concat(version / 1000, ".", version % 1000 / 10); }
 
 std::string text_of(const cudaDeviceProp& device) {
@@ -38,7 +41,8 @@ class CudaBackend final : public ComposedBackend {
  public:
   explicit CudaBackend(const CudaOptions& options)
       : stream_(options.stream),
-        memory_(options.memory),
+        can_record_(options.record && options.memory == CudaOptions::Memory::cached),
+        report_(options.report),
         allocator_(cuda::stream_memory(stream_.handle, options.memory != CudaOptions::Memory::cached),
                    options.memory == CudaOptions::Memory::guarded),
         convolutions_(stream_.handle, options) {
@@ -66,10 +70,16 @@ class CudaBackend final : public ComposedBackend {
         cudaMemcpyAsync(to.address(), from.address(), to.bytes(), cudaMemcpyDeviceToDevice, stream_.handle));
   }
   void fill(const Tensor& tensor, double value) override { cuda::fill(tensor, value, stream_.handle); }
-  bool can_record() const override { return memory_ == CudaOptions::Memory::cached; }
+  bool can_record() const override { return can_record_; }
   std::unique_ptr<Recording> record(const std::function<void()>& work) override {
-    if (!can_record()) return nullptr;
-    return std::make_unique<cuda::GraphRecording>(stream_.handle, allocator_, convolutions_.workspace(), work);
+    if (!can_record_) return nullptr;
+    try {
+      return std::make_unique<cuda::GraphRecording>(stream_.handle, allocator_, convolutions_.workspace(), work);
+    } catch (const Error& error) {
+      can_record_ = false;
+      if (report_) report_(concat(kNotRecorded, error.what()));
+      return nullptr;
+    }
   }
   void synchronise() override { STAGEWISE_CHECK(cudaStreamSynchronize(stream_.handle)); }
 
@@ -145,7 +155,8 @@ class CudaBackend final : public ComposedBackend {
 
  private:
   Stream stream_;
-  CudaOptions::Memory memory_;
+  bool can_record_;
+  std::function<void(const std::string&)> report_;
   CachingAllocator allocator_;
   cuda::Convolutions convolutions_;
   cudaDeviceProp device_{};

@@ -20,7 +20,9 @@ struct CudaOptions {
   bool direct_convolution = false;  // our readable kernels in place of cuDNN: the oracle
   bool fuse = true;                 // cuDNN's fused graphs where it has them; off: always in parts, for comparison
   Memory memory = Memory::cached;
-  std::function<void(const std::string&)> report;  // told about each convolution that cuDNN has no plan for
+  bool record = true;                              // off: can_record() is false
+  std::function<void(const std::string&)> report;  // told about each convolution that cuDNN has no plan for, and why
+                                                   // work couldn't be recorded
   /// The cudaStream_t to queue all work on, which must outlive the backend; null: one of its own.
   void* stream = nullptr;
 };

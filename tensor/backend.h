@@ -335,6 +335,9 @@ class Backend {
   /// Does `work` once and records what it queues. Work must be steady: it has been done before with the same shapes,
   /// calls nothing that copies from or to the host or waits, and leaves no tensor behind. What differs from time to
   /// time lies in tensors, such as SgdStep::rate. The tensors of others that it uses must outlive the recording.
+  /// Where the device doesn't record it after all: nullptr, nothing has been done on the device, and can_record() is
+  /// false from then on. `work` may have been called and have ended anywhere, so what it leaves on the host (gradients)
+  /// is to be cleared before it is called again.
   virtual std::unique_ptr<Recording> record(const std::function<void()>& /*work*/) { return nullptr; }
 
   // Element by element; `out` may be an input.

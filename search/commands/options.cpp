@@ -97,6 +97,10 @@ void add_device_options(CLI::App& command, Settings& settings) {
       .add_option("--tf32", settings.device.tf32,
                   "on: CUDA's fp32 convolutions run on tensor cores, their operands rounded to 10 bits; off: exact")
       ->group(group);
+  command
+      .add_flag("--no-graph", settings.device.no_graph,
+                "CUDA queues each step anew instead of replaying a recorded one (a CUDA graph): slower, same bits")
+      ->group(group);
   command.add_flag("--quiet", settings.quiet, "Print the result only")->configurable(false)->group(group);
 }
 

@@ -13,6 +13,7 @@ namespace {
 CudaOptions cuda_options(const DeviceOptions& options) {
   return {.tf32 = options.tf32 == "on",
           .strict_convolution = options.strict_convolution,
+          .record = !options.no_graph,
           .report = [](const std::string& line) { std::cerr << line << '\n'; }};
 }
 

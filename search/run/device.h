@@ -13,6 +13,7 @@ struct DeviceOptions {
   int threads = 0;                  // of the CPU; 0 takes one a core
   bool strict_convolution = false;  // no Winograd
   std::string tf32 = "off";         // on: CUDA's float32 convolutions may round their operands to 10 bits
+  bool no_graph = false;            // CUDA queues each step anew instead of replaying a recorded one
   std::string precision = "fp32";   // what feature maps are stored in: fp32 or bf16
 };
 

@@ -89,6 +89,10 @@ class TrainingStep {
     backend.copy_from_host(&rate, rate_);
     if (form.recording) return form.recording->replay();
     form.recording = backend.record([this] { step(kept_, rate_); });
+    if (form.recording) return;
+    forms_.clear();  // no more recordings: their memory is free for steps that aren't
+    clear_gradients();
+    step(kept_, rate_);
   }
 
  private:
@@ -108,6 +112,12 @@ class TrainingStep {
     tape.backward(softmax_cross_entropy(context, logits, batch.labels, options_.label_smoothing, totals_));
     learner_.optimiser->step(network, rate);
     if (learner_.average) learner_.average->step(network);
+  }
+
+  void clear_gradients() {
+    learner_.network->visit(
+        {.parameter = [](const std::string&, const Variable& parameter, bool /*decays*/) { parameter.clear_grad(); },
+         .buffer = [](const std::string&, const Tensor&) {}});
   }
 
   Learner& learner_;
