@@ -43,7 +43,8 @@ class CudaBackend final : public ComposedBackend {
       : stream_(options.stream),
         can_record_(options.record && options.memory == CudaOptions::Memory::cached),
         report_(options.report),
-        allocator_(cuda::stream_memory(stream_.handle, options.memory != CudaOptions::Memory::cached),
+        allocator_(cuda::stream_memory(stream_.handle, options.memory != CudaOptions::Memory::cached,
+                                       options.memory == CudaOptions::Memory::filled),
                    options.memory == CudaOptions::Memory::guarded),
         convolutions_(stream_.handle, options) {
     STAGEWISE_CHECK(cudaGetDeviceProperties(&device_, 0));

@@ -11,9 +11,10 @@
 namespace stagewise {
 
 struct CudaOptions {
-  /// How tensors get their memory. For tests: `exact` makes one allocation a tensor, which starts as NaN, so that
-  /// compute-sanitizer and tests/softgpu see where each one ends; `guarded` puts guard bytes round each.
-  enum class Memory { cached, exact, guarded };
+  /// How tensors get their memory. For tests: `exact` makes one allocation a tensor and writes nothing to it, so that
+  /// compute-sanitizer and tests/softgpu see where each one ends and what nobody wrote; `filled` is the same, but each
+  /// starts as NaN, for a card that nothing watches; `guarded` puts guard bytes round each as well.
+  enum class Memory { cached, exact, filled, guarded };
 
   bool tf32 = false;                // convolutions in float32 may round their operands to TF32's 10 bits
   bool strict_convolution = false;  // no Winograd

@@ -80,6 +80,8 @@ class Descriptor {
 using TensorId = std::int64_t;
 
 /// Whether a convolution overwrites its output or adds to it.
+/// `overwrite` reads nothing of what the output holds, which may be uninitialised: nobody has to zero it. (Statistics,
+/// whose kernels add to their sums whatever they hold, are none of the operations here.)
 enum class Output { overwrite, add };
 
 /// Operations on tensors. Sums are taken in float32 whatever the tensors' types. Errors: an operation throws Error with

@@ -53,11 +53,11 @@ void* acquire(cudaStream_t stream, std::size_t bytes) {
 
 }  // namespace
 
-CachingAllocator::Source stream_memory(cudaStream_t stream, bool exact) {
+CachingAllocator::Source stream_memory(cudaStream_t stream, bool exact, bool filled) {
   CachingAllocator::Source source;
-  source.acquire = [stream, exact](std::size_t bytes) {
+  source.acquire = [stream, filled](std::size_t bytes) {
     void* const pointer = acquire(stream, bytes);
-    if (exact) STAGEWISE_CHECK(cudaMemsetAsync(pointer, 0xFF, bytes, stream));
+    if (filled) STAGEWISE_CHECK(cudaMemsetAsync(pointer, 0xFF, bytes, stream));
     return pointer;
   };
   // Freed from destructors: a failure shows at the next call that can throw.

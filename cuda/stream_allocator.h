@@ -10,8 +10,8 @@
 namespace stagewise::cuda {
 
 /// Memory for work on `stream` only. `exact` is for tests (tensor/allocator.h): one allocation a tensor, NaN to begin
-/// with. Checking guard bytes waits for the device. Errors when memory is asked for: throws
+/// with where it is `filled`. Checking guard bytes waits for the device. Errors when memory is asked for: throws
 /// std::bad_alloc when there is not enough, for which CachingAllocator gives its cache back and tries again.
-CachingAllocator::Source stream_memory(cudaStream_t stream, bool exact);
+CachingAllocator::Source stream_memory(cudaStream_t stream, bool exact, bool filled);
 
 }  // namespace stagewise::cuda

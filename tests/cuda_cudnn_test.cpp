@@ -8,8 +8,8 @@
 #include <numeric>
 
 #include "cpu/reference_backend.h"
-#include "cuda/cuda_backend.h"
 #include "cuda/cudnn_convolution.h"
+#include "tests/cuda_memory.h"
 #include "tests/primitive_cases.h"
 
 namespace stagewise {
@@ -32,7 +32,7 @@ class Device {
     EXPECT_EQ(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), cudaSuccess);
     EXPECT_EQ(cudnnCreate(&handle_), CUDNN_STATUS_SUCCESS);
     EXPECT_EQ(cudnnSetStream(handle_, stream_), CUDNN_STATUS_SUCCESS);
-    backend_ = make_cuda_backend({.memory = CudaOptions::Memory::exact, .stream = stream_});
+    backend_ = make_cuda_backend({.memory = memory_of_tests(), .stream = stream_});
   }
   ~Device() {
     backend_.reset();

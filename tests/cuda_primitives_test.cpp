@@ -8,9 +8,9 @@
 #include <memory>
 
 #include "cpu/reference_backend.h"
-#include "cuda/cuda_backend.h"
 #include "tests/adamw_checks.h"
 #include "tests/average_checks.h"
+#include "tests/cuda_memory.h"
 #include "tests/draw_checks.h"
 #include "tests/lacking.h"
 #include "tests/primitive_cases.h"
@@ -22,8 +22,7 @@ namespace {
 using primitive_cases::PrimitiveCase;
 using primitive_cases::uniform;
 
-/// One allocation a tensor, in its exact size: whoever watches the device's memory sees each tensor's end. All cases
-/// share a backend, since a card takes longer to open one, and cuDNN to compile its plans, than to run a case.
+/// All cases share a backend, since a card takes longer to open one, and cuDNN to compile its plans, than to run a case.
 Backend& exact_backend(bool direct = false) {
   static std::unique_ptr<Backend> backends[2];
   class CloseBeforeTheDriver : public testing::Environment {
@@ -35,7 +34,7 @@ Backend& exact_backend(bool direct = false) {
   if (!backend) {
     static const auto* const closing = testing::AddGlobalTestEnvironment(new CloseBeforeTheDriver);
     (void)closing;
-    backend = make_cuda_backend({.direct_convolution = direct, .memory = CudaOptions::Memory::exact});
+    backend = make_cuda_backend({.direct_convolution = direct, .memory = memory_of_tests()});
   }
   return *backend;
 }
@@ -154,6 +153,84 @@ TEST(AdamW, CountsItsStepsAndTakesTheLearningRateWhenReplayed) {
     values.push_back(parameter.value.to_doubles());
   }
   for (std::size_t i = 0; i < values[0].size(); ++i) EXPECT_NEAR(values[1][i], values[0][i], 4e-6);
+}
+
+/// A map of numbers uniform in [mean - spread, mean + spread], as far as `maps` can tell them apart.
+Tensor round_a_mean(Backend& backend, const Shape& shape, double mean, double spread, DType maps) {
+  const Random random(9, 1);
+  std::vector<double> values(static_cast<std::size_t>(shape.count()));
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = mean + spread * (2 * random.uniform(i) - 1);
+  return Tensor::from_doubles(backend, shape, values, maps);
+}
+
+/// Mean and variance of each channel of a map [pixels, C], in double.
+std::pair<std::vector<double>, std::vector<double>> moments_in_double(const Tensor& x) {
+  const auto channels = static_cast<std::size_t>(x.shape().back());
+  const std::vector<double> values = x.to_doubles();
+  const double pixels = static_cast<double>(values.size() / channels);
+  std::vector<double> mean(channels, 0.0), variance(channels, 0.0);
+  for (std::size_t i = 0; i < values.size(); ++i) mean[i % channels] += values[i] / pixels;
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const double distance = values[i] - mean[i % channels];
+    variance[i % channels] += distance * distance / pixels;
+  }
+  return {mean, variance};
+}
+
+/// What sums of x and x^2 in float32 make of it: its error grows with the square of the mean.
+double variance_by_squares(const std::vector<double>& values, std::size_t channels) {
+  float sum = 0.0F, squares = 0.0F;
+  for (std::size_t i = 0; i < values.size(); i += channels) {
+    const auto value = static_cast<float>(values[i]);
+    sum += value;
+    squares += value * value;
+  }
+  const float pixels = static_cast<float>(values.size() / channels), mean = sum / pixels;
+  return static_cast<double>(squares / pixels - mean * mean);
+}
+
+/// Sums in float32 of n terms, in runs of at most 64 a thread, are off by at most about 80 roundings of what they sum.
+/// What is summed for the moments are distances from a pixel of the run, so it is the spread of the values that counts
+/// and not how far from zero they are, in float32 and bfloat16 alike: |error| <= 80 * 2^-24 * (largest distance)^2.
+TEST(Moments, AreOffByTheRoundingOfTheSpreadWhateverTheMean) {
+  constexpr double kRounding = 1.0 / (1 << 24), kRoundings = 80.0;
+  Backend& cuda = exact_backend();
+  for (const DType maps : {DType::float32, DType::bfloat16}) {
+    if (!cuda.supports(maps)) continue;
+    for (const double offset : {0.0, 1.0, 1e2, 1e4, 1e6}) {
+      const double spread =
+          std::max(1.0, offset * (maps == DType::bfloat16 ? 1.0 / 64 : 0.0));  // survives the rounding
+      const Tensor x = round_a_mean(cuda, {2, 32, 32, 16}, offset, spread, maps);
+      const Tensor mean(cuda, {16}), variance(cuda, {16});
+      cuda.batch_norm_moments(x, mean, variance);
+      const auto [true_mean, true_variance] = moments_in_double(x);
+      const std::vector<double> values = x.to_doubles(), got_mean = mean.to_doubles(), got = variance.to_doubles();
+      const auto [low, high] = std::minmax_element(values.begin(), values.end());
+      const double largest = std::max(*high - *low, 1e-30), allowed = kRoundings * kRounding * largest * largest;
+      for (std::size_t c = 0; c < 16; ++c) {
+        EXPECT_NEAR(got[c], true_variance[c], allowed) << name_of(maps) << ", offset " << offset;
+        EXPECT_NEAR(got_mean[c], true_mean[c], kRounding * (std::abs(true_mean[c]) + kRoundings * largest));
+      }
+      const double by_squares = std::abs(variance_by_squares(values, 16) - true_variance[0]);
+      EXPECT_TRUE(offset < 1e4 || by_squares > allowed) << "the test would not notice sums of squares at " << offset;
+    }
+  }
+}
+
+/// The worst pixel to measure from: the first of a run, a thousand times as far out as the others are spread.
+TEST(Moments, AreOffByTheRoundingOfTheFirstPixelsDistanceWhereThatIsFarOut) {
+  Backend& cuda = exact_backend();
+  for (const double far : {10.0, 100.0, 1000.0}) {
+    const Shape shape{1, 16, 16, 4};
+    std::vector<double> values = round_a_mean(cuda, shape, 0.0, 1.0, DType::float32).to_doubles();
+    for (std::size_t c = 0; c < 4; ++c) values[c] = far;
+    const Tensor x = Tensor::from_doubles(cuda, shape, values, DType::float32), mean(cuda, {4}), variance(cuda, {4});
+    cuda.batch_norm_moments(x, mean, variance);
+    const auto [true_mean, true_variance] = moments_in_double(x);
+    for (std::size_t c = 0; c < 4; ++c) {
+      EXPECT_NEAR(variance.to_doubles()[c], true_variance[c], 80.0 / (1 << 24) * (far + 1) * (far + 1)) << far;
+    }
+  }
 }
 
 TEST(Average, IsTheHostsToTheBit) { expect_averages<float>(exact_backend()); }

@@ -8,9 +8,9 @@
 #include <sstream>
 
 #include "cpu/cpu_backend.h"
-#include "cuda/cuda_backend.h"
 #include "search/search_run.h"
 #include "tensor/atomic_file.h"
+#include "tests/cuda_memory.h"
 #include "tests/small_data.h"
 #include "tests/temporary_folder.h"
 
@@ -70,7 +70,7 @@ void expect_near(const std::vector<double>& got, const std::vector<double>& expe
 }
 
 TEST(CudaDraws, ANetworkStartsWithTheCpusBits) {
-  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = CudaOptions::Memory::exact});
+  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = memory_of_tests()});
   const auto values = [](Backend& backend) {
     Network network(backend, Architecture::of_depths({1, 2}), 0xfedcba9876543210);
     network.insert(0, 1, BlockInitialiser::gaussian_bn);
@@ -86,7 +86,7 @@ TEST(CudaDraws, ANetworkStartsWithTheCpusBits) {
 }
 
 TEST(CudaDraws, ABatchIsTheCpusToTheBit) {
-  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = CudaOptions::Memory::exact});
+  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = memory_of_tests()});
   const Images images = small_images(open_dataset("synthetic", {.synthetic_train = 40, .synthetic_test = 10}).train);
   // In float32 exact whether a backend fuses the multiplication and the subtraction or not: only the draws are tested.
   const Normalisation normalisation{std::vector<float>(static_cast<std::size_t>(images.channels), 1.0F / 64),
@@ -104,7 +104,7 @@ TEST(CudaDraws, ABatchIsTheCpusToTheBit) {
 }
 
 TEST(CudaSearch, FollowsTheCpusLossesAndMakesItsDecisions) {
-  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = CudaOptions::Memory::exact});
+  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = memory_of_tests()});
   const SearchOptions options = options_of("paper");
   const Course expected = search_on(*cpu, DType::float32, options), got = search_on(*cuda, DType::float32, options);
   // A dozen steps at this rate let the last bits grow a thousandfold.
@@ -115,7 +115,7 @@ TEST(CudaSearch, FollowsTheCpusLossesAndMakesItsDecisions) {
 }
 
 TEST(CudaSearch, InBFloat16ItsLossesAreThoseOfFloat32WithinTheRounding) {
-  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = CudaOptions::Memory::exact});
+  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = memory_of_tests()});
   if (!cuda->supports(DType::bfloat16)) GTEST_SKIP() << "this card has no bfloat16";
   const SearchOptions options = options_of("paper");
   const Course expected = search_on(*cpu, DType::float32, options), got = search_on(*cuda, DType::bfloat16, options);
@@ -124,7 +124,7 @@ TEST(CudaSearch, InBFloat16ItsLossesAreThoseOfFloat32WithinTheRounding) {
 
 /// With memory that is cached, steps are recorded and replayed; with one allocation a tensor they are not.
 TEST(CudaSearch, GivesTheSameBitsAgainWhetherItsStepsAreRecordedOrNot) {
-  const auto first = make_cuda_backend(), second = make_cuda_backend({.memory = CudaOptions::Memory::exact});
+  const auto first = make_cuda_backend(), second = make_cuda_backend({.memory = memory_of_tests()});
   ASSERT_TRUE(first->can_record() && !second->can_record());
   SearchOptions options = options_of("stagewise");  // a recording for each form of the network
   for (const OptimiserKind kind : {OptimiserKind::sgd, OptimiserKind::adamw}) {
@@ -136,7 +136,7 @@ TEST(CudaSearch, GivesTheSameBitsAgainWhetherItsStepsAreRecordedOrNot) {
 }
 
 TEST(CudaSearch, WithAdamWItFollowsTheCpusLosses) {
-  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = CudaOptions::Memory::exact});
+  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = memory_of_tests()});
   SearchOptions options = options_of("jump");
   options.grow_to = {2, 1};
   options.training.epochs = 3;
