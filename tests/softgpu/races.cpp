@@ -119,6 +119,14 @@ void access_range(std::uint64_t address, std::uint64_t bytes, bool write) {
   }
 }
 
+unsigned bytes_of_split(const AccessCell& cell, std::uint64_t work, bool written) {
+  unsigned bytes = 0;
+  for (const AccessCell& part : split_cells()[cell.write & 0xffffffff]) {
+    bytes += (written ? part.write : part.read) >> work_shift == work ? 1 : 0;
+  }
+  return bytes;
+}
+
 void forget_all_accesses() {
   DeviceMemory::instance().discard_cells();
   split_cells().clear();

@@ -90,6 +90,13 @@ Race access_cell(AccessCell& cell, unsigned first, unsigned bytes, bool write, c
 /// The same over a range of device memory by the running copy or host work, in a report of its own.
 void access_range(std::uint64_t address, std::uint64_t bytes, bool write);
 
+/// How many of a cell's bytes `work` was the last to write, or to read.
+unsigned bytes_of_split(const AccessCell& cell, std::uint64_t work, bool written);
+inline unsigned bytes_of(const AccessCell& cell, std::uint64_t work, bool written) {
+  if (cell.write >> work_shift == split_tag) return bytes_of_split(cell, work, written);
+  return (written ? cell.write : cell.read) >> work_shift == work ? 4 : 0;
+}
+
 /// After the identities of work have wrapped around.
 void forget_all_accesses();
 

@@ -54,6 +54,16 @@ void softgpu_promise_bits(int promised);
 /// The last report's text, "" where there is none. Valid until the next report.
 const char* softgpu_last_report(void);
 
+/// Work since softgpu_count_traffic(1), and the bytes of device memory that it touched: each four bytes once a work.
+typedef struct {
+  uint64_t works, bytes_read, bytes_written;
+} softgpu_traffic;
+void softgpu_count_traffic(int on);
+/// Of the work whose name contains `part`; "": of all.
+softgpu_traffic softgpu_counted(const char* part);
+/// A line for each name, the most bytes first.
+void softgpu_print_traffic(void);
+
 /// Thread-instructions executed so far, over all launches.
 uint64_t softgpu_instructions(void);
 

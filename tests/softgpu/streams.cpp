@@ -7,6 +7,7 @@
 #include <set>
 
 #include "races.h"
+#include "traffic.h"
 
 namespace softgpu {
 namespace {
@@ -58,6 +59,7 @@ void execute(const WorkPtr& work) {
     if (settings().trace) std::fprintf(stderr, "softgpu: stream %u runs %s\n", work->stream, work->name.c_str());
     try {
       work->run();
+      if (counts_traffic()) count_traffic(work->name);
     } catch (const DeviceError& error) {
       report(error);
     }
