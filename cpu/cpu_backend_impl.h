@@ -45,6 +45,10 @@ class CpuBackend : public HostBackend {
   void linear_backward(const LinearBackward& call) override;
   void average_pool_forward(const AveragePool& call) override;
   void average_pool_backward(const AveragePool& call) override;
+  void max_pool_forward(const MaxPoolForward& call) override;
+  void max_pool_backward(const MaxPoolBackward& call) override;
+  void padded_shortcut_forward(const PaddedShortcut& call) override;
+  void padded_shortcut_backward(const PaddedShortcut& call) override;
 
   void softmax(const Tensor& logits, const Tensor& probabilities) override;
   void softmax_cross_entropy(const SoftmaxCrossEntropy& call) override;

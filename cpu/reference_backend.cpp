@@ -50,6 +50,11 @@ class ReferenceBackend final : public HostBackend {
   void average_pool_forward(const AveragePool& call) override { reference::average_pool_forward(call); }
   void average_pool_backward(const AveragePool& call) override { reference::average_pool_backward(call); }
 
+  void max_pool_forward(const MaxPoolForward& call) override { reference::max_pool_forward(call); }
+  void max_pool_backward(const MaxPoolBackward& call) override { reference::max_pool_backward(call); }
+  void padded_shortcut_forward(const PaddedShortcut& call) override { reference::padded_shortcut_forward(call); }
+  void padded_shortcut_backward(const PaddedShortcut& call) override { reference::padded_shortcut_backward(call); }
+
   void softmax(const Tensor& logits, const Tensor& probabilities) override {
     reference::softmax(logits, probabilities);
   }

@@ -42,6 +42,11 @@ void linear_backward(const LinearBackward& call);
 void average_pool_forward(const AveragePool& call);
 void average_pool_backward(const AveragePool& call);
 
+void max_pool_forward(const MaxPoolForward& call);
+void max_pool_backward(const MaxPoolBackward& call);
+void padded_shortcut_forward(const PaddedShortcut& call);
+void padded_shortcut_backward(const PaddedShortcut& call);
+
 void softmax(const Tensor& logits, const Tensor& probabilities);
 void softmax_cross_entropy(const SoftmaxCrossEntropy& call);
 void sgd_step(const SgdStep& call);

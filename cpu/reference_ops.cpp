@@ -1,7 +1,4 @@
-// Element-wise ops, the linear layer and pooling.
-#include <cstddef>
-#include <vector>
-
+// Element-wise ops and the linear layer.
 #include "cpu/reference_kernels.h"
 
 namespace stagewise::reference {
@@ -36,22 +33,6 @@ void linear_gradients(const LinearBackward& call) {
       double sum = 0.0;
       for (std::int64_t n = 0; n < N; ++n) sum += double(dy[n * K + k]);
       call.d_bias.data<T>()[k] = static_cast<T>(sum);
-    }
-  }
-}
-
-/// Calls visit(input, output) for every element of x that lies in a window, and its window's element of y.
-template <class Visit>
-void for_each_pooled(const AveragePool& call, Visit&& visit) {
-  const Shape &x = call.x.shape(), &y = call.y.shape();
-  const std::int64_t C = y[3];
-  for (std::int64_t n = 0; n < y[0]; ++n) {
-    for (std::int64_t h = 0; h < y[1] * call.height; ++h) {
-      for (std::int64_t w = 0; w < y[2] * call.width; ++w) {
-        const std::int64_t input = ((n * x[1] + h) * x[2] + w) * C;
-        const std::int64_t output = ((n * y[1] + h / call.height) * y[2] + w / call.width) * C;
-        for (std::int64_t c = 0; c < C; ++c) visit(input + c, output + c);
-      }
     }
   }
 }
@@ -93,26 +74,6 @@ void linear_forward(const LinearForward& call) {
 
 void linear_backward(const LinearBackward& call) {
   with_element_type(call.dy, [&]<class T>(T) { linear_gradients<T>(call); });
-}
-
-void average_pool_forward(const AveragePool& call) {
-  with_element_type(call.x, [&]<class T>(T) {
-    std::vector<double> sums(static_cast<std::size_t>(call.y.count()), 0.0);
-    for_each_pooled(call, [&](std::int64_t in, std::int64_t out) { sums[out] += double(call.x.data<T>()[in]); });
-    const double window = double(call.height * call.width);
-    for (std::int64_t i = 0; i < call.y.count(); ++i) call.y.data<T>()[i] = static_cast<T>(sums[i] / window);
-  });
-}
-
-void average_pool_backward(const AveragePool& call) {
-  with_element_type(call.y, [&]<class T>(T) {
-    T* dx = call.x.data<T>();
-    const T* dy = call.y.data<T>();
-    const double window = double(call.height * call.width);
-    for (std::int64_t i = 0; i < call.x.count(); ++i) dx[i] = 0;
-    for_each_pooled(call,
-                    [&](std::int64_t in, std::int64_t out) { dx[in] = static_cast<T>(double(dy[out]) / window); });
-  });
 }
 
 }  // namespace stagewise::reference

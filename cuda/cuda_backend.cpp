@@ -120,6 +120,14 @@ class CudaBackend final : public ComposedBackend {
   void linear_backward(const LinearBackward& call) override { cuda::linear_backward(call, stream_.handle); }
   void average_pool_forward(const AveragePool& call) override { cuda::average_pool_forward(call, stream_.handle); }
   void average_pool_backward(const AveragePool& call) override { cuda::average_pool_backward(call, stream_.handle); }
+  void max_pool_forward(const MaxPoolForward& call) override { cuda::max_pool_forward(call, stream_.handle); }
+  void max_pool_backward(const MaxPoolBackward& call) override { cuda::max_pool_backward(call, stream_.handle); }
+  void padded_shortcut_forward(const PaddedShortcut& call) override {
+    cuda::padded_shortcut_forward(call, stream_.handle);
+  }
+  void padded_shortcut_backward(const PaddedShortcut& call) override {
+    cuda::padded_shortcut_backward(call, stream_.handle);
+  }
 
   void softmax(const Tensor& logits, const Tensor& probabilities) override {
     cuda::softmax(logits, probabilities, stream_.handle);

@@ -50,6 +50,12 @@ void linear_backward(const LinearBackward& call, cudaStream_t stream);
 void average_pool_forward(const AveragePool& call, cudaStream_t stream);
 void average_pool_backward(const AveragePool& call, cudaStream_t stream);
 
+// max_pooling.cu
+void max_pool_forward(const MaxPoolForward& call, cudaStream_t stream);
+void max_pool_backward(const MaxPoolBackward& call, cudaStream_t stream);
+void padded_shortcut_forward(const PaddedShortcut& call, cudaStream_t stream);
+void padded_shortcut_backward(const PaddedShortcut& call, cudaStream_t stream);
+
 // softmax_cross_entropy.cu
 void softmax(const Tensor& logits, const Tensor& probabilities, cudaStream_t stream);
 void softmax_cross_entropy(const SoftmaxCrossEntropy& call, cudaStream_t stream);

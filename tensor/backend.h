@@ -176,6 +176,31 @@ struct AveragePool {
   std::int64_t height = 1, width = 1;
 };
 
+/// The maximum over windows of `window` x `window` pixels, which may overlap; padding never wins. Of equals the first
+/// counts, row by row; NaN wins over every number. Every window lies on the image with at least one pixel.
+struct MaxPoolForward {
+  Tensor x;  // [N,H,W,C]
+  Tensor y;  // [N,P,Q,C], out; P = options.output_size(H, window)
+  std::int64_t window = 1;
+  Conv2dOptions options;
+};
+
+/// dx = the sum of dy over the windows whose maximum a pixel was. Which that was is looked up in x once more.
+struct MaxPoolBackward {
+  Tensor x, dy;  // [N,H,W,C], [N,P,Q,C]
+  Tensor dx;     // [N,H,W,C], out
+  std::int64_t window = 1;
+  Conv2dOptions options;
+};
+
+/// A shortcut without parameters (option A of He et al. 2016, arXiv 1512.03385, section 3.3): every `stride`-th pixel, with
+/// channels of zeros before and behind: y[n,p,q,zeros_before+c] = x[n,p stride,q stride,c], else 0.
+struct PaddedShortcut {
+  Tensor x;  // [N,H,W,C] (backward: dx, out)
+  Tensor y;  // [N,ceil(H/stride),ceil(W/stride),K], K >= zeros_before + C (backward: dy, in)
+  std::int64_t stride = 1, zeros_before = 0;
+};
+
 /// Mean over the batch of the cross-entropy between softmax(logits) and the labels smoothed by `smoothing`: a share of
 /// `smoothing` of the target is spread evenly over all classes. Labels are checked where they enter a device
 /// (datasets/loader.h); a label outside [0,K) gives its image a loss and gradients of NaN, and no right answer.
@@ -368,6 +393,12 @@ class Backend {
   virtual void average_pool_forward(const AveragePool&) = 0;
   /// Overwrites all of x with the gradient; rows and columns left over get zero.
   virtual void average_pool_backward(const AveragePool&) = 0;
+
+  virtual void max_pool_forward(const MaxPoolForward&) = 0;
+  virtual void max_pool_backward(const MaxPoolBackward&) = 0;
+  virtual void padded_shortcut_forward(const PaddedShortcut&) = 0;
+  /// Overwrites all of x with the gradient; pixels that were not read get zero.
+  virtual void padded_shortcut_backward(const PaddedShortcut&) = 0;
 
   virtual void softmax(const Tensor& logits, const Tensor& probabilities) = 0;
   virtual void softmax_cross_entropy(const SoftmaxCrossEntropy&) = 0;

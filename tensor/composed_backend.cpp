@@ -169,6 +169,30 @@ void ComposedBackend::linear_backward(const LinearBackward& call) {
   }
 }
 
+namespace {
+
+/// [K,1,1,C], which puts channel c into channel zeros_before + c.
+Tensor placing_filter(Backend& backend, const PaddedShortcut& call) {
+  const std::int64_t channels = call.x.shape()[3], filters = call.y.shape()[3];
+  std::vector<double> ones(static_cast<std::size_t>(filters * channels), 0.0);
+  for (std::int64_t c = 0; c < channels; ++c) {
+    ones[static_cast<std::size_t>((call.zeros_before + c) * channels + c)] = 1.0;
+  }
+  return Tensor::from_doubles(backend, {filters, 1, 1, channels}, ones, parameter_type(call.x.dtype()));
+}
+
+}  // namespace
+
+void ComposedBackend::padded_shortcut_forward(const PaddedShortcut& call) {
+  convolution_forward(
+      {.x = call.x, .weight = placing_filter(*this, call), .y = call.y, .options = {.stride = call.stride}});
+}
+
+void ComposedBackend::padded_shortcut_backward(const PaddedShortcut& call) {
+  convolution_backward_data(
+      {.dy = call.y, .weight = placing_filter(*this, call), .dx = call.x, .options = {.stride = call.stride}});
+}
+
 void ComposedBackend::draw_numbers(const DrawNumbers& call) {
   const auto draw_as = [&]<class T>(T) {
     std::vector<T> numbers(static_cast<std::size_t>(call.out.count()));

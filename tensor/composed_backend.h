@@ -41,6 +41,10 @@ class ComposedBackend : public Backend {
   void linear_forward(const LinearForward& call) override;
   void linear_backward(const LinearBackward& call) override;
 
+  // Of convolutions: with a filter of one pixel, of ones and zeros.
+  void padded_shortcut_forward(const PaddedShortcut& call) override;
+  void padded_shortcut_backward(const PaddedShortcut& call) override;
+
   // Drawn by the host, and copied.
   void draw_numbers(const DrawNumbers& call) override;
   void draw_augmentation(const DrawAugmentation& call) override;
@@ -53,6 +57,8 @@ class ComposedBackend : public Backend {
   void batch_norm_backward_data(const BatchNormBackwardData&) override { lacks("batch_norm_backward_data"); }
   void average_pool_forward(const AveragePool&) override { lacks("average_pool_forward"); }
   void average_pool_backward(const AveragePool&) override { lacks("average_pool_backward"); }
+  void max_pool_forward(const MaxPoolForward&) override { lacks("max_pool_forward"); }
+  void max_pool_backward(const MaxPoolBackward&) override { lacks("max_pool_backward"); }
   void softmax(const Tensor&, const Tensor&) override { lacks("softmax"); }
   void softmax_cross_entropy(const SoftmaxCrossEntropy&) override { lacks("softmax_cross_entropy"); }
   void sgd_step(const SgdStep&) override { lacks("sgd_step"); }

@@ -128,6 +128,22 @@ class NotingBackend final : public Backend {
     note("average_pool_backward", {});
     inner_.average_pool_backward(call);
   }
+  void max_pool_forward(const MaxPoolForward& call) override {
+    note("max_pool_forward", {});
+    inner_.max_pool_forward(call);
+  }
+  void max_pool_backward(const MaxPoolBackward& call) override {
+    note("max_pool_backward", {});
+    inner_.max_pool_backward(call);
+  }
+  void padded_shortcut_forward(const PaddedShortcut& call) override {
+    note("padded_shortcut_forward", {});
+    inner_.padded_shortcut_forward(call);
+  }
+  void padded_shortcut_backward(const PaddedShortcut& call) override {
+    note("padded_shortcut_backward", {});
+    inner_.padded_shortcut_backward(call);
+  }
 
   void softmax(const Tensor& logits, const Tensor& probabilities) override {
     note("softmax", {});

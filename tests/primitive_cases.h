@@ -359,6 +359,48 @@ inline std::vector<PrimitiveCase> head_cases(const Shape& shape, std::int64_t cl
   };
 }
 
+/// Maxima of 3x3 at stride 2, as behind the ImageNet stem, and the shortcut that halves the map and doubles the channels.
+inline std::vector<PrimitiveCase> downsampling_cases(const Shape& shape) {
+  const Conv2dOptions options{2, 1, 1};
+  const Shape pooled{shape[0], options.output_size(shape[1], 3), options.output_size(shape[2], 3), shape[3]};
+  const Shape padded{shape[0], (shape[1] + 1) / 2, (shape[2] + 1) / 2, 2 * shape[3]};
+  const auto in = static_cast<double>(shape.count()), out = static_cast<double>(pooled.count()),
+             wide = static_cast<double>(padded.count());
+  const std::string size = concat("/", shape[0], "x", shape[1], "x", shape[2], "x", shape[3]);
+  return {
+      {"max_pool_forward" + size,
+       9 * out,
+       {in + out},
+       [=](Backend& backend, DType maps) -> Call {
+         const MaxPoolForward pass{map(backend, shape, 1, maps), Tensor(backend, pooled, maps), 3, options};
+         return {[=, &backend] { backend.max_pool_forward(pass); }, {pass.y}};
+       }},
+      {"max_pool_backward" + size,
+       9 * out,
+       {2 * in + out},
+       [=](Backend& backend, DType maps) -> Call {
+         const MaxPoolBackward pass{map(backend, shape, 1, maps), map(backend, pooled, 2, maps),
+                                    Tensor(backend, shape, maps), 3, options};
+         return {[=, &backend] { backend.max_pool_backward(pass); }, {pass.dx}};
+       },
+       4},
+      {"padded_shortcut_forward" + size,
+       0,
+       {in / 4 + wide},
+       [=](Backend& backend, DType maps) -> Call {
+         const PaddedShortcut pass{map(backend, shape, 1, maps), Tensor(backend, padded, maps), 2, shape[3] / 2};
+         return {[=, &backend] { backend.padded_shortcut_forward(pass); }, {pass.y}};
+       }},
+      {"padded_shortcut_backward" + size,
+       0,
+       {in + wide / 2},
+       [=](Backend& backend, DType maps) -> Call {
+         const PaddedShortcut pass{Tensor(backend, shape, maps), map(backend, padded, 1, maps), 2, shape[3] / 2};
+         return {[=, &backend] { backend.padded_shortcut_backward(pass); }, {pass.x}};
+       }},
+  };
+}
+
 /// One step over parameters of these sizes.
 inline PrimitiveCase sgd_case(const std::vector<std::int64_t>& sizes) {
   double count = 0;
@@ -516,7 +558,7 @@ inline std::vector<ConvolutionSize> odd_convolutions() {
       {3, 9, 8, 17, 5, 3, 3, {1, 1, 1}},    {3, 9, 8, 5, 17, 3, 3, {2, 1, 1}},    {1, 1, 1, 16, 16, 3, 3, {1, 1, 1}},
       {5, 7, 6, 33, 34, 3, 3, {1, 1, 1}},   {1, 33, 70, 24, 40, 3, 3, {1, 1, 1}}, {2, 11, 13, 16, 48, 3, 3, {1, 0, 0}},
       {2, 10, 9, 20, 12, 3, 3, {1, 2, 2}},  {7, 4, 4, 64, 64, 3, 3, {1, 1, 1}},   {3, 12, 5, 16, 8, 3, 3, {1, 0, 2}},
-      {2, 6, 150, 16, 16, 3, 3, {1, 1, 1}}, {2, 9, 9, 8, 16, 5, 3, {2, 2, 1}}};
+      {2, 6, 150, 16, 16, 3, 3, {1, 1, 1}}, {2, 9, 9, 8, 16, 5, 3, {2, 2, 1}},    {2, 17, 30, 3, 20, 7, 7, {2, 3, 3}}};
 }
 
 inline std::vector<PrimitiveCase> other_cases(std::int64_t batch) {
@@ -529,6 +571,7 @@ inline std::vector<PrimitiveCase> other_cases(std::int64_t batch) {
   }
   take(element_cases({batch, 32, 32, 16}));
   take(head_cases({batch, 8, 8, 64}, 10));
+  take(downsampling_cases({batch, 32, 32, 16}));
   const std::vector<std::int64_t> parameters = {432, 2304, 2304, 4608, 9216, 9216, 18432, 36864, 36864, 640, 10};
   cases.push_back(sgd_case(parameters));
   cases.push_back(adamw_case(parameters));
@@ -552,6 +595,7 @@ inline std::vector<PrimitiveCase> test_cases() {
   take(batch_norm_cases({2, 7, 5, 17}));
   cases.push_back(batch_norm_prepare_case(17));
   take(element_cases({3, 5, 7, 3}));
+  take(downsampling_cases({2, 7, 6, 19}));
   take(head_cases({5, 3, 7, 19}, 17));
   return cases;
 }

@@ -480,6 +480,37 @@ TEST(AveragePool, LeavesOutRowsAndColumnsThatDontFillAWindow) {
   }
 }
 
+TEST(MaxPool, TakesTheFirstOfEqualsIgnoresPaddingAndPassesNaNOn) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  for (const auto& backend : all_backends()) {
+    const Tensor x = Tensor::from_host(*backend, {1, 3, 4, 1},
+                                       std::vector<float>{-5, -5, -9, -2,  //
+                                                          -5, -7, -9, -2,  //
+                                                          -8, -8, nan, -3});
+    const Tensor y(*backend, {1, 2, 2, 1}), dx(*backend, {1, 3, 4, 1});
+    backend->max_pool_forward({.x = x, .y = y, .window = 3, .options = {2, 1, 1}});
+    const std::vector<double> largest = y.to_doubles();
+    EXPECT_EQ(largest[0], -5.0);
+    EXPECT_EQ(largest[1], -2.0);
+    EXPECT_EQ(largest[2], -5.0);
+    EXPECT_TRUE(std::isnan(largest[3]));
+    const Tensor dy = Tensor::from_host(*backend, {1, 2, 2, 1}, std::vector<float>{1, 10, 100, 1000});
+    backend->max_pool_backward({.x = x, .dy = dy, .dx = dx, .window = 3, .options = {2, 1, 1}});
+    EXPECT_EQ(dx.to_doubles(), (std::vector<double>{1, 0, 0, 10, 100, 0, 0, 0, 0, 0, 1000, 0}));
+  }
+}
+
+TEST(PaddedShortcut, TakesEverySecondPixelAndPutsZerosRoundItsChannels) {
+  for (const auto& backend : all_backends()) {
+    const Tensor x = Tensor::from_host(*backend, {1, 3, 3, 1}, std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8, 9});
+    const Tensor y(*backend, {1, 2, 2, 3}), dx(*backend, {1, 3, 3, 1});
+    backend->padded_shortcut_forward({.x = x, .y = y, .stride = 2, .zeros_before = 1});
+    EXPECT_EQ(y.to_doubles(), (std::vector<double>{0, 1, 0, 0, 3, 0, 0, 7, 0, 0, 9, 0}));
+    backend->padded_shortcut_backward({.x = dx, .y = y, .stride = 2, .zeros_before = 1});
+    EXPECT_EQ(dx.to_doubles(), (std::vector<double>{1, 0, 3, 0, 0, 0, 7, 0, 9}));
+  }
+}
+
 TEST(AccumulateMoments, AddsSumsProductsAndClassSums) {
   for (const auto& backend : all_backends()) {
     const std::int64_t images = 7, features = 19, classes = 3;
