@@ -1,5 +1,7 @@
 #include "autograd/functions.h"
 
+#include <algorithm>
+
 #include "autograd/op.h"
 
 namespace stagewise {
@@ -86,14 +88,7 @@ Variable batch_norm(const Context& context, const Variable& x, const BatchNormPa
     expect_like("batch_norm", "addend", addend.value(), {image[0], image[1], image[2], image[3]}, x.value());
   }
   Backend& backend = x.value().backend();
-  Tensor mean, variance;
-  if (context.training) {
-    mean = empty_like(parameters.running_mean);
-    variance = empty_like(parameters.running_mean);
-    backend.batch_norm_moments(x.value(), mean, variance);
-  }
-  const BatchNormCoefficients coefficients =
-      batch_norm_coefficients(context, parameters, mean, variance, image[0] * image[1] * image[2]);
+  const BatchNormCoefficients coefficients = batch_norm_coefficients_of(context, parameters, x);
   const Tensor y = empty_like(x.value());
   BatchNormForward forward;
   forward.x = x.value();
@@ -177,6 +172,48 @@ Variable global_average_pool(const Context& context, const Variable& x) {
   expect_input("global_average_pool", "input", x, {"N", "H", "W", "C"});
   const Shape& image = x.shape();
   return pool("global_average_pool", context, x, image[1], image[2], {image[0], image[3]});
+}
+
+Variable max_pool(const Context& context, const Variable& x, std::int64_t window, const Conv2dOptions& options) {
+  expect_input("max_pool", "input", x, {"N", "H", "W", "C"});
+  const Shape& image = x.shape();
+  const std::int64_t padding = std::max(options.padding_before, options.padding_after);
+  require(window >= 1 && options.stride >= 1 && std::min(options.padding_before, options.padding_after) >= 0 &&
+              padding < window,
+          "[max_pool] expected a window and a stride of at least 1 and paddings smaller than the window, got ", window,
+          ", ", options.stride, " and paddings ", options.padding_before, ", ", options.padding_after);
+  const std::int64_t rows = options.output_size(image[1], window), columns = options.output_size(image[2], window);
+  for (const std::int64_t size : {image[1], image[2]}) {
+    const std::int64_t last = (options.output_size(size, window) - 1) * options.stride - options.padding_before;
+    require(size + options.padding_before + options.padding_after >= window && last < size,
+            "[max_pool] expected an image that every window lies on, got ", image, " and a window of ", window);
+  }
+  const Tensor y(x.value().backend(), {image[0], rows, columns, image[3]}, x.value().dtype());
+  y.backend().max_pool_forward({.x = x.value(), .y = y, .window = window, .options = options});
+  const Variable output(y, records(context, x));
+  if (!output.requires_grad()) return output;
+  record(context, "max_pool", output, [x, window, options](const Tensor& dy) {
+    const Tensor dx = empty_like(x.value());
+    dy.backend().max_pool_backward({.x = x.value(), .dy = dy, .dx = dx, .window = window, .options = options});
+    x.accumulate_grad(dx);
+  });
+  return output;
+}
+
+Variable padded_shortcut(const Context& context, const Variable& x, std::int64_t stride, std::int64_t zeros_before,
+                         std::int64_t channels) {
+  expect_input("padded_shortcut", "input", x, {"N", "H", "W", "C"});
+  const Shape shape = check_padding("padded_shortcut", x.shape(), {stride, zeros_before, channels});
+  const Tensor y(x.value().backend(), shape, x.value().dtype());
+  y.backend().padded_shortcut_forward({.x = x.value(), .y = y, .stride = stride, .zeros_before = zeros_before});
+  const Variable output(y, records(context, x));
+  if (!output.requires_grad()) return output;
+  record(context, "padded_shortcut", output, [x, stride, zeros_before](const Tensor& dy) {
+    const Tensor dx = empty_like(x.value());
+    dx.backend().padded_shortcut_backward({.x = dx, .y = dy, .stride = stride, .zeros_before = zeros_before});
+    x.accumulate_grad(dx);
+  });
+  return output;
 }
 
 Variable softmax_cross_entropy(const Context& context, const Variable& logits, const Tensor& labels, double smoothing,

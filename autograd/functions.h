@@ -2,6 +2,8 @@
 // the inputs' backend and, where the context has a tape and an input requires a gradient, records its backward.
 #pragma once
 
+#include <vector>
+
 #include "autograd/tape.h"
 #include "tensor/backend.h"
 
@@ -40,6 +42,15 @@ Variable average_pool(const Context& context, const Variable& x, std::int64_t he
 /// Means over all pixels: [N,C].
 Variable global_average_pool(const Context& context, const Variable& x);
 
+/// Maxima over windows of window x window pixels, which may overlap; padding never wins: [N,P,Q,C] with P =
+/// options.output_size(H, window). Of equals the first gets the gradient.
+Variable max_pool(const Context& context, const Variable& x, std::int64_t window, const Conv2dOptions& options);
+
+/// Every `stride`-th pixel of x, with `zeros_before` channels of zeros before and as many behind as `channels` in all
+/// leave (He et al. 2016, option A): [N,ceil(H/stride),ceil(W/stride),channels].
+Variable padded_shortcut(const Context& context, const Variable& x, std::int64_t stride, std::int64_t zeros_before,
+                         std::int64_t channels);
+
 /// Mean cross-entropy [1] of logits [N,K] against int32 labels [N], the targets smoothed (Szegedy et al. 2016): the
 /// last op before Tape::backward. `totals` (float64 [2], may be undefined) adds up the images' losses and right
 /// answers.
@@ -53,17 +64,36 @@ struct ConvolutionParameters {
   BatchNormParameters batch_norm;
 };
 
-/// The parameters of a post-activation residual block (He et al. 2016). An undefined `projection.weight` means that the
-/// skip is the identity.
-struct ResidualBlockParameters {
-  ConvolutionParameters conv1, conv2, projection;
+/// What the skip of option A does; a stride of 0 means that there is none.
+struct PaddingParameters {
+  std::int64_t stride = 0, zeros_before = 0, channels = 0;
 };
 
-/// relu(bn2(conv2(relu(bn1(conv1(x))))) + skip(x)), skip = identity or projection; without the last ReLU when
-/// `with_relu` is false (evaluation only: importance looks at the sum). One native op: the normalised activation
-/// between the convolutions is never stored, and the batch norms' statistics and backward ride on the convolutions'
-/// passes.
+/// The parameters of a residual block (He et al. 2016). An undefined `projection.weight` means that the skip is the
+/// identity, or padding where there is some; an undefined `conv3.weight`, that the block has two convolutions. With a
+/// defined `pre_activation.weight` the batch norm before the first convolution is that, those of `conv1` (and `conv2` of
+/// three) stand before the next one, and neither the last convolution nor the projection has any.
+struct ResidualBlockParameters {
+  ConvolutionParameters conv1, conv2, projection = {};
+  ConvolutionParameters conv3 = {};
+  PaddingParameters padding = {};
+  BatchNormParameters pre_activation = {};
+
+  bool projects() const { return projection.weight.defined(); }
+  bool pads() const { return padding.stride > 0; }
+  /// The two or three convolutions, in the order in which they run.
+  std::vector<const ConvolutionParameters*> branch() const;
+};
+
+/// relu(bn2(conv2(relu(bn1(conv1(x))))) + skip(x)), skip = identity, projection or padding; with three convolutions
+/// likewise; without the last ReLU when `with_relu` is false (evaluation only: importance looks at the sum). One native
+/// op: the normalised activations between the convolutions are never stored, and the batch norms' statistics and
+/// backward ride on the convolutions' passes.
 Variable residual_block(const Context& context, const Variable& x, const ResidualBlockParameters& parameters,
                         bool with_relu = true);
+
+/// conv2(relu(bn1(conv1(a)))) + skip, a = relu(pre_activation(x)); skip = x, padding of x, or the projection of a. One
+/// native op, likewise; the moments of the sum are gathered as it is written, for the batch norm that comes next.
+Variable pre_activation_block(const Context& context, const Variable& x, const ResidualBlockParameters& parameters);
 
 }  // namespace stagewise

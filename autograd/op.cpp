@@ -117,6 +117,25 @@ BatchNormCoefficients batch_norm_coefficients(const Context& context, const Batc
   return {prepare.mean, prepare.inverse_deviation, prepare.scale, parameters.bias.value()};
 }
 
+BatchNormCoefficients batch_norm_coefficients_of(const Context& context, const BatchNormParameters& parameters,
+                                                 const Variable& x) {
+  const Shape& image = x.shape();
+  ChannelMoments moments = x.moments();
+  if (context.training && !moments.defined()) {
+    moments = {empty_like(parameters.running_mean), empty_like(parameters.running_mean)};
+    x.value().backend().batch_norm_moments(x.value(), moments.mean, moments.variance);
+  }
+  return batch_norm_coefficients(context, parameters, moments.mean, moments.variance, image[0] * image[1] * image[2]);
+}
+
+Shape check_padding(const char* op, const Shape& image, const PaddingParameters& padding) {
+  const auto& [stride, zeros_before, channels] = padding;
+  require(stride >= 1 && zeros_before >= 0 && channels >= zeros_before + image[3], "[", op,
+          "] expected a stride of at least 1 and no fewer channels than the input's, got stride ", stride, ", ",
+          zeros_before, " channels of zeros before ", image[3], ", ", channels, " in all");
+  return {image[0], (image[1] + stride - 1) / stride, (image[2] + stride - 1) / stride, channels};
+}
+
 BatchNormGradients empty_gradients(const BatchNormCoefficients& coefficients) {
   return {empty_like(coefficients.mean), empty_like(coefficients.mean)};
 }

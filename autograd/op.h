@@ -75,6 +75,13 @@ void check_batch_norm(const char* op, const Context& context, const Tensor& like
 BatchNormCoefficients batch_norm_coefficients(const Context& context, const BatchNormParameters& parameters,
                                               const Tensor& mean, const Tensor& variance, std::int64_t pixels);
 
+/// The same of the batch norm's input itself: in training by the moments that came with it, or by those computed now.
+BatchNormCoefficients batch_norm_coefficients_of(const Context& context, const BatchNormParameters& parameters,
+                                                 const Variable& x);
+
+/// Checks a shortcut of padding, and returns the shape of its output.
+Shape check_padding(const char* op, const Shape& image, const PaddingParameters& padding);
+
 /// Uninitialised gradients of a batch norm's weight and bias.
 BatchNormGradients empty_gradients(const BatchNormCoefficients& coefficients);
 

@@ -22,6 +22,12 @@ struct BatchNormRelu {
   BatchNormGradients gradients;  // undefined where that has not been done to all of the gradient
 };
 
+/// Mean and biased variance [C] of a value [N,H,W,C] over N, H and W.
+struct ChannelMoments {
+  Tensor mean, variance;
+  bool defined() const { return mean.defined(); }
+};
+
 /// A tensor that may want a gradient. Copies share value and gradient.
 class Variable {
  public:
@@ -36,7 +42,10 @@ class Variable {
   const Tensor& grad() const { return state_->grad; }
   bool requires_grad() const { return state_ != nullptr && state_->requires_grad; }
 
-  void set_value(Tensor value) const { state_->value = std::move(value); }
+  void set_value(Tensor value) const {
+    state_->value = std::move(value);
+    state_->moments = {};
+  }
   /// Adds `gradient` to grad(); the first to come is kept as it is, without a copy, so the caller must not use it on.
   void accumulate_grad(Tensor gradient) const;
   /// Hands over grad() and leaves it undefined.
@@ -47,11 +56,16 @@ class Variable {
   BatchNormRelu* origin() const { return state_ == nullptr ? nullptr : state_->origin.get(); }
   void set_origin(BatchNormRelu origin) const { state_->origin = std::make_unique<BatchNormRelu>(std::move(origin)); }
 
+  /// The value's moments, where the op that computed it in training gathered them as it wrote; else undefined.
+  const ChannelMoments& moments() const { return state_->moments; }
+  void set_moments(ChannelMoments moments) const { state_->moments = std::move(moments); }
+
  private:
   struct State {
     Tensor value, grad;
     bool requires_grad = false;
     std::unique_ptr<BatchNormRelu> origin = nullptr;
+    ChannelMoments moments = {};
   };
   std::shared_ptr<State> state_;
 };

@@ -27,6 +27,10 @@ Cost cost_of(const Node& node) {
     cost.running_statistics += normalised ? 2 * channels : 0;
     cost.macs += weights * convolution->output[1] * convolution->output[2];
   }
+  if (const BatchNorm* const batch_norm = batch_norm_of(node)) {
+    cost.trainable += 2 * batch_norm->channels;
+    cost.running_statistics += 2 * batch_norm->channels;
+  }
   if (const auto* const linear = std::get_if<LinearNode>(&node.kind)) {
     cost.trainable += (linear->inputs + 1) * linear->outputs;
     cost.macs += linear->inputs * linear->outputs;

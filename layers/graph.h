@@ -24,16 +24,46 @@ struct Convolution {
   double epsilon = 1e-5;   // the batch norm's
 };
 
-/// relu(batch_norm(convolution(x))).
+/// A batch norm that is behind no convolution: NAME.weight, .bias, .running_mean, .running_variance.
+struct BatchNorm {
+  std::string name;
+  std::int64_t channels = 0;
+  double epsilon = 1e-5;
+};
+
+/// relu(batch_norm(convolution(x))); convolution(x) where there is no batch norm, before blocks of pre-activation.
 struct StemNode {
   Convolution convolution;
 };
 
-/// relu(conv2(relu(conv1(x))) + skip(x)), skip = the projection, or the identity where there is none.
+/// The maximum over windows that may overlap.
+struct MaxPoolNode {
+  std::int64_t window = 3;
+  Conv2dOptions options;
+};
+
+/// The skip of option A: every `stride`-th pixel of x, with channels of zeros before and behind.
+struct ShortcutPadding {
+  std::int64_t stride = 1, zeros_before = 0;
+};
+
+/// relu(conv2(relu(conv1(x))) + skip(x)), skip = the projection, the padding, or the identity where there is neither; a
+/// bottleneck has a conv3 behind conv2. With `pre_activation`, conv2(relu(conv1(a))) + skip, where a = relu(its batch
+/// norm(x)), the projection is of a, and the last convolution has no batch norm behind it.
 struct ResidualBlockNode {
   std::int64_t stage = 0, number = 0;
   Convolution conv1, conv2;
-  std::optional<Convolution> projection;
+  std::optional<Convolution> conv3 = {}, projection = {};
+  std::optional<ShortcutPadding> padding = {};
+  std::optional<BatchNorm> pre_activation = {};
+
+  /// Two or three, in the order in which they run.
+  std::vector<const Convolution*> branch() const;
+};
+
+/// relu(batch_norm(x)), behind the last block of pre-activation.
+struct BatchNormNode {
+  BatchNorm batch_norm;
 };
 
 /// The mean over all pixels.
@@ -44,7 +74,8 @@ struct LinearNode {
   std::int64_t inputs = 0, outputs = 0;  // C, K
 };
 
-using NodeKind = std::variant<StemNode, ResidualBlockNode, GlobalAveragePoolNode, LinearNode>;
+using NodeKind =
+    std::variant<StemNode, MaxPoolNode, ResidualBlockNode, BatchNormNode, GlobalAveragePoolNode, LinearNode>;
 
 struct Node {
   std::string name;  // `stages.0.blocks.2`
@@ -69,6 +100,10 @@ std::string block_name(std::size_t stage, std::int64_t number);
 
 /// A node's convolutions, in the order in which their tensors are kept; none for other nodes.
 std::vector<const Convolution*> convolutions_of(const Node& node);
+
+/// A node's batch norm that is behind no convolution; nullptr where there is none. Its tensors are kept before those of
+/// the convolutions.
+const BatchNorm* batch_norm_of(const Node& node);
 
 /// For visiting a NodeKind: std::visit(ByKind{[](const StemNode&) {...}, ...}, node.kind).
 template <class... Functions>

@@ -1,9 +1,12 @@
 // A network that only answers: each batch norm is folded into the convolution before it, so that a residual block is
-// two convolutions that add, ReLU and write once.
+// two or three convolutions, of which the last adds, ReLUs and writes once. Exports and image gradients walk the same
+// list of steps.
 #pragma once
 
-#include <map>
+#include <optional>
 #include <string>
+#include <variant>
+#include <vector>
 
 #include "layers/network.h"
 
@@ -18,6 +21,48 @@ struct FoldedConvolution {
 /// Computed in double, stored as the parameters are.
 FoldedConvolution fold(const Convolution& convolution, const ConvolutionParameters& parameters);
 
+namespace folded {
+
+/// relu?(convolution(x) + bias + addend).
+struct Convolve {
+  Convolution convolution;  // the sizes; its name is the step's
+  Tensor weight, bias;
+  std::optional<std::size_t> addend;  // a value
+  bool relu = false;
+};
+/// relu(x * scale + shift), each channel for itself: the batch norm before a pre-activation block, or at the end.
+struct ScaleAndRelu {
+  Tensor scale, shift;
+};
+struct MaxPool {
+  std::int64_t window = 3;
+  Conv2dOptions options;
+};
+struct PadShortcut {
+  std::int64_t stride = 1, zeros_before = 0;
+};
+struct GlobalAveragePool {};
+struct Linear {
+  Tensor weight, bias;
+};
+
+}  // namespace folded
+
+using FoldedOp = std::variant<folded::Convolve, folded::ScaleAndRelu, folded::MaxPool, folded::PadShortcut,
+                              folded::GlobalAveragePool, folded::Linear>;
+
+/// What one op makes of the value `input`. Value 0 is the images, value i + 1 what step i gives.
+struct FoldedStep {
+  std::string name;  // of the convolution, of the batch norm, or of the node
+  FoldedOp op;
+  std::size_t input = 0;
+  Shape output;  // of one image
+};
+
+/// The steps of `network` as it stands, by its running statistics, in the order in which they run; the last gives the
+/// logits. Its own parameters' tensors where nothing is to be folded.
+std::vector<FoldedStep> folded_steps(const Network& network);
+
 class InferenceNetwork {
  public:
   /// Of `network` as it stands, by its running statistics; later changes of `network` don't show.
@@ -28,16 +73,15 @@ class InferenceNetwork {
   Tensor logits(const Tensor& x) const;
 
  private:
-  struct Ready {
-    FoldedConvolution folded;
-    Tensor prepared;
-  };
-  Tensor convolve(const Convolution& convolution, const Tensor& x, const Tensor& addend, bool relu) const;
-  Tensor run(const Node& node, const Tensor& x) const;
+  Tensor run(std::size_t step, const std::vector<Tensor>& values) const;
+  Tensor convolve(std::size_t step, const folded::Convolve& op, const std::vector<Tensor>& values) const;
 
-  Graph graph_;
-  std::map<std::string, Ready> convolutions_;
-  Tensor classifier_weight_, classifier_bias_;
+  Shape image_;
+  std::vector<FoldedStep> steps_;
+  std::vector<Tensor> prepared_;                // of the steps that convolve
+  std::vector<BatchNormCoefficients> on_read_;  // of the steps whose input a ScaleAndRelu gives
+  std::vector<bool> left_out_;                  // ScaleAndRelu that convolutions do as they read
+  std::vector<std::vector<std::size_t>> done_;  // behind each step: the values that nobody reads any more
 };
 
 }  // namespace stagewise

@@ -11,10 +11,11 @@ namespace stagewise {
 
 /// How an inserted block starts.
 ///  zero_gamma   He filters; the last batch norm's weight and bias are 0: the block is the identity, to the bit, because
-///               its input has been through a ReLU.
+///               its input has been through a ReLU. Of pre-activation, where nothing would ever learn from there, the
+///               last filter is 0 in its place.
 ///  he           like a block of a new network.
 ///  copy         the parameters and running statistics of the block before it (as `he` where that one has other shapes).
-///  copy_zero    as `copy`, but with the last batch norm's weight and bias 0: the identity, with trained features.
+///  copy_zero    as `copy`, but closed like `zero_gamma`: the identity, with trained features.
 ///  gaussian_bn  AutoGrow's: He filters; the last batch norm's weight and bias drawn from a standard normal (Wen, Yan,
 ///               Chen, Li, KDD 2020).
 enum class BlockInitialiser { zero_gamma, he, copy, copy_zero, gaussian_bn };

@@ -9,39 +9,53 @@ namespace stagewise {
 
 namespace {
 
+BatchNormParameters make_batch_norm(const Initialiser& initialiser, std::int64_t channels, double epsilon) {
+  const Shape shape{channels};
+  BatchNormParameters batch_norm;
+  batch_norm.weight = Variable(initialiser.full(shape, 1.0), true);
+  batch_norm.bias = Variable(initialiser.full(shape, 0.0), true);
+  batch_norm.running_mean = initialiser.full(shape, 0.0);
+  batch_norm.running_variance = initialiser.full(shape, 1.0);
+  batch_norm.epsilon = epsilon;
+  return batch_norm;
+}
+
 ConvolutionParameters make_parameters(const Initialiser& initialiser, const Convolution& convolution) {
-  const Shape channels{convolution.filter[0]};
+  const std::int64_t channels = convolution.filter[0];
   ConvolutionParameters parameters;
   parameters.weight = Variable(initialiser.he_normal(convolution.name + ".weight", convolution.filter), true);
-  if (convolution.bias) parameters.bias = Variable(initialiser.full(channels, 0.0), true);
+  if (convolution.bias) parameters.bias = Variable(initialiser.full({channels}, 0.0), true);
   parameters.options = convolution.options;
   if (convolution.batch_norm.empty()) return parameters;
-  BatchNormParameters& batch_norm = parameters.batch_norm;
-  batch_norm.weight = Variable(initialiser.full(channels, 1.0), true);
-  batch_norm.bias = Variable(initialiser.full(channels, 0.0), true);
-  batch_norm.running_mean = initialiser.full(channels, 0.0);
-  batch_norm.running_variance = initialiser.full(channels, 1.0);
-  batch_norm.epsilon = convolution.epsilon;
+  parameters.batch_norm = make_batch_norm(initialiser, channels, convolution.epsilon);
   return parameters;
+}
+
+void visit_batch_norm(const std::string& name, const BatchNormParameters& parameters, const Visitor& visitor) {
+  visitor.parameter(name + ".weight", parameters.weight, false);
+  visitor.parameter(name + ".bias", parameters.bias, false);
+  visitor.buffer(name + ".running_mean", parameters.running_mean);
+  visitor.buffer(name + ".running_variance", parameters.running_variance);
 }
 
 void visit_convolution(const Convolution& convolution, const ConvolutionParameters& parameters,
                        const Visitor& visitor) {
   visitor.parameter(convolution.name + ".weight", parameters.weight, true);
   if (convolution.bias) visitor.parameter(convolution.name + ".bias", parameters.bias, false);
-  if (convolution.batch_norm.empty()) return;
-  visitor.parameter(convolution.batch_norm + ".weight", parameters.batch_norm.weight, false);
-  visitor.parameter(convolution.batch_norm + ".bias", parameters.batch_norm.bias, false);
-  visitor.buffer(convolution.batch_norm + ".running_mean", parameters.batch_norm.running_mean);
-  visitor.buffer(convolution.batch_norm + ".running_variance", parameters.batch_norm.running_variance);
+  if (!convolution.batch_norm.empty()) visit_batch_norm(convolution.batch_norm, parameters.batch_norm, visitor);
+}
+
+/// Of the batch norm and the convolutions of a node.
+void visit_node(const Node& node, const Network& network, const Visitor& visitor) {
+  if (const BatchNorm* const one = batch_norm_of(node))
+    visit_batch_norm(one->name, network.batch_norm(one->name), visitor);
+  for (const Convolution* const one : convolutions_of(node)) {
+    visit_convolution(*one, network.convolution(one->name), visitor);
+  }
 }
 
 std::map<std::string, Tensor> tensors_of_block(const Node& block, const Network& network) {
-  return tensors_of([&](const Visitor& visitor) {
-    for (const Convolution* const convolution : convolutions_of(block)) {
-      visit_convolution(*convolution, network.convolution(convolution->name), visitor);
-    }
-  });
+  return tensors_of([&](const Visitor& visitor) { visit_node(block, network, visitor); });
 }
 
 /// Copies all tensors of `from` to `to`; nothing where a name or a shape differs, as behind a block with a projection.
@@ -62,7 +76,7 @@ Network::Network(Backend& backend, const Architecture& architecture, std::uint64
   require(backend.supports(dtype) && dtype == parameter_type(dtype), "[network] expected a type that backend `",
           backend.name(), "` computes with, got ", name_of(dtype));
   derive();
-  const std::int64_t width = architecture.stages.back().width;
+  const std::int64_t width = architecture.stage_channels(architecture.stages.size() - 1);
   const double bound = 1.0 / std::sqrt(static_cast<double>(width));
   classifier_weight_ = Variable(initialiser_.uniform("classifier.weight", {architecture.classes, width}, bound), true);
   classifier_bias_ = Variable(initialiser_.uniform("classifier.bias", {architecture.classes}, bound), true);
@@ -83,13 +97,21 @@ void Network::derive() {
   derive_active();
   std::set<std::string> names;
   for (const Node& node : graph_.nodes) {
+    if (const BatchNorm* const one = batch_norm_of(node)) {
+      names.insert(one->name);
+      if (!batch_norms_.contains(one->name)) {
+        batch_norms_[one->name] = make_batch_norm(initialiser_, one->channels, one->epsilon);
+      }
+    }
     for (const Convolution* const convolution : convolutions_of(node)) {
       names.insert(convolution->name);
       if (convolutions_.contains(convolution->name)) continue;
       convolutions_[convolution->name] = make_parameters(initialiser_, *convolution);
     }
   }
-  std::erase_if(convolutions_, [&](const auto& entry) { return !names.contains(entry.first); });
+  const auto gone = [&](const auto& entry) { return !names.contains(entry.first); };
+  std::erase_if(convolutions_, gone);
+  std::erase_if(batch_norms_, gone);
 }
 
 const ConvolutionParameters& Network::convolution(const std::string& name) const {
@@ -98,9 +120,23 @@ const ConvolutionParameters& Network::convolution(const std::string& name) const
   return found->second;
 }
 
+const BatchNormParameters& Network::batch_norm(const std::string& name) const {
+  const auto found = batch_norms_.find(name);
+  require(found != batch_norms_.end(), "[network] there is no batch norm `", name, "` behind no convolution");
+  return found->second;
+}
+
 ResidualBlockParameters Network::parameters(const ResidualBlockNode& block) const {
-  return {convolution(block.conv1.name), convolution(block.conv2.name),
-          block.projection ? convolution(block.projection->name) : ConvolutionParameters{}};
+  ResidualBlockParameters parameters{.conv1 = convolution(block.conv1.name), .conv2 = convolution(block.conv2.name)};
+  if (block.conv3) parameters.conv3 = convolution(block.conv3->name);
+  if (block.projection) parameters.projection = convolution(block.projection->name);
+  if (block.padding) {
+    parameters.padding = {.stride = block.padding->stride,
+                          .zeros_before = block.padding->zeros_before,
+                          .channels = block.branch().back()->output[3]};
+  }
+  if (block.pre_activation) parameters.pre_activation = batch_norm(block.pre_activation->name);
+  return parameters;
 }
 
 Variable Network::forward(const Context& context, const Variable& x) { return walk(context, x, nullptr); }
@@ -129,18 +165,45 @@ Variable Network::run(const Context& context, const Node& node, const Variable& 
   const ByKind by_kind{
       [&](const StemNode& stem) {
         const ConvolutionParameters& of = convolution(stem.convolution.name);
-        return batch_norm(context, conv2d(context, x, of.weight, of.bias, of.options), of.batch_norm, true);
+        const Variable y = conv2d(context, x, of.weight, of.bias, of.options);
+        return stem.convolution.batch_norm.empty() ? y : stagewise::batch_norm(context, y, of.batch_norm, true);
       },
+      [&](const MaxPoolNode& pool) { return max_pool(context, x, pool.window, pool.options); },
       [&](const ResidualBlockNode& block) {
-        const Variable output = residual_block(context, x, parameters(block), sum == nullptr);
+        const Variable output = block.pre_activation ? pre_activation_block(context, x, parameters(block))
+                                                     : residual_block(context, x, parameters(block), sum == nullptr);
         if (sum == nullptr) return output;
         *sum = output.value();
-        return relu(context, output);
+        return block.pre_activation ? output : relu(context, output);
+      },
+      [&](const BatchNormNode& end) {
+        return stagewise::batch_norm(context, x, batch_norm(end.batch_norm.name), true);
       },
       [&](const GlobalAveragePoolNode&) { return global_average_pool(context, x); },
       [&](const LinearNode&) { return linear(context, x, classifier_weight_, classifier_bias_); },
   };
   return std::visit(by_kind, node.kind);
+}
+
+namespace {
+
+/// The convolution that the block's last batch norm is behind.
+const Convolution& last_normalised(const ResidualBlockNode& block) {
+  const std::vector<const Convolution*> branch = block.branch();
+  return *branch[branch.size() - (block.pre_activation ? 2 : 1)];
+}
+
+}  // namespace
+
+/// Makes a block the identity. With a last weight of 0 in front of a ReLU, as in pre-activation, nothing would ever learn:
+/// its derivative at 0 is 0. There the last filter is 0.
+void Network::close(const ResidualBlockNode& block) const {
+  if (block.pre_activation) {
+    backend_->fill(convolution(block.branch().back()->name).weight.value(), 0.0);
+    return;
+  }
+  const BatchNormParameters& last = convolution(last_normalised(block).name).batch_norm;
+  for (const Variable& parameter : {last.weight, last.bias}) backend_->fill(parameter.value(), 0.0);
 }
 
 std::int64_t Network::insert(std::size_t stage, std::int64_t index, BlockInitialiser initialiser) {
@@ -152,17 +215,16 @@ std::int64_t Network::insert(std::size_t stage, std::int64_t index, BlockInitial
   };
   const Node &node = node_of(number),
              &before = node_of(architecture_.stages[stage].blocks[static_cast<std::size_t>(index - 1)]);
-  const Convolution& conv2 = std::get<ResidualBlockNode>(node.kind).conv2;
-  const BatchNormParameters& last = convolution(conv2.name).batch_norm;
+  const ResidualBlockNode& block = std::get<ResidualBlockNode>(node.kind);
   const bool copies = initialiser == BlockInitialiser::copy || initialiser == BlockInitialiser::copy_zero;
   const bool closes = initialiser == BlockInitialiser::zero_gamma || initialiser == BlockInitialiser::copy_zero;
   if (copies) copy_block(before, node, *this);
-  if (closes) {
-    for (const Variable& parameter : {last.weight, last.bias}) backend_->fill(parameter.value(), 0.0);
-  }
+  if (closes) close(block);
   if (initialiser == BlockInitialiser::gaussian_bn) {
-    last.weight.set_value(initialiser_.normal(conv2.batch_norm + ".weight", last.weight.shape()));
-    last.bias.set_value(initialiser_.normal(conv2.batch_norm + ".bias", last.bias.shape()));
+    const Convolution& last = last_normalised(block);
+    const BatchNormParameters& batch_norm = convolution(last.name).batch_norm;
+    batch_norm.weight.set_value(initialiser_.normal(last.batch_norm + ".weight", batch_norm.weight.shape()));
+    batch_norm.bias.set_value(initialiser_.normal(last.batch_norm + ".bias", batch_norm.bias.shape()));
   }
   return number;
 }
@@ -187,7 +249,7 @@ void Network::skip(std::size_t stage, std::int64_t number, bool skipped) {
 
 void Network::visit(const Visitor& visitor) const {
   for (const Node& node : graph_.nodes) {
-    for (const Convolution* const one : convolutions_of(node)) visit_convolution(*one, convolution(one->name), visitor);
+    visit_node(node, *this, visitor);
     if (!std::holds_alternative<LinearNode>(node.kind)) continue;
     visitor.parameter(node.name + ".weight", classifier_weight_, true);
     visitor.parameter(node.name + ".bias", classifier_bias_, false);

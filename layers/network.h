@@ -26,7 +26,7 @@ class Network {
   /// ones. Errors: throws Error for images of another size.
   Variable forward(const Context& context, const Variable& x);
   /// The same by the running statistics, which stay as they are. With `stage_sums`, filled with each stage's last sum
-  /// before its ReLU.
+  /// before its ReLU (of pre-activation: as it is).
   Tensor evaluate(const Tensor& x, std::vector<Tensor>* stage_sums = nullptr) const;
 
   const Architecture& architecture() const { return architecture_; }
@@ -47,6 +47,8 @@ class Network {
 
   /// The tensors of one of the graph's convolutions, by its name. Errors: throws Error where there is none.
   const ConvolutionParameters& convolution(const std::string& name) const;
+  /// The same of a batch norm that is behind no convolution.
+  const BatchNormParameters& batch_norm(const std::string& name) const;
   const Variable& classifier_weight() const { return classifier_weight_; }
   const Variable& classifier_bias() const { return classifier_bias_; }
 
@@ -65,6 +67,7 @@ class Network {
   void derive();
   /// The active architecture and graph alone: blocks are skipped between any two steps of a trial.
   void derive_active();
+  void close(const ResidualBlockNode& block) const;
   ResidualBlockParameters parameters(const ResidualBlockNode& block) const;
   Variable walk(const Context& context, const Variable& x, std::vector<Tensor>* stage_sums) const;
   /// What a node makes of x. With `sum`, of a stage's last block: set to its sum before the ReLU.
@@ -78,6 +81,7 @@ class Network {
   std::set<std::string> skipped_;  // names of nodes
   Graph graph_, active_graph_;
   std::map<std::string, ConvolutionParameters> convolutions_;
+  std::map<std::string, BatchNormParameters> batch_norms_;  // those behind no convolution
   Variable classifier_weight_, classifier_bias_;
 };
 

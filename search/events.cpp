@@ -46,27 +46,31 @@ Event start_event(const SearchOptions& options, const RunData& data, const std::
                   const std::string& plan, const std::string& config) {
   const TrainingOptions& training = options.training;
   const OptimiserOptions& optimiser = training.optimiser;
-  return {{{"event", "start"},
-           {"program", program_version()},
-           {"device", device},
-           {"data", data.description},
-           {"training_images", data.train.size()},
-           {"validation_images", data.validation.size()},
-           {"blocks", options.start},
-           {"variant", name_of(options.variant)},
-           {"strategy", options.strategy},
-           {"seed", options.seed},
-           {"batch_size", training.batch_size},
-           {"optimiser", name_of(optimiser.kind)},
-           {"learning_rate", training.schedule.peak},
-           {"weight_decay", optimiser.weight_decay},
-           {"work", work},
-           {"plan", plan},
-           {"config", config},
-           {"utc", utc_now()}},
-          concat("Work: ", work_text(static_cast<double>(work)), ". Plan: ", plan, "\nBatches of ", training.batch_size,
-                 ", ", name_of(optimiser.kind), ", learning rate up to ", training.schedule.peak, ", weight decay ",
-                 optimiser.weight_decay)};
+  Json line = {{"event", "start"},
+               {"program", program_version()},
+               {"device", device},
+               {"data", data.description},
+               {"training_images", data.train.size()},
+               {"validation_images", data.validation.size()},
+               {"blocks", options.start},
+               {"variant", name_of(options.variant)},
+               {"strategy", options.strategy},
+               {"seed", options.seed},
+               {"batch_size", training.batch_size},
+               {"optimiser", name_of(optimiser.kind)},
+               {"learning_rate", training.schedule.peak},
+               {"weight_decay", optimiser.weight_decay},
+               {"work", work},
+               {"plan", plan},
+               {"config", config},
+               {"utc", utc_now()}};
+  // Of basic blocks, depths and variant say it all.
+  if (options.style != NetworkStyle()) {
+    line["architecture"] = Json::parse(data.architecture(options.start, options.variant, options.style).to_json());
+  }
+  return {line, concat("Work: ", work_text(static_cast<double>(work)), ". Plan: ", plan, "\nBatches of ",
+                       training.batch_size, ", ", name_of(optimiser.kind), ", learning rate up to ",
+                       training.schedule.peak, ", weight decay ", optimiser.weight_decay)};
 }
 
 Event rate_changed_event(double factor, double before) {

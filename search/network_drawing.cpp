@@ -23,15 +23,36 @@ std::string convolution_text(const Convolution& convolution) {
                 convolution.bias ? ", bias" : "", convolution.batch_norm.empty() ? "" : ", batch norm");
 }
 
+std::string block_text(const ResidualBlockNode& block) {
+  std::string text = block.pre_activation ? "(batch norm, relu; " : "(";
+  for (const Convolution* const one : block.branch()) {
+    text += (one == &block.conv1 ? "" : ", relu; ") + convolution_text(*one);
+  }
+  text += ") + ";
+  if (block.projection) {
+    // Of pre-activation it reads what the first convolution reads.
+    text += concat("(", convolution_text(*block.projection), block.pre_activation ? " of the first relu)" : ")");
+  } else if (block.padding) {
+    text += concat("(every ", block.padding->stride, ". pixel of x, padded to ", block.branch().back()->filter[0],
+                   " channels)");
+  } else {
+    text += "x";
+  }
+  return text + (block.pre_activation ? "" : ", relu");
+}
+
 }  // namespace
 
 std::string node_text(const Node& node) {
   const ByKind by_kind{
-      [](const StemNode& stem) { return convolution_text(stem.convolution) + ", relu"; },
-      [](const ResidualBlockNode& block) {
-        return "(" + convolution_text(block.conv1) + ", relu; " + convolution_text(block.conv2) + ") + " +
-               (block.projection ? "(" + convolution_text(*block.projection) + ")" : "x") + ", relu";
+      [](const StemNode& stem) {
+        return convolution_text(stem.convolution) + (stem.convolution.batch_norm.empty() ? "" : ", relu");
       },
+      [](const MaxPoolNode& pool) {
+        return concat("maximum of ", pool.window, "x", pool.window, ", stride ", pool.options.stride);
+      },
+      [](const ResidualBlockNode& block) { return block_text(block); },
+      [](const BatchNormNode&) { return std::string("batch norm, relu"); },
       [](const GlobalAveragePoolNode&) { return std::string("mean over all pixels"); },
       [](const LinearNode& linear) { return concat("linear ", linear.inputs, " to ", linear.outputs); },
   };
@@ -49,7 +70,7 @@ std::string draw_network(const Architecture& architecture, const std::vector<std
     const std::int64_t fresh = stage < grown.size() ? grown[stage] / blocks_a_column : 0;
     const std::int64_t bar = (depths[stage] + blocks_a_column - 1) / blocks_a_column;
     const std::string place = "stage " + std::to_string(stage + 1) + "  " + map_size(architecture, stage) + "x" +
-                              std::to_string(architecture.stages[stage].width);
+                              std::to_string(architecture.stage_channels(stage));
     text += (stage > 0 ? "\n  " : "  ") + left(place, 20) + "  " +
             left(repeated("█", bar - fresh) + repeated("▓", fresh), columns) + "  " +
             right(std::to_string(depths[stage]), 3) + (depths[stage] == 1 ? " block" : " blocks");

@@ -30,7 +30,7 @@ std::string summarise(const SearchState& state, const Network& network, const Ru
   std::string text =
       row("network", join(architecture.depths()) +
                          (architecture.depths() != options.start ? ", grown from " + join(options.start) : "") + " (" +
-                         name_of(architecture.variant) + ")");
+                         kind_text(architecture) + ")");
   text += draw_network(architecture) + "\n";
   text += row("parameters", with_thousands(cost.parameters()) + " (" + with_thousands(cost.trainable) + " trainable)");
   text += row("MACs", in_millions(cost.macs));

@@ -95,7 +95,7 @@ void SearchRun::begin() {
   state_.arithmetic = arithmetic_of(backend_);
   state_.rate_factor = options_.rate_factor;
   journal_ = std::make_unique<Journal>(directory_.journal());
-  start_network(data_.architecture(options_.start, options_.variant), total_work_);
+  start_network(data_.architecture(options_.start, options_.variant, options_.style), total_work_);
   if (!options_.from.empty()) take_weights();
   if (options_.twin > 0) turn_last_bit(learner_.network->convolution("stem.conv").weight.value(), options_.twin - 1);
   const std::string config = RunDirectory::holds_file(directory_.config()) ? read_file(directory_.config()) : "";
@@ -107,7 +107,7 @@ void SearchRun::begin() {
 void SearchRun::take_weights() {
   const Model model = load_model(backend_, options_.from, options_.variant, complain);
   const Architecture& found = model.network->architecture();
-  Architecture wanted = data_.architecture(options_.start, options_.variant);
+  Architecture wanted = data_.architecture(options_.start, options_.variant, options_.style);
   wanted.stages = found.stages;
   require(found.depths() == options_.start && found == wanted, "[--from] `", options_.from, "` holds a network ",
           join(found.depths()), " for images ", found.height, "x", found.width, "x", found.channels, " of ",

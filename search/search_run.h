@@ -39,6 +39,7 @@ class Strategy {
 struct SearchOptions {
   std::vector<std::int64_t> start = {1, 1, 1};
   Variant variant = Variant::standard;
+  NetworkStyle style;
   std::string from;  // a finished network of that shape whose weights a training begins with; empty: they are drawn
   std::string strategy = "stagewise";  // train, stagewise, jump, paper or evolution
   TrainingOptions training;

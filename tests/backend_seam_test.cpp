@@ -261,14 +261,14 @@ struct Trainee {
   Sgd optimiser;
   Tensor images, labels, totals;
 
-  Trainee(Backend& backend, Variant variant, DType maps = DType::float32)
-      : network(backend, architecture(variant), 3),
+  Trainee(Backend& backend, Variant variant, DType maps = DType::float32, BlockKind block = BlockKind::basic)
+      : network(backend, architecture(variant, block), 3),
         images(uniform(backend, {12, 8, 8, 3}, 1, -2.0, 2.0, maps)),
         labels(primitive_cases::labels(backend, 12, 3)),
         totals(Tensor::zeros(backend, {2}, DType::float64)) {}
 
-  static Architecture architecture(Variant variant) {
-    Architecture architecture = Architecture::of_depths({2, 2}, variant);
+  static Architecture architecture(Variant variant, BlockKind block) {
+    Architecture architecture = Architecture::of_depths({2, 2}, variant, {.block = block});
     architecture.height = architecture.width = 8;
     architecture.classes = 3;
     return architecture;
@@ -339,10 +339,11 @@ TEST(Prepared, ServesAnyNumberOfImages) {
 }
 
 /// What a network's life asks of a backend, by row and phase.
-std::map<NotingBackend::Row, std::set<std::string>> rows_of(Variant variant, DType maps) {
+std::map<NotingBackend::Row, std::set<std::string>> rows_of(Variant variant, DType maps,
+                                                            BlockKind block = BlockKind::basic) {
   const auto cpu = make_cpu_backend({.threads = 2});
   NotingBackend noting(*cpu);
-  Trainee trainee(noting, variant, maps);
+  Trainee trainee(noting, variant, maps, block);
   noting.set_phase("train");
   trainee.step(0.05);
   trainee.step(Tensor::full(noting, {1}, 0.05));  // as a recorded step does
@@ -367,24 +368,29 @@ std::string joined(const std::set<std::string>& phases) {
 }
 
 TEST(Docs, TheTableOfOptionalFieldsIsWhatNetworksAskFor) {
-  std::map<Variant, std::map<NotingBackend::Row, std::set<std::string>>> asked;
+  // The table's columns.
+  const std::pair<Variant, BlockKind> networks[] = {{Variant::standard, BlockKind::basic},
+                                                    {Variant::paper, BlockKind::basic},
+                                                    {Variant::standard, BlockKind::pre_activation}};
+  std::vector<std::map<NotingBackend::Row, std::set<std::string>>> asked;
   std::set<NotingBackend::Row> rows;
-  for (const Variant variant : {Variant::standard, Variant::paper}) {
-    asked[variant] = rows_of(variant, DType::float32);
-    EXPECT_EQ(rows_of(variant, DType::bfloat16), asked[variant]) << "bfloat16 asks for others";
-    for (const auto& [row, phases] : asked[variant]) rows.insert(row);
+  for (const auto& [variant, block] : networks) {
+    asked.push_back(rows_of(variant, DType::float32, block));
+    EXPECT_EQ(rows_of(variant, DType::bfloat16, block), asked.back()) << "bfloat16 asks for others";
+    for (const auto& [row, phases] : asked.back()) rows.insert(row);
   }
   std::set<std::string> occur, stand;
   for (const NotingBackend::Row& row : rows) {
     std::string fields = row.fields;
     if (fields != "none") fields = "`" + std::regex_replace(fields, std::regex(", "), "`, `") + "`";
-    occur.insert(concat("| `", row.primitive, "` | ", fields, " | ", joined(asked[Variant::standard][row]), " | ",
-                        joined(asked[Variant::paper][row]), " |"));
+    std::string line = concat("| `", row.primitive, "` | ", fields, " |");
+    for (auto& of_network : asked) line += " " + joined(of_network[row]) + " |";
+    occur.insert(line);
   }
   std::istringstream page(text_of("docs/tensor.md"));
   bool in_table = false;
   for (std::string line; std::getline(page, line);) {
-    if (line == "| primitive | optional fields | standard | paper |") in_table = true;
+    if (line == "| primitive | optional fields | standard | paper | pre-activation |") in_table = true;
     if (in_table && line.empty()) in_table = false;
     if (in_table && line.rfind("| `", 0) == 0) stand.insert(line);
   }

@@ -31,12 +31,13 @@ class Export : public RefereedProgram {
 
   /// model.safetensors: trained a little and grown in the middle, 16x12 pixels, 5 classes. case.safetensors: 256 images,
   /// what the network answers, and what ten more training steps lose.
-  void write_case(Variant variant) {
-    Architecture architecture = Architecture::of_depths({3, 2}, variant);
+  void write_case(Variant variant, const NetworkStyle& style = {}) {
+    Architecture architecture = Architecture::of_depths({3, 2}, variant, style);
     architecture.stages[0].blocks = {0, 4, 2};
     architecture.height = 16;
     architecture.width = 12;
     architecture.classes = 5;
+    architecture.check();
     Images images{.height = 16, .width = 12, .channels = 3, .pixels = {}, .labels = {}};
     std::uint32_t draw = 1;  // MINSTD
     for (int i = 0; i < 256; ++i) images.labels.push_back(i % 5);
@@ -151,6 +152,32 @@ TEST_F(Export, PyTorchAnswersAndTrainsAsWeDoAndItsWeightsComeBack) {
     EXPECT_TRUE(contains(described.out, "ResNet 3,2, " + out + ", images 16x12x3, 5 classes"));
     EXPECT_TRUE(contains(described.error, "its classes have no names"));
     expect_refused({"export", "model.safetensors", "--to", "pytorch", "--out", out}, "is there already");
+  }
+}
+
+/// A network of each kind of block, with either shortcut, and the ImageNet stem among them.
+std::vector<NetworkStyle> styles() {
+  return {{.shortcut = Shortcut::padding},
+          {.block = BlockKind::bottleneck, .stem = StemKind::imagenet, .widths = {8, 12}},
+          {.block = BlockKind::pre_activation, .widths = {16, 24}, .stem_width = 8},
+          {.block = BlockKind::pre_activation_bottleneck, .shortcut = Shortcut::padding, .widths = {6, 8}}};
+}
+
+TEST_F(Export, NetworksOfEveryKindOfBlockAnswerAndTrainTheSameElsewhere) {
+  int number = 0;
+  for (const NetworkStyle& style : styles()) {
+    write_case(Variant::standard, style);
+    const std::string out = concat("pytorch", number++);
+    ASSERT_EQ(run({"export", "model.safetensors", "--to", "pytorch", "--out", out}).code, 0);
+    fs::copy(path("case.safetensors"), path(out + "/case.safetensors"));
+    Result judged = judged_by("pytorch_referee.py", out);  // its logits, and ten steps beside ours
+    ASSERT_EQ(judged.code, 0) << out << judged.error;
+    EXPECT_LE(difference_from(out + "/trained"), 1e-4);  // back, without metadata
+
+    ASSERT_EQ(run({"export", "model.safetensors", "--to", "onnx", "--out", "folded.onnx"}).code, 0);
+    ASSERT_EQ(run({"export", "model.safetensors", "--to", "onnx", "--out", "kept.onnx", "--keep-batch-norms"}).code, 0);
+    judged = judged_by("onnx_referee.py", "case.safetensors folded.onnx kept.onnx");
+    ASSERT_EQ(judged.code, 0) << judged.error;
   }
 }
 

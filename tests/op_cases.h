@@ -160,6 +160,127 @@ inline OpCase chain_case(const Shape& x, Then then) {
           9 * channels + x[0] * x[1] * x[2], x.count() < 1000};
 }
 
+/// A residual block of any kind: `inner` filters in all convolutions but a bottleneck's last, whose are four times that.
+struct AnyBlock {
+  bool pre_activation = false, bottleneck = false;
+  Shape x;
+  std::int64_t inner = 1, stride = 1;
+  bool pads = false;  // where the shape changes; else it projects
+
+  std::int64_t out() const { return bottleneck ? 4 * inner : inner; }
+  bool changes() const { return stride != 1 || x[3] != out(); }
+  std::string name() const {
+    return concat(pre_activation ? "pre_activation_block_" : "residual_block_", bottleneck ? "bottleneck_" : "", x,
+                  "_to", out(), "_s", stride, changes() ? pads ? "_padding" : "_projection" : "");
+  }
+
+  /// Asks take(filter, options) for each convolution, in the order of the inputs, and norm(channels) for each batch norm.
+  template <class Take, class Norm>
+  ResidualBlockParameters walk(const Take& take, const Norm& norm) const {
+    ResidualBlockParameters made;
+    if (pre_activation) made.pre_activation = norm(x[3]);
+    const auto convolution = [&](const Shape& filter, const Conv2dOptions& options, bool normalised) {
+      ConvolutionParameters one;
+      one.weight = take(filter);
+      one.options = options;
+      if (normalised) one.batch_norm = norm(filter[0]);
+      return one;
+    };
+    const bool last = !pre_activation;  // has a batch norm behind it
+    const Conv2dOptions strided{stride, 1, 1};
+    if (bottleneck) {
+      made.conv1 = convolution({inner, 1, 1, x[3]}, {}, true);
+      made.conv2 = convolution({inner, 3, 3, inner}, strided, true);
+      made.conv3 = convolution({out(), 1, 1, inner}, {}, last);
+    } else {
+      made.conv1 = convolution({inner, 3, 3, x[3]}, strided, true);
+      made.conv2 = convolution({inner, 3, 3, inner}, {1, 1, 1}, last);
+    }
+    if (changes() && pads) made.padding = {stride, (out() - x[3]) / 2, out()};
+    if (changes() && !pads) made.projection = convolution({out(), 1, 1, x[3]}, {stride, 0, 0}, last);
+    return made;
+  }
+  std::vector<Shape> inputs() const {
+    std::vector<Shape> shapes = {x};
+    walk(
+        [&](const Shape& filter) {
+          shapes.push_back(filter);
+          return Variable();
+        },
+        [&](std::int64_t channels) {
+          shapes.push_back({channels});
+          shapes.push_back({channels});
+          return BatchNormParameters();
+        });
+    return shapes;
+  }
+  ResidualBlockParameters parameters(const std::vector<Variable>& in, std::size_t first = 1) const {
+    return walk([&](const Shape&) { return in[first++]; },
+                [&](std::int64_t) {
+                  first += 2;
+                  return batch_norm_parameters(in[first - 2], in[first - 1]);
+                });
+  }
+  Variable run(const Context& context, const Variable& input, const ResidualBlockParameters& of) const {
+    return pre_activation ? pre_activation_block(context, input, of) : residual_block(context, input, of);
+  }
+};
+
+inline OpCase any_block_case(const AnyBlock& block) {
+  return {block.name(), block.inputs(),
+          [=](const Context& context, const std::vector<Variable>& in) {
+            return block.run(context, in[0], block.parameters(in));
+          },
+          9 * block.out() + block.x[0] * block.x[1] * block.x[2], block.x.count() < 1000};
+}
+
+/// One pre-activation block behind another, which reads the moments that the first one gathered, and the batch norm at the
+/// end.
+inline OpCase pre_activation_chain_case(const AnyBlock& first, const AnyBlock& second) {
+  std::vector<Shape> inputs = first.inputs();
+  const std::size_t begin = inputs.size();
+  const std::vector<Shape> more = second.inputs();
+  inputs.insert(inputs.end(), more.begin() + 1, more.end());
+  inputs.insert(inputs.end(), {{second.out()}, {second.out()}});
+  return {concat("chain_of_", first.name(), "_and_", second.name()), inputs,
+          [=](const Context& context, const std::vector<Variable>& in) {
+            const Variable x = first.run(context, in[0], first.parameters(in));
+            const Variable y = second.run(context, x, second.parameters(in, begin));
+            return batch_norm(context, y, batch_norm_parameters(in[in.size() - 2], in.back()), /*with_relu=*/true);
+          },
+          9 * second.out() + first.x[0] * first.x[1] * first.x[2], first.x.count() < 1000};
+}
+
+inline std::vector<OpCase> more_block_cases() {
+  std::vector<OpCase> cases;
+  for (const bool pre_activation : {false, true}) {
+    const auto put = [&](bool bottleneck, const Shape& x, std::int64_t inner, std::int64_t stride, bool pads) {
+      cases.push_back(any_block_case({pre_activation, bottleneck, x, inner, stride, pads}));
+    };
+    put(true, {2, 4, 5, 8}, 2, 1, false);
+    put(true, {2, 5, 6, 3}, 2, 2, false);
+    put(true, {2, 3, 4, 5}, 3, 1, true);
+    put(true, {2, 8, 8, 64}, 16, 1, false);
+    put(true, {2, 8, 8, 64}, 32, 2, false);
+    put(false, {2, 5, 4, 3}, 5, 2, true);
+    put(false, {2, 16, 16, 16}, 32, 2, true);
+    if (!pre_activation) continue;
+    put(false, {2, 4, 5, 3}, 3, 1, false);
+    put(false, {1, 7, 3, 17}, 17, 1, false);
+    put(false, {2, 6, 5, 3}, 5, 2, false);
+    put(false, {2, 16, 16, 32}, 32, 1, false);
+    put(false, {2, 16, 16, 16}, 32, 2, false);
+  }
+  for (const bool bottleneck : {false, true}) {
+    for (const Shape& x : {Shape{2, 5, 4, 4}, Shape{2, 16, 16, 32}}) {
+      const AnyBlock first{true, bottleneck, x, x[3] / 2, 1, false};
+      const Shape between{x[0], x[1], x[2], first.out()};
+      cases.push_back(pre_activation_chain_case(first, {true, bottleneck, between, x[3] / 2, 1, false}));
+    }
+  }
+  return cases;
+}
+
 inline std::vector<OpCase> convolution_cases() {
   std::vector<OpCase> cases;
   const std::vector<ConvolutionSize> sizes = {
@@ -185,7 +306,11 @@ inline std::vector<OpCase> convolution_cases() {
       {2, 32, 32, 16, 32, 3, 3, {2, 1, 1}},
       {2, 16, 16, 32, 64, 3, 3, {2, 0, 1}},
       {2, 32, 32, 16, 32, 1, 1, {2, 0, 0}},
-      {2, 16, 16, 32, 64, 1, 1, {2, 0, 0}}};
+      {2, 16, 16, 32, 64, 1, 1, {2, 0, 0}},
+      // The ImageNet stem, and what lies around it in size.
+      {1, 7, 7, 3, 2, 7, 7, {2, 3, 3}},
+      {2, 40, 37, 3, 64, 7, 7, {2, 3, 3}},
+      {1, 5, 9, 4, 20, 7, 7, {1, 3, 3}}};
   for (std::size_t i = 0; i < sizes.size(); ++i) cases.push_back(convolution_case(sizes[i], i % 2 == 0));
   return cases;
 }
@@ -229,6 +354,21 @@ inline std::vector<OpCase> all_op_cases() {
     put(concat("average_pool_2x3_", shape), {shape},
         [](const Context& context, const std::vector<Variable>& in) { return average_pool(context, in[0], 2, 3); });
   }
+  for (const Shape& shape : {Shape{1, 1, 1, 1}, Shape{2, 5, 7, 3}, Shape{1, 16, 12, 33}, Shape{2, 3, 2, 17}}) {
+    for (const Conv2dOptions& options : {Conv2dOptions{2, 1, 1}, {1, 1, 1}, {2, 0, 1}, {3, 2, 1}}) {
+      if (shape[1] + options.padding_before + options.padding_after < 3) continue;
+      put(concat("max_pool_", shape, "_s", options.stride, "_p", options.padding_before, options.padding_after),
+          {shape}, [=](const Context& context, const std::vector<Variable>& in) {
+            return max_pool(context, in[0], 3, options);
+          });
+    }
+    for (const std::int64_t stride : {1, 2}) {
+      put(concat("padded_shortcut_", shape, "_s", stride), {shape},
+          [=](const Context& context, const std::vector<Variable>& in) {
+            return padded_shortcut(context, in[0], stride, shape[3] / 2, 2 * shape[3] + 1);
+          });
+    }
+  }
   for (const auto& [rows, classes] : {std::pair<std::int64_t, std::int64_t>{1, 1}, {1, 2}, {5, 10}, {33, 17}}) {
     for (const double smoothing : {0.0, 0.1}) {
       put(
@@ -254,6 +394,7 @@ inline std::vector<OpCase> all_op_cases() {
   for (const Then then : {Then::block, Then::strided_block, Then::paper_block, Then::convolution, Then::both}) {
     for (const Shape& x : {Shape{2, 4, 6, 3}, Shape{2, 16, 16, 32}}) cases.push_back(chain_case(x, then));
   }
+  for (OpCase& block : more_block_cases()) cases.push_back(std::move(block));
   return cases;
 }
 

@@ -193,6 +193,70 @@ TEST(ResidualBlock, IsTheBlockComposedOfSingleOps) {
   }
 }
 
+/// Blocks of three convolutions, of pre-activation and with padding, as their definitions read.
+Variable composed_block(const Context& context, const Variable& x, const op_cases::AnyBlock& block,
+                        const ResidualBlockParameters& parameters) {
+  const bool pre_activation = block.pre_activation;
+  const Variable read = pre_activation ? batch_norm(context, x, parameters.pre_activation, true) : x;
+  Variable y = read;
+  for (const ConvolutionParameters* const one : parameters.branch()) {
+    y = conv2d(context, y, one->weight, one->bias, one->options);
+    const bool last = one == parameters.branch().back();
+    if (!last || !pre_activation) y = batch_norm(context, y, one->batch_norm, /*with_relu=*/!last);
+  }
+  Variable skip = x;
+  if (parameters.pads()) {
+    const auto& [stride, zeros, channels] = parameters.padding;
+    skip = padded_shortcut(context, x, stride, zeros, channels);
+  }
+  if (parameters.projects()) {
+    skip = conv2d(context, read, parameters.projection.weight, {}, parameters.projection.options);
+    if (!pre_activation) skip = batch_norm(context, skip, parameters.projection.batch_norm);
+  }
+  const Variable sum = add(context, y, skip);
+  return pre_activation ? sum : relu(context, sum);
+}
+
+TEST(ResidualBlock, OfEveryKindIsTheBlockComposedOfSingleOps) {
+  const auto backend = make_reference_backend();
+  for (int kind = 0; kind < 16; ++kind) {
+    const bool pre_activation = (kind & 1) != 0, bottleneck = (kind & 2) != 0, changes = (kind & 4) != 0;
+    const op_cases::AnyBlock block{pre_activation,  bottleneck,     {2, 6, 4, 4}, changes ? 6 : bottleneck ? 1 : 4,
+                                   changes ? 2 : 1, (kind & 8) != 0};
+    std::vector<std::vector<double>> values[2];
+    for (const bool native : {false, true}) {
+      const OpCase op{"block", block.inputs(), [&](const Context& context, const std::vector<Variable>& in) {
+                        const auto parameters = block.parameters(in);
+                        return native ? block.run(context, in[0], parameters)
+                                      : composed_block(context, in[0], block, parameters);
+                      }};
+      values[native] = results(*backend, DType::float64, op);
+    }
+    for (std::size_t i = 0; i < values[0].size(); ++i) {
+      EXPECT_EQ(share_off(values[1][i], values[0][i], 1e-11), 0.0) << block.name() << ", result " << i;
+    }
+  }
+}
+
+TEST(PreActivationBlock, HandsOnTheMomentsOfItsSum) {
+  const op_cases::AnyBlock block{true, false, {2, 6, 5, 4}, 4, 1, false};
+  for (const auto& backend : {make_reference_backend(), make_cpu_backend({.threads = 1})}) {
+    std::vector<Variable> in;
+    const std::vector<Shape> shapes = block.inputs();
+    for (std::size_t i = 0; i < shapes.size(); ++i) {
+      const Shape& shape = shapes[i];
+      in.emplace_back(Tensor::from_doubles(*backend, shape, op_cases::input_values(shape, i), DType::float32));
+    }
+    const Variable y = block.run({.training = true}, in[0], block.parameters(in));
+    ASSERT_TRUE(y.moments().defined());
+    const Tensor mean(*backend, {4}), variance(*backend, {4});
+    backend->batch_norm_moments(y.value(), mean, variance);
+    EXPECT_EQ(share_off(y.moments().mean.to_doubles(), mean.to_doubles(), 1e-6), 0.0);
+    EXPECT_EQ(share_off(y.moments().variance.to_doubles(), variance.to_doubles(), 1e-6), 0.0);
+    EXPECT_FALSE(block.run({}, in[0], block.parameters(in)).moments().defined()) << "in evaluation nobody asks";
+  }
+}
+
 /// Holds the CPU backend, on every instruction set, against the reference: the output and all gradients.
 void expect_convolution_agrees(const op_cases::ConvolutionSize& size, bool with_bias) {
   const OpCase op = op_cases::convolution_case(size, with_bias);

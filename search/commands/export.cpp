@@ -33,7 +33,7 @@ struct ExportOptions {
 /// Where the network comes from and what is known of it.
 About about(const Model& model, const std::string& path) {
   const Architecture architecture = model.network->architecture();
-  About lines{{"network", join(architecture.depths()) + " (" + name_of(architecture.variant) + ")"},
+  About lines{{"network", join(architecture.depths()) + " (" + kind_text(architecture) + ")"},
               {"exported_by", program_version()}};
   if (!model.data.empty()) lines["data"] = model.data;
   const auto run = fs::is_directory(path) ? read_run(path) : std::nullopt;

@@ -122,6 +122,10 @@ class Scratch {
   std::int64_t largest_ = 0;
 };
 
+[[noreturn]] Map refuse(const char* what) {
+  fail("[export] a header in C can't be made of networks with ", what, " yet: --to onnx and --to pytorch can");
+}
+
 /// Appends constants and steps. Who uses a map last gives it back.
 class Writer {
  public:
@@ -198,13 +202,23 @@ Map Writer::node(const Node& node, const Map& x) {
         return y;
       },
       [&](const ResidualBlockNode& block) {
-        const Map inner = convolve(block.conv1, x, /*relu=*/true);
+        if (block.pre_activation) refuse("blocks of pre-activation");
+        if (block.padding) refuse("shortcuts of padding");
+        const std::vector<const Convolution*> branch = block.branch();
+        Map inner = convolve(block.conv1, x, /*relu=*/true);
+        if (block.conv3) {
+          const Map next = convolve(block.conv2, inner, /*relu=*/true);
+          scratch_.give_back(inner);
+          inner = next;
+        }
         const Map skip = block.projection ? convolve(*block.projection, x, /*relu=*/false) : x;
         if (block.projection) scratch_.give_back(x);
-        convolve_onto(block.conv2, inner, skip, /*relu=*/true);
+        convolve_onto(*branch.back(), inner, skip, /*relu=*/true);
         scratch_.give_back(inner);
         return skip;
       },
+      [&](const MaxPoolNode&) { return refuse("the imagenet stem"); },
+      [&](const BatchNormNode&) { return refuse("blocks of pre-activation"); },
       [&](const GlobalAveragePoolNode&) {
         const Map mean = scratch_.take(node.output);
         steps_ += concat("  ", prefix_, "average(", x.place(), ", ", x.shape[1] * x.shape[2], ", ", x.shape[3], ", ",

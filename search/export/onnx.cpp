@@ -57,6 +57,15 @@ class Writer {
     return name;
   }
 
+  std::string whole_numbers(const std::string& name, const std::vector<std::int64_t>& values) {
+    onnx::TensorProto& tensor = *graph_.add_initializer();
+    tensor.set_name(name);
+    tensor.set_data_type(onnx::TensorProto::INT64);
+    tensor.add_dims(static_cast<std::int64_t>(values.size()));
+    tensor.set_raw_data(values.data(), values.size() * sizeof(std::int64_t));
+    return name;
+  }
+
   /// pixel * scale - offset.
   std::string normalise(const std::string& images, const Normalisation& normalisation);
   /// The last node's name, of what this one makes of `x`.
@@ -67,6 +76,11 @@ class Writer {
     return constant(name, {values.count()}, values.to_host<float>());
   }
   std::string convolve(const Convolution& convolution, const std::string& x);
+  std::string normalise(const BatchNorm& batch_norm, const std::string& x);
+  std::string pad_shortcut(const std::string& name, const std::string& x, const ShortcutPadding& padding,
+                           std::int64_t zeros_behind);
+  std::string block(const Node& node, const ResidualBlockNode& block, const std::string& x);
+  std::string batch_norm(const std::string& name, const std::string& x, const BatchNormParameters& parameters);
   /// `parameters`: the names of weight, bias, mean and variance.
   std::string batch_norm(const std::string& name, const std::string& x, const std::array<std::string, 4>& parameters,
                          double epsilon);
@@ -153,23 +167,68 @@ std::string Writer::convolve(const Convolution& convolution, const std::string& 
   set(node, "strides", {options.stride, options.stride});
   set(node, "pads", {options.padding_before, options.padding_before, options.padding_after, options.padding_after});
   if (!keep) return name;
-  const BatchNormParameters& statistics = parameters.batch_norm;
+  return batch_norm(norm, name, parameters.batch_norm);
+}
+
+std::string Writer::batch_norm(const std::string& name, const std::string& x, const BatchNormParameters& parameters) {
   return batch_norm(
-      norm, name,
-      {channels(norm + ".weight", statistics.weight.value()), channels(norm + ".bias", statistics.bias.value()),
-       channels(norm + ".running_mean", statistics.running_mean),
-       channels(norm + ".running_variance", statistics.running_variance)},
-      convolution.epsilon);
+      name, x,
+      {channels(name + ".weight", parameters.weight.value()), channels(name + ".bias", parameters.bias.value()),
+       channels(name + ".running_mean", parameters.running_mean),
+       channels(name + ".running_variance", parameters.running_variance)},
+      parameters.epsilon);
+}
+
+/// A batch norm that is behind no convolution, and its ReLU.
+std::string Writer::normalise(const BatchNorm& norm, const std::string& x) {
+  return relu(norm.name, batch_norm(norm.name, x, network_.batch_norm(norm.name)));
+}
+
+/// Every `stride`-th pixel, and channels of zeros round it.
+std::string Writer::pad_shortcut(const std::string& name, const std::string& x, const ShortcutPadding& padding,
+                                 std::int64_t zeros_behind) {
+  const std::string end = whole_numbers(name + ".ends", {INT64_MAX, INT64_MAX});
+  add("Slice", name + ".pixels",
+      {x, whole_numbers(name + ".starts", {0, 0}), end, whole_numbers(name + ".axes", {2, 3}),
+       whole_numbers(name + ".steps", {padding.stride, padding.stride})});
+  return add("Pad", name,
+             {name + ".pixels", whole_numbers(name + ".pads", {0, padding.zeros_before, 0, 0, 0, zeros_behind, 0, 0})})
+      .name();
+}
+
+std::string Writer::block(const Node& node, const ResidualBlockNode& block, const std::string& x) {
+  const std::vector<const Convolution*> branch = block.branch();
+  std::string value = block.pre_activation ? normalise(*block.pre_activation, x) : x, skip = x;
+  const std::string read = value;
+  for (const Convolution* const one : branch) {
+    value = convolve(*one, value);
+    if (one != branch.back()) value = relu(one->name, value);
+  }
+  if (block.projection) skip = convolve(*block.projection, read);
+  if (block.padding) {
+    const std::int64_t behind = node.output[3] - branch.front()->input[3] - block.padding->zeros_before;
+    skip = pad_shortcut(node.name + ".padding", x, *block.padding, behind);
+  }
+  const std::string sum = add("Add", node.name + ".sum", {value, skip}).name();
+  return block.pre_activation ? sum : relu(node.name, sum);
 }
 
 std::string Writer::node(const Node& node, const std::string& x) {
   const ByKind by_kind{
-      [&](const StemNode& stem) { return relu(node.name, convolve(stem.convolution, x)); },
-      [&](const ResidualBlockNode& block) {
-        const std::string inner = convolve(block.conv2, relu(block.conv1.name, convolve(block.conv1, x)));
-        const std::string skip = block.projection ? convolve(*block.projection, x) : x;
-        return relu(node.name, add("Add", node.name + ".sum", {inner, skip}).name());
+      [&](const StemNode& stem) {
+        const std::string y = convolve(stem.convolution, x);
+        return stem.convolution.batch_norm.empty() ? y : relu(node.name, y);
       },
+      [&](const MaxPoolNode& of) {
+        onnx::NodeProto& pool = add("MaxPool", node.name, {x});
+        const std::int64_t before = of.options.padding_before, after = of.options.padding_after;
+        set(pool, "kernel_shape", {of.window, of.window});
+        set(pool, "strides", {of.options.stride, of.options.stride});
+        set(pool, "pads", {before, before, after, after});
+        return node.name;
+      },
+      [&](const ResidualBlockNode& residual) { return block(node, residual, x); },
+      [&](const BatchNormNode& end) { return normalise(end.batch_norm, x); },
       [&](const GlobalAveragePoolNode&) {
         add("GlobalAveragePool", node.name, {x});
         onnx::NodeProto& flat = add("Flatten", node.name + ".flat", {node.name});

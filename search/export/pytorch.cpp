@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "search/export/fill_in.h"
+#include "search/export/pytorch_block.h"
 #include "tensor/error.h"
 
 namespace stagewise {
@@ -51,26 +52,25 @@ class Network(nn.Module):
         super().__init__()
         self.normalisation = Normalisation()
         self.stem = nn.ModuleDict({
-            "conv": nn.Conv2d(@CHANNELS@, WIDTHS[0], 3, padding=1, bias=@BIAS@),
-            "batch_norm": nn.BatchNorm2d(WIDTHS[0]@EPSILON@),
+            "conv": nn.Conv2d(@CHANNELS@, @STEM_WIDTH@, @STEM_FILTER@, bias=@BIAS@),@STEM_BATCH_NORM@
         })
         self.stages = nn.ModuleList()
-        width_before = WIDTHS[0]
+        width_before = @STEM_WIDTH@
         for stage, (width, depth) in enumerate(zip(WIDTHS, DEPTHS)):
             blocks = nn.Sequential()
             for block in range(depth):
                 halves = stage > 0 and block == 0
                 blocks.append(ResidualBlock(width_before, width, stride=2 if halves else 1))
-                width_before = width
+                width_before = @AFTER@width
             self.stages.append(nn.ModuleDict({"blocks": blocks}))
-        self.classifier = nn.Linear(WIDTHS[-1], @OUTPUTS@)
+@FINAL@        self.classifier = nn.Linear(@AFTER@WIDTHS[-1], @OUTPUTS@)
 
     def forward(self, images):
         x = self.normalisation(images)
-        x = F.relu(self.stem["batch_norm"](self.stem["conv"](x)))
+        x = @STEM@
         for stage in self.stages:
             x = stage["blocks"](x)
-        return self.classifier(x.mean(dim=(2, 3)))
+@END@        return self.classifier(x.mean(dim=(2, 3)))
 
 
 def load(path):
@@ -136,7 +136,11 @@ std::string in_docstring(const std::string& text) { return replaced(replaced(tex
 
 std::string pytorch_source(const Architecture& architecture, const std::vector<std::string>& classes,
                            const std::map<std::string, std::string>& about) {
-  const bool paper = architecture.variant == Variant::paper;
+  const bool paper = architecture.variant == Variant::paper, large = architecture.stem == StemKind::imagenet;
+  const bool plain = architecture.block == BlockKind::basic && architecture.shortcut == Shortcut::projection;
+  const bool pre_activation = is_pre_activation(architecture.block);
+  const char* const stem =
+      pre_activation ? R"(self.stem["conv"](x))" : R"(F.relu(self.stem["batch_norm"](self.stem["conv"](x))))";
   std::vector<std::int64_t> widths;
   for (const Architecture::StageBlocks& stage : architecture.stages) widths.push_back(stage.width);
   std::string lines;
@@ -144,19 +148,33 @@ std::string pytorch_source(const Architecture& architecture, const std::vector<s
     if (!lines.empty()) lines += '\n';
     lines += in_docstring(concat(key, ": ", value));
   }
-  return filled_in(kFile, {
-                              {"@BLOCK@", paper ? kPaperBlock : kStandardBlock},
-                              {"@CHANNELS@", std::to_string(architecture.channels)},
-                              {"@HEIGHT@", std::to_string(architecture.height)},
-                              {"@WIDTH@", std::to_string(architecture.width)},
-                              {"@OUTPUTS@", std::to_string(architecture.classes)},
-                              {"@WIDTHS@", python_list(widths)},
-                              {"@DEPTHS@", python_list(architecture.depths())},
-                              {"@BIAS@", paper ? "True" : "False"},
-                              {"@EPSILON@", paper ? ", eps=1e-3" : ""},
-                              {"@CLASSES@", python_list(classes)},  // these last: they may hold anything
-                              {"@ABOUT@", lines},
-                          });
+  return filled_in(
+      kFile,
+      {
+          {"@BLOCK@", paper   ? kPaperBlock
+                      : plain ? kStandardBlock
+                              : pytorch_block(architecture)},
+          {"@STEM@", large ? concat("F.max_pool2d(", stem, ", 3, stride=2, padding=1)") : stem},
+          {"@STEM_BATCH_NORM@",
+           pre_activation ? "" : "\n            \"batch_norm\": nn.BatchNorm2d(@STEM_WIDTH@@EPSILON@),"},
+          {"@STEM_WIDTH@", architecture.stem_width > 0 ? std::to_string(architecture.stem_width) : "WIDTHS[0]"},
+          {"@STEM_FILTER@", large ? "7, stride=2, padding=3" : "3, padding=1"},
+          {"@FINAL@", pre_activation
+                          ? "        self.final = nn.ModuleDict({\"batch_norm\": nn.BatchNorm2d(@AFTER@WIDTHS[-1])})\n"
+                          : ""},
+          {"@END@", pre_activation ? "        x = F.relu(self.final[\"batch_norm\"](x))\n" : ""},
+          {"@AFTER@", is_bottleneck(architecture.block) ? "4 * " : ""},
+          {"@CHANNELS@", std::to_string(architecture.channels)},
+          {"@HEIGHT@", std::to_string(architecture.height)},
+          {"@WIDTH@", std::to_string(architecture.width)},
+          {"@OUTPUTS@", std::to_string(architecture.classes)},
+          {"@WIDTHS@", python_list(widths)},
+          {"@DEPTHS@", python_list(architecture.depths())},
+          {"@BIAS@", paper ? "True" : "False"},
+          {"@EPSILON@", paper ? ", eps=1e-3" : ""},
+          {"@CLASSES@", python_list(classes)},  // these last: they may hold anything
+          {"@ABOUT@", lines},
+      });
 }
 
 }  // namespace stagewise

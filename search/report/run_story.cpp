@@ -88,7 +88,7 @@ class Teller {
                     {"fresh", std::max<std::int64_t>(0, now - before)},
                     {"out", std::max<std::int64_t>(0, before - now)}};
       if (const auto architecture = architecture_in(start_, depths)) {
-        drawn["maps"] = map_size(*architecture, stage) + "x" + std::to_string(architecture->stages[stage].width);
+        drawn["maps"] = map_size(*architecture, stage) + "x" + std::to_string(architecture->stage_channels(stage));
       }
       stages.push_back(drawn);
     }
@@ -256,7 +256,33 @@ nlohmann::ordered_json run_story(const std::vector<nlohmann::json>& events) {
   }
 }
 
+namespace {
+
+/// The network that the run began with, at other depths.
+Architecture at_depths(const nlohmann::json& begun, const std::vector<std::int64_t>& depths) {
+  Architecture architecture = Architecture::from_json(begun.dump());
+  require(architecture.stages.size() == depths.size(), "[report] expected ", architecture.stages.size(),
+          " stages, got ", depths.size());
+  for (std::size_t stage = 0; stage < depths.size(); ++stage) {
+    std::vector<std::int64_t>& blocks = architecture.stages[stage].blocks;
+    blocks.clear();
+    for (std::int64_t block = 0; block < depths[stage]; ++block) blocks.push_back(block);
+    architecture.stages[stage].given_away = 0;
+  }
+  architecture.check();
+  return architecture;
+}
+
+}  // namespace
+
 std::optional<Architecture> architecture_in(const nlohmann::json& start, const std::vector<std::int64_t>& depths) {
+  if (start.contains("architecture")) {
+    try {
+      return at_depths(start["architecture"], depths);
+    } catch (const Error&) {
+      return {};
+    }
+  }
   const std::string data = start.value("data", ""), variant = start.value("variant", "standard");
   // Every description of a data set ends like that (datasets/dataset.h).
   const std::size_t classes_end = data.rfind(" classes, ");

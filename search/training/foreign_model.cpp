@@ -125,10 +125,26 @@ Architecture seen_in(const Safetensors& file, const std::string& path) {
   architecture.channels = shape_of("stem.conv.weight", 4)[3];
   architecture.classes = shape_of("classifier.weight", 2)[0];
   architecture.stages = stages_in(file, path);
+  const auto has = [&](const std::string& name) { return file.tensors.contains(name); };
+  const bool bottleneck = has("stages.0.blocks.0.conv3.weight"), pre_activation = has("final.batch_norm.weight");
+  architecture.block = bottleneck       ? pre_activation ? BlockKind::pre_activation_bottleneck : BlockKind::bottleneck
+                       : pre_activation ? BlockKind::pre_activation
+                                        : BlockKind::basic;
+  const Shape stem = shape_of("stem.conv.weight", 4);
+  architecture.stem = stem[1] == 7 ? StemKind::imagenet : StemKind::small;
+  architecture.set_stem_width(stem[0]);
+  // A first block that changes the width, or the size as a second stage's does, projects or pads.
+  const bool widens = !architecture.stages.empty() && architecture.stem_channels() != architecture.stage_channels(0);
+  if ((widens && !has("stages.0.blocks.0.projection.weight")) ||
+      (architecture.stages.size() > 1 && !has("stages.1.blocks.0.projection.weight"))) {
+    architecture.shortcut = Shortcut::padding;
+  }
   if (file.tensors.contains(kOffset)) {
     const Shape image = shape_of(kOffset, 3);
     architecture.height = image[0];
     architecture.width = image[1];
+  } else if (architecture.stem == StemKind::imagenet) {
+    architecture.height = architecture.width = 224;
   }
   try {
     architecture.check();
@@ -227,7 +243,7 @@ Architecture architecture_from_tensors(const Safetensors& file, const std::strin
   if (std::any_of(seen.stages.begin(), seen.stages.end(), [](const auto& stage) { return stage.blocks.size() > 2; })) {
     assumed += ", its blocks are taken to run in the order of their numbers";
   }
-  if (!file.tensors.contains(kOffset)) assumed += ", its images to be 32x32";
+  if (!file.tensors.contains(kOffset)) assumed += concat(", its images to be ", seen.height, "x", seen.width);
   say(lost + "its network is made out from its tensors" + assumed + ", its classes have no names");
   return seen;
 }

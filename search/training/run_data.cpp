@@ -10,8 +10,9 @@
 
 namespace stagewise {
 
-Architecture RunData::architecture(const std::vector<std::int64_t>& depths, Variant variant) const {
-  Architecture architecture = Architecture::of_depths(depths, variant);
+Architecture RunData::architecture(const std::vector<std::int64_t>& depths, Variant variant,
+                                   const NetworkStyle& style) const {
+  Architecture architecture = Architecture::of_depths(depths, variant, style);
   architecture.classes = static_cast<std::int64_t>(classes.size());
   architecture.height = height;
   architecture.width = width;

@@ -43,7 +43,8 @@ struct RunData {
   DataFingerprint fingerprint;  // of all of this but the test set
 
   /// A network for these images.
-  Architecture architecture(const std::vector<std::int64_t>& depths, Variant variant) const;
+  Architecture architecture(const std::vector<std::int64_t>& depths, Variant variant,
+                            const NetworkStyle& style = {}) const;
 };
 
 /// Opens the data, and tells what was found and what was passed over. Errors: as datasets/dataset.h's.
