@@ -2,8 +2,10 @@
 #include <iostream>
 
 #include "layers/cost.h"
+#include "layers/presets.h"
 #include "search/commands/commands.h"
 #include "search/commands/numbers.h"
+#include "search/commands/options.h"
 #include "search/network_drawing.h"
 #include "search/run/device.h"
 #include "search/run/terminal.h"
@@ -15,8 +17,9 @@ namespace stagewise {
 namespace {
 
 struct DescribeOptions {
-  std::string model, blocks, variant;
-  std::int64_t classes = 10, image_size = 32;
+  std::string model, blocks, variant, network;
+  StyleOptions style;
+  std::int64_t classes = 0, image_size = 0;  // 0: the network's own, or 10 and 32
   bool plan = false, graph = false;
   DeviceOptions device;
 };
@@ -24,11 +27,18 @@ struct DescribeOptions {
 Architecture described(const DescribeOptions& options) {
   const auto variant = options.variant.empty() ? std::nullopt : std::optional(variant_from(options.variant));
   if (!options.model.empty()) return load_architecture(options.model, variant, complain);
-  require(!options.blocks.empty(), "[describe] expected a run's folder, a .safetensors file, or --blocks");
-  Architecture architecture =
-      Architecture::of_depths(parse_depths(options.blocks, "--blocks"), variant.value_or(Variant::standard));
-  architecture.classes = options.classes;
-  architecture.height = architecture.width = options.image_size;
+  require(!options.blocks.empty() || !options.network.empty(),
+          "[describe] expected a run's folder, a .safetensors file, --blocks or --network");
+  Architecture architecture;
+  if (options.network.empty()) {
+    const auto depths = parse_depths(options.blocks, "--blocks");
+    architecture =
+        Architecture::of_depths(depths, variant.value_or(Variant::standard), options.style.style(depths.size()));
+  } else {
+    architecture = preset(options.network);
+  }
+  if (options.classes > 0) architecture.classes = options.classes;
+  if (options.image_size > 0) architecture.height = architecture.width = options.image_size;
   architecture.check();
   return architecture;
 }
@@ -83,15 +93,15 @@ void print_plan(const Architecture& architecture, const DeviceOptions& options) 
 void run_describe(const DescribeOptions& options) {
   const Architecture architecture = described(options);
   const NetworkCost cost = cost_of(architecture);
-  std::cout << "ResNet " << join(architecture.depths()) << ", " << name_of(architecture.variant) << ", images "
+  std::cout << "ResNet " << join(architecture.depths()) << ", " << kind_text(architecture) << ", images "
             << architecture.height << 'x' << architecture.width << 'x' << architecture.channels << ", "
             << counted(architecture.classes, "class", "classes") << "\n\n"
             << left("", 12) << right("blocks", 7) << right("channels", 9) << right("map", 12) << right("trainable", 13)
             << right("statistics", 13) << right("MACs", 11) << '\n';
-  print_row("stem", "", std::to_string(architecture.stages.front().width), map_size(architecture, 0), cost.stem);
+  print_row("stem", "", std::to_string(architecture.stem_channels()), map_size(architecture, 0), cost.stem);
   for (std::size_t stage = 0; stage < cost.stages.size(); ++stage) {
     print_row("stage " + std::to_string(stage + 1), std::to_string(architecture.stages[stage].blocks.size()),
-              std::to_string(architecture.stages[stage].width), map_size(architecture, stage), cost.stages[stage]);
+              std::to_string(architecture.stage_channels(stage)), map_size(architecture, stage), cost.stages[stage]);
   }
   print_row("classifier", "", std::to_string(architecture.classes), "1x1", cost.classifier);
   const Cost total = cost.total();
@@ -109,12 +119,19 @@ Command add_describe(CLI::App& program) {
       program.add_subcommand("describe", "Show a network's stages, parameters and multiply-accumulates");
   const auto options = std::make_shared<DescribeOptions>();
   CLI::Option* model = command->add_option("model", options->model, "A run's folder or a .safetensors file");
-  command->add_option("--blocks", options->blocks, "Or a network by its blocks a stage, e.g. 6,8,6")->excludes(model);
-  command->add_option("--variant", options->variant, "standard (default) or paper");
-  command->add_option("--classes", options->classes, "With --blocks")
+  CLI::Option* blocks =
+      command->add_option("--blocks", options->blocks, "Or a network by its blocks a stage, e.g. 6,8,6")
+          ->excludes(model);
+  add_style_options(*command, options->style, options->network, "Network");
+  command->get_option("--network")->excludes(model)->excludes(blocks);
+  for (const char* const option : {"--block-kind", "--stem", "--shortcut", "--widths"}) {
+    command->get_option(option)->needs(blocks);
+  }
+  command->add_option("--variant", options->variant, "standard (default) or paper")->excludes("--network");
+  command->add_option("--classes", options->classes, "With --blocks or --network")
       ->transform(between<std::int64_t>(1, 1000000))
       ->excludes(model);
-  command->add_option("--image-size", options->image_size, "With --blocks: pixels a side")
+  command->add_option("--image-size", options->image_size, "With --blocks or --network: pixels a side")
       ->transform(between<std::int64_t>(1, 4096))
       ->excludes(model);
   command->add_flag("--graph", options->graph, "Also every node: its name, what it computes, what it costs");

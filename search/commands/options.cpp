@@ -56,6 +56,7 @@ SearchOptions Settings::search_options() const {
   options.seed = seed;
   options.start = parse_depths(blocks, blocks_option);
   options.variant = variant_from(variant);
+  options.style = style.style(options.start.size());
   if (!grow_to.empty()) options.grow_to = parse_depths(grow_to, "--grow-to");
   if (!margin.empty()) options.margin = std::stod(margin);
   options.initialiser = block_initialiser_from(initialiser);
@@ -153,6 +154,7 @@ void add_network_options(CLI::App& command, Settings& settings, const std::strin
       ->group(group);
   command.add_option("--variant", settings.variant, "standard, or paper: as the paper's released Keras networks")
       ->group(group);
+  add_style_options(command, settings.style, settings.network, group);
 }
 
 void add_training_options(CLI::App& command, Settings& settings) {

@@ -10,6 +10,14 @@
 
 namespace stagewise {
 
+/// What a network is made of, as the person wrote it. `widths` may have the stem's in front of the stages'.
+struct StyleOptions {
+  std::string block = "basic", stem = "small", shortcut = "projection", widths;
+
+  /// For stages of so many. Errors: throws Error for a name that isn't known, or another number of widths.
+  NetworkStyle style(std::size_t stages) const;
+};
+
 /// As the person wrote them; the choices are text here.
 struct Settings {
   DeviceOptions device;
@@ -19,6 +27,8 @@ struct Settings {
 
   std::string blocks = "3,3,3", blocks_option;
   std::string variant = "standard", schedule = "one-cycle";
+  StyleOptions style;
+  std::string network;  // a preset's name; empty: none
   std::string initialiser = "zero-gamma", grow_to, margin;
   std::string flip = "alternating";
   std::string optimiser = "sgd";
@@ -41,6 +51,14 @@ void add_data_options(CLI::App& command, Settings& settings);
 void add_split_options(CLI::App& command, Settings& settings);
 /// `blocks` is the name of the option that takes the network's depths.
 void add_network_options(CLI::App& command, Settings& settings, const std::string& blocks);
+/// --network, --block-kind, --stem, --shortcut, --widths.
+void add_style_options(CLI::App& command, StyleOptions& style, std::string& network, const std::string& group);
+/// The options that describe the network, by their names, `blocks` the one that takes the depths.
+std::vector<std::pair<std::string, std::string>> network_options(const Architecture& architecture,
+                                                                 const std::string& blocks);
+/// Sets these options. Errors: throws Error, in which `whose` says whose network it is, where one was given otherwise.
+void take_network(CLI::App& command, const Architecture& architecture, const std::string& blocks,
+                  const std::string& whose);
 void add_training_options(CLI::App& command, Settings& settings);
 void add_budget_options(CLI::App& command, Settings& settings);
 void add_growth_options(CLI::App& command, Settings& settings);
@@ -53,7 +71,7 @@ void run_search(CLI::App& command, Settings& settings, const std::string& name);
 
 /// A training: all that add_train() adds.
 void add_train_options(CLI::App& command, Settings& settings);
-/// Where --from names a network, --blocks and --variant are that network's. Errors: throws Error when the person asked
+/// Where --from names a network, --blocks, --variant and the like are that network's. Errors: throws Error when the person asked
 /// for others.
 void run_train(CLI::App& command, Settings& settings);
 

@@ -4,7 +4,6 @@
 #include "search/commands/options.h"
 #include "search/run/directory.h"
 #include "search/run/terminal.h"
-#include "search/run/text.h"
 #include "search/training/model_file.h"
 
 namespace stagewise {
@@ -19,15 +18,16 @@ struct RetrainOptions {
 
 /// What the new training doesn't take over from the run: how long it takes, what hangs on that, and which images are
 /// kept from it.
-const std::set<std::string> kItsOwn = {"blocks",      "from",         "epochs",        "work",
-                                       "validation",  "train-images", "learning-rate", "weight-decay",
-                                       "rate-factor", "twin",         "any-device"};
+const std::set<std::string> kItsOwn = {
+    "blocks",       "network",     "from", "epochs",     "work",       "validation", "train-images", "learning-rate",
+    "weight-decay", "rate-factor", "twin", "any-device", "block-kind", "stem",       "shortcut",     "widths"};
 
 void run_retrain(CLI::App& command, RetrainOptions& options) {
   Settings& settings = options.settings;
   if (settings.resumed().empty() && settings.config.empty()) {
     require(!options.model.empty(), "[retrain] expected the run whose network is to be trained");
-    for (const char* const option : {"--blocks", "--variant", "--from"}) {
+    for (const char* const option :
+         {"--blocks", "--variant", "--from", "--network", "--block-kind", "--stem", "--shortcut", "--widths"}) {
       require(command.get_option(option)->count() == 0, "[retrain] the network is the one in `", options.model,
               "`: ", option, " can't be given (train takes it)");
     }
@@ -37,8 +37,9 @@ void run_retrain(CLI::App& command, RetrainOptions& options) {
     const Remark remark = options.weights ? Remark() : complain;  // --from reads it once more, and says it then
     const Model model = load_model(*backend, options.model, {}, remark);
     const Architecture& found = model.network->architecture();
-    set_option(command, "--blocks", join(found.depths()));
-    set_option(command, "--variant", name_of(found.variant));
+    for (const auto& [option, value] : network_options(found, "--blocks")) {
+      if (!value.empty()) set_option(command, option, value);
+    }
     if (command.get_option("--data")->count() == 0) {
       require(!model.data.empty(), "[retrain] `", options.model,
               "` doesn't say what it was trained on: name the data with --data");

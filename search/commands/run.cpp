@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "layers/presets.h"
 #include "search/calibrate.h"
 #include "search/commands/config_file.h"
 #include "search/commands/options.h"
@@ -29,6 +30,15 @@ std::unique_ptr<SearchRun> begin(const std::string& config, const Settings& sett
   } catch (...) {
     run.discard();
     throw;
+  }
+}
+
+/// A preset's depths and style, and its size of images where none was given; as if the person had given them.
+void take_preset(CLI::App& command, const Settings& settings) {
+  const Architecture found = preset(settings.network);
+  take_network(command, found, settings.blocks_option, "[--network] " + settings.network + " is");
+  if (command.get_option("--image-size")->count() == 0) {
+    set_option(command, "--image-size", std::to_string(found.height));
   }
 }
 
@@ -83,6 +93,7 @@ void run_search(CLI::App& command, Settings& settings, const std::string& name) 
     run = RunDirectory::resume(resumed);
     apply_resumed_config(command, run->config());
   }
+  if (!settings.network.empty()) take_preset(command, settings);
   settings.search_options();  // says what is wrong with it before any data is read
   std::optional<CheckpointFile> saved;
   if (run) {
@@ -101,7 +112,8 @@ void run_search(CLI::App& command, Settings& settings, const std::string& name) 
   progress.line("Device: " + backend->description());
   const RunData data = open_data(command, settings, !saved, *backend, progress);
   const SearchOptions options = settings.search_options();
-  data.architecture(options.start, options.variant);  // says what is wrong with it before anything is written
+  data.architecture(options.start, options.variant,
+                    options.style);  // says what is wrong with it before anything is written
   catch_interrupts();
   if (!run) run = RunDirectory::create(settings.out, name);
   const auto search = saved ? std::make_unique<SearchRun>(*backend, data, options, *run, progress, std::move(saved))

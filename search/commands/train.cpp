@@ -3,7 +3,6 @@
 #include "search/commands/commands.h"
 #include "search/commands/config_file.h"
 #include "search/commands/options.h"
-#include "search/run/text.h"
 #include "search/training/model_file.h"
 
 namespace stagewise {
@@ -39,13 +38,7 @@ void add_train_options(CLI::App& command, Settings& settings) {
 void run_train(CLI::App& command, Settings& settings) {
   if (!settings.search.from.empty() && settings.resumed().empty()) {
     const Architecture found = load_architecture(settings.search.from);
-    const auto take = [&](const std::string& option, const std::string& value) {
-      require(command.get_option(option)->count() == 0 || command.get_option(option)->as<std::string>() == value,
-              "[--from] `", settings.search.from, "` holds a network with ", option, " ", value);
-      set_option(command, option, value);
-    };
-    take("--blocks", join(found.depths()));
-    take("--variant", name_of(found.variant));
+    take_network(command, found, "--blocks", concat("[--from] `", settings.search.from, "` holds"));
   }
   run_search(command, settings, "train");
 }
