@@ -23,7 +23,7 @@ BUILD_PACKAGES = g++ cmake nlohmann-json3-dev libcli11-dev libeigen3-dev libstb-
 DOCS_PACKAGES = doxygen doxygen-awesome-css graphviz
 TEST_PACKAGES = $(BUILD_PACKAGES) $(DOCS_PACKAGES) libgtest-dev chromium groff-base pkg-config zsh fish
 # Other programs that judge the files we write; without them their tests are skipped (not in CI).
-REFEREE_PACKAGES = clang python3-venv python3-torch libopencv-dnn-dev libopencv-imgcodecs-dev
+REFEREE_PACKAGES = clang python3-venv python3-torch python3-torchvision libopencv-dnn-dev libopencv-imgcodecs-dev
 
 CIFAR10_URL = https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz
 CIFAR10_SHA256 = c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd

@@ -181,6 +181,25 @@ TEST_F(Export, NetworksOfEveryKindOfBlockAnswerAndTrainTheSameElsewhere) {
   }
 }
 
+/// torchvision's networks, and one with akamaster's names, with weights and statistics drawn at random.
+TEST_F(Export, TheFieldsWeightFilesLoadByTheirNamesAndAnswerTheSame) {
+  const Result made = judged_by("field_networks_referee.py", ".");
+  ASSERT_EQ(made.code, 0) << made.error;
+  for (const char* const name : {"basic", "bottleneck", "akamaster"}) {
+    const Model model = load_model(*backend_, path(concat(name, ".safetensors")));
+    const Safetensors theirs = read_safetensors(path(concat(name, "_case.safetensors")));
+    const SafetensorsEntry &images = theirs.tensors.at("images"), &logits = theirs.tensors.at("logits");
+    const Shape& shape = images.shape;
+    ASSERT_EQ(model.network->architecture().height, shape[1]) << name;
+    const Tensor x(*backend_, shape);
+    backend_->copy_from_host(images.bytes.data(), x);
+    const std::vector<double> ours = InferenceNetwork(*model.network).logits(x).to_doubles();
+    ASSERT_EQ(ours.size(), static_cast<std::size_t>(logits.shape.count()));
+    const auto* const expected = reinterpret_cast<const float*>(logits.bytes.data());
+    for (std::size_t i = 0; i < ours.size(); ++i) EXPECT_NEAR(ours[i], expected[i], 1e-4) << name << ", logit " << i;
+  }
+}
+
 TEST_F(Export, ThePeersLoaderReadsATrainedModel) {
   write_case(Variant::standard);
   const Result judged =

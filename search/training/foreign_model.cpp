@@ -9,6 +9,7 @@
 #include <span>
 
 #include "layers/graph.h"
+#include "search/training/foreign_names.h"
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
 
@@ -205,6 +206,7 @@ Safetensors as_pytorch(const Safetensors& file, const Architecture& architecture
 
 void make_ours(Safetensors& file, const std::string& path) {
   unwrap(file);
+  rename_field_networks(file);
   const bool pytorchs = is_pytorchs(file);
   std::map<std::string, SafetensorsEntry> tensors;
   for (auto& [name, entry] : file.tensors) {
