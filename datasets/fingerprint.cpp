@@ -1,33 +1,14 @@
 #include "datasets/fingerprint.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
-#include <cstring>
 #include <iomanip>
 #include <sstream>
 
+#include "datasets/xxh64.h"
 #include "tensor/error.h"
 
 namespace stagewise {
 namespace {
-
-constexpr std::uint64_t kPrime1 = 0x9E3779B185EBCA87, kPrime2 = 0xC2B2AE3D27D4EB4F, kPrime3 = 0x165667B19E3779F9,
-                        kPrime4 = 0x85EBCA77C2B2AE63, kPrime5 = 0x27D4EB2F165667C5;
-
-template <class T>
-T little_endian(const unsigned char* bytes) {
-  static_assert(std::endian::native == std::endian::little, "xxh64 needs its bytes swapped here");
-  T number;
-  std::memcpy(&number, bytes, sizeof number);
-  return number;
-}
-
-std::uint64_t xxh_round(std::uint64_t lane, std::uint64_t input) {
-  return std::rotl(lane + input * kPrime2, 31) * kPrime1;
-}
-
-/// `1 image`, `2 images`.
 
 /// Where `name` is in `names`, or their number.
 std::size_t place_of(const std::string& name, const std::vector<std::string>& names) {
@@ -43,32 +24,6 @@ std::string joined(const std::vector<std::string>& parts) {
 }
 
 }  // namespace
-
-std::uint64_t xxh64(const void* bytes, std::size_t count, std::uint64_t seed) {
-  const auto* at = static_cast<const unsigned char*>(bytes);
-  const unsigned char* const end = at + count;
-  std::uint64_t hash = seed + kPrime5;
-  if (count >= 32) {  // four lanes that don't wait for one another
-    std::array<std::uint64_t, 4> lanes = {seed + kPrime1 + kPrime2, seed + kPrime2, seed, seed - kPrime1};
-    for (; end - at >= 32; at += 32) {
-      for (std::size_t i = 0; i < 4; ++i) lanes[i] = xxh_round(lanes[i], little_endian<std::uint64_t>(at + 8 * i));
-    }
-    hash = std::rotl(lanes[0], 1) + std::rotl(lanes[1], 7) + std::rotl(lanes[2], 12) + std::rotl(lanes[3], 18);
-    for (const std::uint64_t lane : lanes) hash = (hash ^ xxh_round(0, lane)) * kPrime1 + kPrime4;
-  }
-  hash += count;
-  for (; end - at >= 8; at += 8) {
-    hash = std::rotl(hash ^ xxh_round(0, little_endian<std::uint64_t>(at)), 27) * kPrime1 + kPrime4;
-  }
-  if (end - at >= 4) {
-    hash = std::rotl(hash ^ little_endian<std::uint32_t>(at) * kPrime1, 23) * kPrime2 + kPrime3;
-    at += 4;
-  }
-  for (; at < end; ++at) hash = std::rotl(hash ^ *at * kPrime5, 11) * kPrime1;
-  hash = (hash ^ hash >> 33) * kPrime2;
-  hash = (hash ^ hash >> 29) * kPrime3;
-  return hash ^ hash >> 32;
-}
 
 DataFingerprint fingerprint_of(const Dataset& dataset) {
   const Images& train = dataset.train;

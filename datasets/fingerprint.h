@@ -9,10 +9,6 @@
 
 namespace stagewise {
 
-/// XXH64 (Collet's xxHash, doc/xxhash_spec.md) of `bytes`: several gigabytes a second, the same on every machine. It
-/// tells a change, not a forgery.
-std::uint64_t xxh64(const void* bytes, std::size_t count, std::uint64_t seed = 0);
-
 /// Plain fields, for JSON.
 struct DataFingerprint {
   std::vector<std::string> classes;  // in order

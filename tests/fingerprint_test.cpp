@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "datasets/xxh64.h"
 #include "tests/temporary_folder.h"
 
 namespace stagewise {
@@ -26,6 +27,21 @@ TEST(Xxh64, GivesTheFiguresOfItsAuthorsLibrary) {
   for (const Vector& vector : vectors) {
     EXPECT_EQ(xxh64(bytes.data(), vector.count), vector.plain) << vector.count;
     EXPECT_EQ(xxh64(bytes.data(), vector.count, 0x9E3779B1), vector.seeded) << vector.count;
+  }
+}
+
+TEST(Xxh64, IsTheSameWhereverTheBytesAreCut) {
+  std::vector<unsigned char> bytes;
+  for (unsigned i = 0; i < 200; ++i) bytes.push_back(static_cast<unsigned char>(i * 37 + 11));
+  for (std::size_t first = 0; first <= 100; ++first) {
+    for (const std::size_t second :
+         {std::size_t{0}, std::size_t{1}, std::size_t{31}, std::size_t{32}, std::size_t{95}}) {
+      Xxh64 hash(7);
+      hash.add(bytes.data(), first);
+      hash.add(bytes.data() + first, second);
+      hash.add(bytes.data() + first + second, bytes.size() - first - second);
+      ASSERT_EQ(hash.digest(), xxh64(bytes.data(), bytes.size(), 7)) << first << ' ' << second;
+    }
   }
 }
 
