@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "cpu/cores.h"
+#include "cpu/memory.h"
 #include "cpu/parallel.h"
 #include "tests/temporary_folder.h"
 
@@ -131,6 +132,23 @@ TEST_F(Cores, WhatIsMissingOrNonsenseLimitsNothing) {
     folder_.write("groups/job/cpu.max", nonsense);
     EXPECT_EQ(cores("0::/job\n"), all_) << nonsense;
   }
+}
+
+TEST(Memory, ALimitOfTheControlGroupCounts) {
+  const TemporaryFolder folder;
+  const auto memory = [&](const std::string& membership) {
+    return cpu::usable_memory(folder.write("membership", membership), folder.path("groups"));
+  };
+  const std::int64_t all = cpu::usable_memory("/nowhere", "/nowhere");
+  EXPECT_GT(all, 64 << 20);
+  folder.write("groups/job/step/memory.max", "max\n");
+  EXPECT_EQ(memory("0::/job/step\n"), all);
+  folder.write("groups/job/memory.max", "1048576\n");  // of the group round it
+  EXPECT_EQ(memory("0::/job/step\n"), 1 << 20);
+  folder.write("groups/memory/box/memory.limit_in_bytes", "4194304\n");  // version 1
+  EXPECT_EQ(memory("3:cpu:/x\n2:memory:/box\n"), 4 << 20);
+  folder.write("groups/memory/box/memory.limit_in_bytes", "9223372036854771712\n");  // which says none there
+  EXPECT_EQ(memory("2:memory:/box\n"), all);
 }
 
 }  // namespace
