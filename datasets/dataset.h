@@ -1,20 +1,26 @@
-// Images in bytes with labels, in host memory.
+// Images in bytes with labels: in host memory, or too many for it.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <limits>
+#include <memory>
 #include <string>
 #include <vector>
 
 namespace stagewise {
 
+class ImageSource;
+
 /// Called now and then with how much of `what` is done; may be empty. Called from one thread at a time.
 using ProgressCallback = std::function<void(const std::string& what, std::int64_t done, std::int64_t total)>;
 
+/// for_each_image() and loaded() of datasets/image_source.h look at them, wherever they are.
 struct Images {
   std::int64_t height = 0, width = 0, channels = 3;
-  std::vector<std::uint8_t> pixels;  // NHWC
+  std::vector<std::uint8_t> pixels;  // NHWC; none where there is a `source`
   std::vector<std::int32_t> labels;
+  std::shared_ptr<ImageSource> source = nullptr;  // decodes them when they are asked for: they don't fit into memory
   std::int64_t count() const { return static_cast<std::int64_t>(labels.size()); }
   std::int64_t image_bytes() const { return height * width * channels; }
 };
@@ -37,15 +43,19 @@ struct DatasetOptions {
   bool read_train = true;        // false: leave the training images unread, for an evaluation
   bool skip_unreadable = false;  // leave out images that can't be decoded (a remark names them)
   int threads = 0;               // decoding; 0: all cores
+  /// Bytes of memory for a folder's decoded images. Where twice as many as they take are there (once more for the
+  /// device's, which may lie in the same memory), all are decoded now; else they stay in their files, and as many as fit
+  /// are kept once they have been decoded.
+  std::int64_t cache = std::numeric_limits<std::int64_t>::max();
   ProgressCallback progress;
   std::function<void(const std::string& line)> remark;  // is told what load_test leaves out; may be empty
 };
 
 /// Opens `data`: `synthetic`, a folder with CIFAR-10's or CIFAR-100's binary version (or holding the folder
 /// `cifar-10-batches-bin` or `cifar-100-binary`), or a folder with `train/CLASS/*` and perhaps `val/CLASS/*` and
-/// `test/CLASS/*`; without `read_train` also `test/CLASS/*` alone, or `CLASS/*`. Errors: throws Error that says what was looked for and what was found, and names the file that is
-/// wrong; also for names of classes that aren't UTF-8, which no result could be written with, and for a single class to
-/// train on.
+/// `test/CLASS/*`; without `read_train` also `test/CLASS/*` alone, or `CLASS/*`. Errors: throws Error that says what was
+/// looked for and what was found, and names the file that is wrong; also for names of classes that aren't UTF-8, which
+/// no result could be written with, and for a single class to train on.
 Dataset open_dataset(const std::string& data, const DatasetOptions& options = {});
 
 }  // namespace stagewise

@@ -4,6 +4,7 @@
 #include <iomanip>
 #include <sstream>
 
+#include "datasets/image_source.h"
 #include "datasets/xxh64.h"
 #include "tensor/error.h"
 
@@ -23,6 +24,15 @@ std::string joined(const std::vector<std::string>& parts) {
   return parts.size() > kShown ? concat(text, "; and ", parts.size() - kShown, " more differences") : text;
 }
 
+/// Of labels and pixels in order.
+std::uint64_t digest_of(const Images& images) {
+  if (images.source != nullptr && images.source->scanned()) return images.source->scanned()->digest;
+  Xxh64 digest(xxh64(images.labels.data(), images.labels.size() * sizeof(std::int32_t)));
+  const auto bytes = static_cast<std::size_t>(images.image_bytes());
+  for_each_image(images, {}, [&](const std::uint8_t* image) { digest.add(image, bytes); });
+  return digest.digest();
+}
+
 }  // namespace
 
 DataFingerprint fingerprint_of(const Dataset& dataset) {
@@ -39,10 +49,8 @@ DataFingerprint fingerprint_of(const Dataset& dataset) {
             "[fingerprint] expected labels from 0 to ", dataset.classes.size() - 1, ", got ", label);
     ++fingerprint.counts[static_cast<std::size_t>(label)];
   }
-  const std::uint64_t labels = xxh64(train.labels.data(), train.labels.size() * sizeof(std::int32_t));
-  const std::uint64_t digest = xxh64(train.pixels.data(), train.pixels.size(), labels);
   std::ostringstream text;
-  text << std::hex << std::setfill('0') << std::setw(16) << digest;
+  text << std::hex << std::setfill('0') << std::setw(16) << digest_of(train);
   fingerprint.digest = text.str();
   return fingerprint;
 }

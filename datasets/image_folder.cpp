@@ -5,6 +5,8 @@
 
 #include "datasets/folder_entries.h"
 #include "datasets/image_files.h"
+#include "datasets/image_source.h"
+#include "datasets/xxh64.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
 
@@ -77,51 +79,92 @@ fs::path validation_folder(const fs::path& folder) {
   return found;
 }
 
-/// The listed images, decoded. Files that can't be are an Error, or left out and named in a remark.
-Images load(const Listing& listing, const DatasetOptions& options, std::vector<std::string>& remarks) {
+/// Images, and where each of them stands in the listing.
+struct LoadedImages {
+  Images images;
+  std::vector<std::int32_t> places;
+};
+
+std::int64_t bytes_of(const Listing& listing, const DatasetOptions& options) {
+  return std::ssize(listing.files) * options.image_size * options.image_size * 3;
+}
+
+/// What a digest of these images begins with.
+std::uint64_t seed_of(const Images& images) {
+  return xxh64(images.labels.data(), images.labels.size() * sizeof(std::int32_t));
+}
+
+/// Decodes the listed images where they fit, else reads them once, to see that they can be. Returns why each can't be,
+/// or "".
+std::vector<std::string> look_at(const Listing& listing, const DatasetOptions& options, Images& images) {
   const std::int64_t side = options.image_size;
-  auto [pixels, problems] = decode_images(listing.files, side, side, options.threads, options.progress);
-  Images images{.height = side, .width = side, .channels = 3, .pixels = std::move(pixels)};
+  if (bytes_of(listing, options) <= options.cache / 2) {
+    auto [pixels, problems] = decode_images(listing.files, side, side, options.threads, options.progress);
+    images.pixels = std::move(pixels);
+    return problems;
+  }
+  images.source = std::make_shared<ImageSource>(listing.files, side, side, options.threads, options.cache);
+  return images.source->scan(seed_of(images), options.progress);
+}
+
+/// The listed images. Files that can't be read are an Error, or left out and named in a remark.
+LoadedImages load(const Listing& listing, const DatasetOptions& options, std::vector<std::string>& remarks) {
+  LoadedImages loaded{.images = {.height = options.image_size,
+                                 .width = options.image_size,
+                                 .channels = 3,
+                                 .pixels = {},
+                                 .labels = listing.labels},
+                      .places = {}};
+  const std::vector<std::string> problems = look_at(listing, options, loaded.images);
   std::vector<std::string> unreadable;
-  std::copy_if(problems.begin(), problems.end(), std::back_inserter(unreadable),
-               [](const std::string& problem) { return !problem.empty(); });
-  images.labels = listing.labels;
-  if (unreadable.empty()) return images;
+  for (std::size_t i = 0; i < problems.size(); ++i) {
+    if (problems[i].empty()) {
+      loaded.places.push_back(static_cast<std::int32_t>(i));
+    } else {
+      unreadable.push_back(problems[i]);
+    }
+  }
+  if (unreadable.empty()) return loaded;
   const std::string message =
       count_and_examples(unreadable, concat("of ", problems.size(), " images can't be read:\n    "), "\n    ");
   require(options.skip_unreadable, "[dataset] ", message, "\n  --skip-unreadable leaves such images out");
   remarks.push_back("left out: " + message);
-
-  images.labels.clear();
-  const std::int64_t size = images.image_bytes();
-  for (std::size_t i = 0; i < problems.size(); ++i) {
-    if (!problems[i].empty()) continue;
-    const auto from = images.pixels.begin() + static_cast<std::int64_t>(i) * size;
-    std::copy(from, from + size, images.pixels.begin() + images.count() * size);
-    images.labels.push_back(listing.labels[i]);
-  }
-  images.pixels.resize(static_cast<std::size_t>(images.count() * size));
-  require(images.count() > 0, "[dataset] no image is left: ", message);
-  return images;
+  require(!loaded.places.empty(), "[dataset] no image is left: ", message);
+  keep(loaded.images, loaded.places);
+  return loaded;
 }
 
-void append(Images& images, const Images& more) {
-  images.pixels.insert(images.pixels.end(), more.pixels.begin(), more.pixels.end());
-  images.labels.insert(images.labels.end(), more.labels.begin(), more.labels.end());
+/// `listing` and behind it what `more` lists of the same classes.
+Listing joined(Listing listing, const Listing& more) {
+  listing.files.insert(listing.files.end(), more.files.begin(), more.files.end());
+  listing.labels.insert(listing.labels.end(), more.labels.begin(), more.labels.end());
+  return listing;
+}
+
+std::string gigabytes(std::int64_t bytes) {
+  const std::int64_t tenths = (bytes + 50'000'000) / 100'000'000;
+  return concat(tenths / 10, '.', tenths % 10, " GB");
 }
 
 void read_train(Dataset& dataset, const Listing& train, const Listing& validation, const DatasetOptions& options) {
-  dataset.train = load(train, options, dataset.remarks);
+  auto [images, places] = load(joined(train, validation), options, dataset.remarks);
+  const auto first_held_out = std::lower_bound(places.begin(), places.end(), std::ssize(train.files));
+  dataset.held_out = places.end() - first_held_out;
+  const auto trained_on = images.labels.end() - dataset.held_out;
   for (std::size_t label = 0; label < dataset.classes.size(); ++label) {
-    const auto& labels = dataset.train.labels;
     const std::string unreadable = dataset.remarks.empty() ? "" : dataset.remarks.back();
-    require(std::find(labels.begin(), labels.end(), static_cast<std::int32_t>(label)) != labels.end(),
+    require(std::find(images.labels.begin(), trained_on, static_cast<std::int32_t>(label)) != trained_on,
             "[dataset] of the class `", printable(dataset.classes[label]), "` no image is left: ", unreadable);
   }
-  if (validation.files.empty()) return;
-  const Images held_out = load(validation, options, dataset.remarks);
-  append(dataset.train, held_out);
-  dataset.held_out = held_out.count();
+  if (images.source != nullptr) {
+    // Once more where some were left out: all that follows is about those that are there.
+    if (!images.source->scanned()) images.source->scan(seed_of(images), options.progress);
+    const std::int64_t all = images.count() * images.image_bytes();
+    dataset.remarks.push_back(concat("decoded, they take ", gigabytes(all), "; ",
+                                     gigabytes(std::min(all, options.cache)),
+                                     " of memory are for that (--cache): the others are decoded when they are needed"));
+  }
+  dataset.train = std::move(images);
 }
 
 void check(const DatasetOptions& options) {
@@ -136,7 +179,7 @@ std::function<Images()> loader_of(const Listing& test, const DatasetOptions& opt
   if (test.files.empty()) return {};
   return [test, options] {
     std::vector<std::string> remarks;
-    Images images = load(test, options, remarks);
+    Images images = load(test, options, remarks).images;
     for (const std::string& remark : remarks) {
       if (options.remark) options.remark(remark);
     }
@@ -166,7 +209,9 @@ Dataset open_image_folder(const std::string& folder, const DatasetOptions& optio
   remark_passed_over(dataset, passed_over);
   dataset.train = {.height = options.image_size, .width = options.image_size};
   read_train(dataset, train, validation, options);
-  dataset.load_test = loader_of(test, options);
+  DatasetOptions of_test = options;
+  of_test.cache -= std::min(of_test.cache, dataset.train.count() * dataset.train.image_bytes());
+  dataset.load_test = loader_of(test, of_test);
   return dataset;
 }
 

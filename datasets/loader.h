@@ -1,13 +1,17 @@
 // From images in bytes to batches on a device. The images lie on the device, which draws each one's crop, flip and
-// cutout and applies them; the host says which images are next.
+// cutout and applies them; the host says which images are next. Those that are too many for memory are decoded ahead,
+// and go to the device batch by batch.
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "datasets/dataset.h"
+#include "datasets/image_source.h"
 #include "tensor/backend.h"
 
 namespace stagewise {
@@ -19,10 +23,13 @@ struct Normalisation {
 };
 
 /// To mean 0 and deviation 1 in each channel over the images at `indices`, or over all without any (a channel without
-/// deviation is only centred). Errors: throws Error for no images, or an index that they lack.
-Normalisation channel_normalisation(const Images& images, std::span<const std::int32_t> indices = {});
+/// deviation is only centred). `progress` is told of images that have to be decoded for it. Errors: throws Error for no
+/// images, or an index that they lack.
+Normalisation channel_normalisation(const Images& images, std::span<const std::int32_t> indices = {},
+                                    const ProgressCallback& progress = {});
 /// pixel / 255 minus the mean image (the paper's), of the same images and with the same errors.
-Normalisation mean_image_normalisation(const Images& images, std::span<const std::int32_t> indices = {});
+Normalisation mean_image_normalisation(const Images& images, std::span<const std::int32_t> indices = {},
+                                       const ProgressCallback& progress = {});
 
 /// A batch on the device.
 struct Batch {
@@ -41,7 +48,7 @@ struct Augmentation {
   std::int64_t cutout = 0;        // side of a square that is set to the mean colour, somewhere in each image; 0: none
 };
 
-/// Images on a device, with their normalisation.
+/// Images on a device, or on the way there, with their normalisation.
 class ImageStore {
  public:
   /// Errors: throws Error when the normalisation doesn't fit the images' sizes, there are no images, or one's label
@@ -51,7 +58,7 @@ class ImageStore {
 
   /// The images at `indices`, cropped, flipped and cut out as `draws` says, whose tensors and sizes are filled in here:
   /// by default as they are. Errors: throws Error for no indices, one that the store lacks, a padding that isn't
-  /// smaller than the image, or a negative cutout.
+  /// smaller than the image, a negative cutout, or an image that can't be decoded any more.
   Batch batch(std::span<const std::int32_t> indices, DrawAugmentation draws = {}) const;
   /// Errors: throws Error for an index that the store lacks.
   void check(std::span<const std::int32_t> indices) const;
@@ -61,14 +68,37 @@ class ImageStore {
   /// The type of the batches.
   DType feature_maps() const { return feature_maps_; }
   /// [H,W,C].
-  Shape image_shape() const { return {images_.shape()[1], images_.shape()[2], images_.shape()[3]}; }
+  const Shape& image_shape() const { return image_shape_; }
 
  private:
+  friend class BatchReader;
+  Batch batch(std::span<const std::int32_t> indices, DrawAugmentation draws, ReadAhead* ahead) const;
+  /// The next images of `ahead`, on the device.
+  Tensor read(ReadAhead& ahead, std::int64_t count) const;
+
   Backend* backend_;
   DType feature_maps_;
   std::int64_t classes_;
   std::vector<std::int32_t> labels_;
+  Shape image_shape_;
+  std::shared_ptr<ImageSource> source_;  // or none: all are in images_
   Tensor images_, scale_, offset_;
+};
+
+/// A store's images, batch by batch, in an order that is known: what isn't in memory is decoded ahead. The store must
+/// outlive it.
+class BatchReader {
+ public:
+  /// Errors: throws Error for an index that the store lacks.
+  BatchReader(const ImageStore& store, std::span<const std::int32_t> order);
+  /// The next `count` images; as many must be left. Errors: as ImageStore::batch(); after one, this reader is done.
+  Batch next(std::int64_t count, const DrawAugmentation& draws = {});
+
+ private:
+  const ImageStore* store_;
+  std::vector<std::int32_t> order_;
+  std::size_t taken_ = 0;
+  std::unique_ptr<ReadAhead> ahead_;  // or none: all are in memory
 };
 
 /// One epoch of training batches: every index once, in an order drawn from (seed, epoch), each image cropped,
@@ -87,7 +117,7 @@ class TrainingEpoch {
   void skip_to(std::int64_t batch);
   /// How many images the next batch has; 0 past the last one.
   std::int64_t next_size() const;
-  /// Errors: throws std::logic_error past the last batch.
+  /// Errors: throws std::logic_error past the last batch; Error for an image that can't be decoded any more.
   Batch next();
 
  private:
@@ -95,6 +125,7 @@ class TrainingEpoch {
   std::vector<std::int32_t> order_;
   std::int64_t batch_size_, batches_, taken_ = 0;
   DrawAugmentation draws_;
+  std::optional<BatchReader> reader_;  // from where batches are being taken on
 };
 
 }  // namespace stagewise

@@ -1,48 +1,55 @@
-#include <array>
 #include <cmath>
 
+#include "datasets/image_source.h"
 #include "datasets/loader.h"
 #include "tensor/error.h"
 
 namespace stagewise {
 namespace {
 
-void require_images(const Images& images) {
+/// Over the images at `indices`, or over all without any.
+ImageTotals totals_of(const Images& images, std::span<const std::int32_t> indices, const ProgressCallback& progress) {
   require(images.count() > 0 && images.image_bytes() > 0, "[normalisation] there are no images to average over");
-  require(static_cast<std::int64_t>(images.pixels.size()) == images.count() * images.image_bytes(),
+  require(images.source != nullptr || std::ssize(images.pixels) == images.count() * images.image_bytes(),
           "[normalisation] expected ", images.count() * images.image_bytes(), " bytes of pixels, got ",
           images.pixels.size());
-}
-
-/// Calls use(pixels of an image) for the images at `indices`, or for all without any; returns how many there were.
-template <class Use>
-std::int64_t for_each_image(const Images& images, std::span<const std::int32_t> indices, const Use& use) {
-  require_images(images);
-  const std::int64_t count = indices.empty() ? images.count() : static_cast<std::int64_t>(indices.size());
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t index = indices.empty() ? i : indices[static_cast<std::size_t>(i)];
-    require(index >= 0 && index < images.count(), "[normalisation] expected indices from 0 to ", images.count() - 1,
-            ", got ", index);
-    use(images.pixels.data() + index * images.image_bytes());
+  ImageTotals totals(images.height * images.width, images.channels);
+  const auto add = [&totals](const std::uint8_t* image) { totals.add(image); };
+  if (images.source == nullptr || !images.source->scanned()) {
+    for_each_image(images, indices, add, progress);
+    return totals;
   }
-  return count;
+  const ImageTotals& all = images.source->scanned()->totals;
+  if (indices.empty()) return all;
+  // The others are fewer to decode, where most are trained on: what is left without them is what was asked for.
+  std::vector<bool> asked_for(static_cast<std::size_t>(images.count()));
+  for (const std::int32_t index : indices) asked_for.at(static_cast<std::size_t>(index)) = true;
+  std::vector<std::int32_t> others;
+  for (std::int64_t i = 0; i < images.count(); ++i) {
+    if (!asked_for[static_cast<std::size_t>(i)]) others.push_back(static_cast<std::int32_t>(i));
+  }
+  const bool each_once = std::ssize(indices) + std::ssize(others) == images.count();
+  if (!each_once || indices.size() <= others.size()) {
+    for_each_image(images, indices, add, progress);
+    return totals;
+  }
+  if (!others.empty()) for_each_image(images, others, add, progress);
+  ImageTotals rest = all;
+  rest.subtract(totals);
+  return rest;
 }
 
 }  // namespace
 
-Normalisation channel_normalisation(const Images& images, std::span<const std::int32_t> indices) {
+Normalisation channel_normalisation(const Images& images, std::span<const std::int32_t> indices,
+                                    const ProgressCallback& progress) {
   const auto channels = static_cast<std::size_t>(images.channels);
   const auto pixels = static_cast<std::size_t>(images.height * images.width);
-  // How often each channel has each of the 256 values: the moments that follow from it carry no rounding of sums.
-  std::vector<std::array<std::int64_t, 256>> histogram(channels);
-  const std::int64_t count = for_each_image(images, indices, [&](const std::uint8_t* image) {
-    for (std::size_t i = 0; i < pixels * channels; i += channels) {
-      for (std::size_t c = 0; c < channels; ++c) ++histogram[c][image[i + c]];
-    }
-  });
+  const ImageTotals totals = totals_of(images, indices, progress);
+  const auto& histogram = totals.histograms;
 
   Normalisation normalisation{std::vector<float>(channels), std::vector<float>(pixels * channels)};
-  const auto total = static_cast<double>(count * images.height * images.width);
+  const auto total = static_cast<double>(totals.images * images.height * images.width);
   for (std::size_t c = 0; c < channels; ++c) {
     double mean = 0.0, variance = 0.0;
     for (int v = 0; v < 256; ++v) mean += v * static_cast<double>(histogram[c][v]) / total;
@@ -57,15 +64,12 @@ Normalisation channel_normalisation(const Images& images, std::span<const std::i
   return normalisation;
 }
 
-Normalisation mean_image_normalisation(const Images& images, std::span<const std::int32_t> indices) {
-  const auto size = static_cast<std::size_t>(images.image_bytes());
-  std::vector<std::int64_t> sums(size);
-  const std::int64_t count = for_each_image(images, indices, [&](const std::uint8_t* image) {
-    for (std::size_t i = 0; i < size; ++i) sums[i] += image[i];
-  });
+Normalisation mean_image_normalisation(const Images& images, std::span<const std::int32_t> indices,
+                                       const ProgressCallback& progress) {
+  const ImageTotals totals = totals_of(images, indices, progress);
   Normalisation normalisation{std::vector<float>(static_cast<std::size_t>(images.channels), 1.0F / 255.0F), {}};
-  for (const std::int64_t sum : sums) {
-    const double mean = static_cast<double>(sum) / static_cast<double>(count);
+  for (const std::int64_t sum : totals.sums) {
+    const double mean = static_cast<double>(sum) / static_cast<double>(totals.images);
     normalisation.offset.push_back(static_cast<float>(mean / 255.0));
   }
   return normalisation;

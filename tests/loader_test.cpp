@@ -58,12 +58,13 @@ TEST(Normalisation, IsOfTheImagesAtTheIndicesAlone) {
   }
   const std::vector<std::int32_t> indices = {1, 4};
   for (const auto& normalisation_of : {channel_normalisation, mean_image_normalisation}) {
-    const Normalisation of_two = normalisation_of(two, {}), chosen = normalisation_of(images, indices);
+    const Normalisation of_two = normalisation_of(two, {}, {}), chosen = normalisation_of(images, indices, {});
     EXPECT_EQ(chosen.scale, of_two.scale);
     EXPECT_EQ(chosen.offset, of_two.offset);
-    EXPECT_NE(chosen.offset, normalisation_of(images, {}).offset);
+    EXPECT_NE(chosen.offset, normalisation_of(images, {}, {}).offset);
     for (const std::int32_t stray : {-1, 5}) {
-      EXPECT_TRUE(contains(message_of([&] { normalisation_of(images, std::vector<std::int32_t>{stray}); }), "0 to 4"));
+      EXPECT_TRUE(
+          contains(message_of([&] { normalisation_of(images, std::vector<std::int32_t>{stray}, {}); }), "0 to 4"));
     }
   }
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "datasets/image_source.h"
 #include "search/commands/config_file.h"
 #include "search/run/directory.h"
 #include "search/run/terminal.h"
@@ -33,18 +34,13 @@ std::vector<std::int32_t> labels_of(const std::vector<std::string>& classes, con
 
 /// Only the images that the network has a label for, with that label.
 Images relabelled(Images images, const std::vector<std::int32_t>& labels) {
-  const std::int64_t size = images.image_bytes();
-  std::int64_t kept = 0;
-  for (std::int64_t i = 0; i < images.count(); ++i) {
-    const std::int32_t label = labels[static_cast<std::size_t>(images.labels[static_cast<std::size_t>(i)])];
-    if (label < 0) continue;
-    images.labels[static_cast<std::size_t>(kept)] = label;
-    const auto from = images.pixels.begin() + i * size;
-    if (kept < i) std::copy(from, from + size, images.pixels.begin() + kept * size);
-    ++kept;
+  std::vector<std::int32_t> known;
+  for (std::int32_t i = 0; i < images.count(); ++i) {
+    std::int32_t& label = images.labels[static_cast<std::size_t>(i)];
+    label = labels[static_cast<std::size_t>(label)];
+    if (label >= 0) known.push_back(i);
   }
-  images.labels.resize(static_cast<std::size_t>(kept));
-  images.pixels.resize(static_cast<std::size_t>(kept * size));
+  keep(images, known);
   return images;
 }
 

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cpu/cores.h"
+#include "cpu/memory.h"
 #include "search/commands/numbers.h"
 #include "search/criteria/criterion.h"
 #include "search/run/directory.h"
@@ -33,6 +34,12 @@ std::string amount(std::string& text) {
   }
   text = std::to_string(std::llround(value));
   return "";
+}
+
+/// `auto`, `off`, or bytes as digits.
+std::string cache_size(std::string& text) {
+  if (text == "auto" || text == "off" || amount(text).empty()) return "";
+  return concat("expected auto, off, or bytes such as 800M or 4G, got `", text, "`");
 }
 
 /// A number, or nothing, which a config file has as "".
@@ -74,6 +81,7 @@ DataOptions Settings::data_options() const {
   DataOptions options = data;
   options.seed = seed;
   options.threads = device.threads > 0 ? device.threads : cpu::usable_cores();
+  options.cache = cache == "auto" ? cpu::usable_memory() / 2 : cache == "off" ? 0 : std::stoll(cache);
   return options;
 }
 
@@ -117,6 +125,12 @@ void add_data_options(CLI::App& command, Settings& settings) {
       ->group(group);
   command.add_option("--image-size", data.image_size, "Pixels a side that the images of a folder are resized to")
       ->transform(between<std::int64_t>(4, 512))
+      ->group(group);
+  command
+      .add_option("--cache", settings.cache,
+                  "Memory for a folder's decoded images: auto (half of what there is), off, or bytes such as 4G. Where "
+                  "they take more, they are decoded again when they are needed; the results don't depend on it")
+      ->transform(CLI::Validator(cache_size, ""))
       ->group(group);
   command.add_flag("--skip-unreadable", data.skip_unreadable, "Leave out images that can't be decoded")->group(group);
   command.add_option("--synthetic-train", data.synthetic_train, "Training images of the synthetic data")

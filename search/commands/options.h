@@ -32,6 +32,7 @@ struct Settings {
   std::string initialiser = "zero-gamma", grow_to, margin;
   std::string flip = "alternating";
   std::string optimiser = "sgd";
+  std::string cache = "auto";  // for decoded images: auto, off or bytes
   bool keep_held_out = false;
   double hours = 0.0;  // in place of search.work, once a run begins; 0: not asked for
   std::uint64_t seed = 0;

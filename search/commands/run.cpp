@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <iostream>
+#include <optional>
 
 #include "layers/presets.h"
 #include "search/calibrate.h"
@@ -54,15 +55,17 @@ RunData open_data(CLI::App& command, Settings& settings, bool begins, Backend& b
   const DType maps = feature_map_type(settings.device, backend);
   const Variant variant = settings.search_options().variant;
   DataOptions wanted = settings.data_options();
-  RunData data = open_run_data(backend, wanted, variant, maps, progress.listener());
-  if (begins && settings.hours > 0.0) take_hours(command, settings, backend, data, progress);
+  const Dataset dataset = open_announced(wanted, progress.listener());
+  std::optional<RunData> data = run_data_of(backend, dataset, wanted, variant, maps, progress.listener());
+  if (begins && settings.hours > 0.0) take_hours(command, settings, backend, *data, progress);
   const SearchOptions options = settings.search_options();
-  if (data.validation.empty() || data.fingerprint.held_out > 0 || !options.join_held_out ||
-      needs_held_out(options, data))
-    return data;
+  if (data->validation.empty() || data->fingerprint.held_out > 0 || !options.join_held_out ||
+      needs_held_out(options, *data))
+    return std::move(*data);
   progress.line("  nothing is decided on held-out images, so all are trained on");
   wanted.validation = 0.0;
-  return open_run_data(backend, wanted, variant, maps);
+  data.reset();  // before its images are there once more
+  return run_data_of(backend, dataset, wanted, variant, maps);
 }
 
 void show_results(const RunDirectory& run) {

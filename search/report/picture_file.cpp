@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "datasets/image_source.h"
 #include "tensor/error.h"
 
 #define STBI_WRITE_NO_STDIO
@@ -26,10 +27,9 @@ struct Raster {
 
 Raster raster_of(const Images& images, std::size_t index) {
   require(images.channels == 1 || images.channels == 3, "[picture] expected 1 or 3 channels, got ", images.channels);
-  const auto bytes = images.image_bytes();
-  const auto* first = images.pixels.data() + static_cast<std::int64_t>(index) * bytes;
+  const std::int32_t indices[] = {static_cast<std::int32_t>(index)};
   return {static_cast<int>(images.height), static_cast<int>(images.width), static_cast<int>(images.channels),
-          std::vector<std::uint8_t>(first, first + bytes)};
+          loaded(images, indices).pixels};
 }
 
 /// Each pixel the mean of `factor` x `factor` of them.

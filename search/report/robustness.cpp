@@ -6,6 +6,7 @@
 #include <functional>
 #include <utility>
 
+#include "datasets/image_source.h"
 #include "layers/image_gradient.h"
 #include "tensor/random.h"
 
@@ -78,15 +79,10 @@ Images misled(Images images, const std::vector<std::int8_t>& directions, double 
 }
 
 Images some_of(const Images& images, std::int64_t count) {
-  Images some{.height = images.height, .width = images.width, .channels = images.channels, .pixels = {}, .labels = {}};
-  const std::int64_t all = images.count(), wanted = std::min(count, all), bytes = images.image_bytes();
-  for (std::int64_t i = 0; i < wanted; ++i) {
-    const std::int64_t image = i * all / wanted;
-    some.labels.push_back(images.labels[static_cast<std::size_t>(image)]);
-    const auto first = images.pixels.begin() + image * bytes;
-    some.pixels.insert(some.pixels.end(), first, first + bytes);
-  }
-  return some;
+  const std::int64_t all = images.count(), wanted = std::min(count, all);
+  std::vector<std::int32_t> chosen;
+  for (std::int64_t i = 0; i < wanted; ++i) chosen.push_back(static_cast<std::int32_t>(i * all / wanted));
+  return loaded(images, chosen);
 }
 
 namespace {

@@ -76,8 +76,20 @@ void Progress::pass(const std::string& what, const PassProgress& progress, const
 }
 
 ProgressCallback Progress::counts() {
-  return [this](const std::string& what, std::int64_t done, std::int64_t total) {
-    status(what + "  " + with_thousands(done) + " of " + with_thousands(total));
+  return [this, before = std::string(), began = Clock::now(), first = std::int64_t{0}](
+             const std::string& what, std::int64_t done, std::int64_t total) mutable {
+    if (what != before || done < first) {
+      before = what;
+      began = Clock::now();
+      first = done;
+    }
+    std::string text = what + "  " + with_thousands(done) + " of " + with_thousands(total);
+    const double seconds = seconds_since(began);
+    if (seconds > 0.5 && done > first && done < total) {
+      text +=
+          "  " + duration(seconds * static_cast<double>(total - done) / static_cast<double>(done - first)) + " left";
+    }
+    status(text);
   };
 }
 

@@ -91,6 +91,7 @@ Dataset open_announced(const DataOptions& options, const DataListener& listener)
                                                 .read_train = options.read_train,
                                                 .skip_unreadable = options.skip_unreadable,
                                                 .threads = options.threads,
+                                                .cache = options.cache,
                                                 .progress = listener.counts,
                                                 .remark = [line = listener.line](const std::string& remark) {
                                                   if (line) line("  " + remark);
@@ -100,8 +101,10 @@ Dataset open_announced(const DataOptions& options, const DataListener& listener)
   return dataset;
 }
 
-Normalisation normalisation_of(Variant variant, const Images& images, std::span<const std::int32_t> indices) {
-  return variant == Variant::paper ? mean_image_normalisation(images, indices) : channel_normalisation(images, indices);
+Normalisation normalisation_of(Variant variant, const Images& images, std::span<const std::int32_t> indices,
+                               const ProgressCallback& progress) {
+  return variant == Variant::paper ? mean_image_normalisation(images, indices, progress)
+                                   : channel_normalisation(images, indices, progress);
 }
 
 Split split_of(const Dataset& dataset, const DataOptions& options) {
@@ -118,16 +121,14 @@ Split split_of(const Dataset& dataset, const DataOptions& options) {
   return split;
 }
 
-RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, DType feature_maps,
-                      const DataListener& listener) {
-  const Dataset dataset = open_announced(options, listener);
-
+RunData run_data_of(Backend& backend, const Dataset& dataset, const DataOptions& options, Variant variant,
+                    DType feature_maps, const DataListener& listener) {
   const Images& images = dataset.train;
   const auto classes = static_cast<std::int64_t>(dataset.classes.size());
   Split split = split_of(dataset, options);
   tell(listener, "  " + counted(std::ssize(split.train), "image") + " to train on, " +
                      with_thousands(static_cast<std::int64_t>(split.validation.size())) + " held out");
-  const Normalisation normalisation = normalisation_of(variant, images, split.train);
+  const Normalisation normalisation = normalisation_of(variant, images, split.train, listener.counts);
   return {.source = options.data,
           .description = dataset.description,
           .classes = dataset.classes,
@@ -140,6 +141,11 @@ RunData open_run_data(Backend& backend, const DataOptions& options, Variant vari
           .validation = std::move(split.validation),
           .load_test = dataset.load_test,
           .fingerprint = fingerprint_of(dataset)};
+}
+
+RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, DType feature_maps,
+                      const DataListener& listener) {
+  return run_data_of(backend, open_announced(options, listener), options, variant, feature_maps, listener);
 }
 
 }  // namespace stagewise

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,7 @@ struct DataOptions {
   double validation = 0.1;        // share of the training images that is held out, unless the data says which are
   std::uint64_t seed = 0;
   int threads = 0;
+  std::int64_t cache = std::numeric_limits<std::int64_t>::max();  // as DatasetOptions::cache
 };
 
 /// Who is told what is found while data is read; either may be empty.
@@ -52,14 +54,19 @@ Dataset open_announced(const DataOptions& options, const DataListener& listener)
 
 /// How networks of the variant see their images: standard ones by the channels' means and deviations over the images at
 /// `indices` (over all without any), the paper's less their mean image.
-Normalisation normalisation_of(Variant variant, const Images& images, std::span<const std::int32_t> indices = {});
+Normalisation normalisation_of(Variant variant, const Images& images, std::span<const std::int32_t> indices = {},
+                               const ProgressCallback& progress = {});
 
 /// Which of the training images are trained on, and which are held out: those that the data itself holds out, or the
 /// share that `options` ask for, drawn from their seed. Errors: throws Error when fewer than two are left to train on.
 Split split_of(const Dataset& dataset, const DataOptions& options);
 
-/// Opens the data for a run, with the variant's normalisation over what is trained on, for networks with such feature
-/// maps. Errors: throws Error for anything wrong with the data.
+/// What a run needs of `dataset`, which was opened with `options`: with the variant's normalisation over what is trained
+/// on, for networks with such feature maps. Errors: throws Error for anything wrong with the data.
+RunData run_data_of(Backend& backend, const Dataset& dataset, const DataOptions& options, Variant variant,
+                    DType feature_maps, const DataListener& listener = {});
+
+/// The same, opened here.
 RunData open_run_data(Backend& backend, const DataOptions& options, Variant variant, DType feature_maps,
                       const DataListener& listener = {});
 

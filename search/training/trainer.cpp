@@ -218,13 +218,16 @@ PassResult train_epoch(Learner& learner, const ImageStore& images, std::span<con
 void for_each_batch(const ImageStore& images, std::span<const std::int32_t> indices,
                     const std::function<void(const Batch&)>& visit) {
   auto most = static_cast<std::size_t>(evaluation_batch(images));
+  std::optional<BatchReader> reader;
   while (!indices.empty()) {
     const auto count = std::min(indices.size(), most);
     try {
-      visit(images.batch(indices.first(count)));
+      if (!reader) reader.emplace(images, indices);
+      visit(reader->next(static_cast<std::int64_t>(count)));
     } catch (const OutOfMemory&) {
       if (count == 1) throw;
       most = count / 2;
+      reader.reset();  // the images are read again
       continue;
     }
     indices = indices.subspan(count);
