@@ -20,15 +20,16 @@ namespace fs = std::filesystem;
 
 void list(const fs::path& folder, std::vector<std::string>& images, std::vector<std::string>& passed_over, int depth) {
   require(depth < 16, "[dataset] ", printable(folder.string()), " lies 16 folders deep: does a link lead back up?");
-  for (const fs::path& entry : sorted_entries(folder)) {
-    if (is_hidden(entry)) {
-      passed_over.push_back(printable(entry.string()));
-    } else if (fs::is_directory(entry)) {
-      list(entry, images, passed_over, depth + 1);
-    } else if (fs::is_regular_file(entry) && has_image_name(entry.string())) {
-      images.push_back(entry.string());
+  for (const fs::directory_entry& entry : sorted_entries(folder)) {
+    const std::string path = entry.path().string();
+    if (is_hidden(path)) {
+      passed_over.push_back(printable(path));
+    } else if (entry.is_directory()) {
+      list(path, images, passed_over, depth + 1);
+    } else if (entry.is_regular_file() && has_image_name(path)) {
+      images.push_back(path);
     } else {
-      passed_over.push_back(printable(entry.string()));
+      passed_over.push_back(printable(path));
     }
   }
 }

@@ -35,19 +35,20 @@ struct Listing {
 /// Lists `folder`/CLASS/**; adds what isn't an image to `passed_over`.
 Listing list_classes(const fs::path& folder, std::vector<std::string>& passed_over) {
   Listing listing;
-  for (const fs::path& entry : sorted_entries(folder)) {
-    if (is_hidden(entry) || !fs::is_directory(entry)) {
-      passed_over.push_back(printable(entry.string()));
+  for (const fs::directory_entry& entry : sorted_entries(folder)) {
+    const std::string path = entry.path().string(), name = entry.path().filename().string();
+    if (is_hidden(path) || !entry.is_directory()) {
+      passed_over.push_back(printable(path));
       continue;
     }
-    require(is_utf8(entry.filename().string()), "[dataset] expected class folders with names in UTF-8, got ",
-            printable(entry.string()), ": rename it");  // no result could be written with such a name
+    require(is_utf8(name), "[dataset] expected class folders with names in UTF-8, got ", printable(path),
+            ": rename it");  // no result could be written with such a name
     const std::size_t before = listing.files.size();
-    list_images(entry.string(), listing.files, passed_over);
-    require(listing.files.size() > before, "[dataset] the class folder ", printable(entry.string()),
+    list_images(path, listing.files, passed_over);
+    require(listing.files.size() > before, "[dataset] the class folder ", printable(path),
             " holds no images: add some, or remove it");
     listing.labels.resize(listing.files.size(), static_cast<std::int32_t>(listing.classes.size()));
-    listing.classes.push_back(entry.filename().string());
+    listing.classes.push_back(name);
   }
   return listing;
 }
