@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <tuple>
 
 #include "layers/cost.h"
 #include "search/results.h"
@@ -32,6 +33,18 @@ void turn_last_bit(const Tensor& weight, std::int64_t place) {
   weight.backend().copy_from_host(values.data(), weight);
 }
 
+/// Errors: throws Error for options that have no meaning together.
+SearchOptions checked(SearchOptions options) {
+  const bool scratch = options.strategy == "paper" || options.strategy == "evolution";
+  require(options.from.empty() || !scratch, "[--strategy] ", options.strategy,
+          " draws every network anew, so the weights in `", options.from, "` would be of no use");
+  if (!options.training.freeze_trunk) return options;
+  require(options.strategy == "train",
+          "[--freeze] a network whose trunk is frozen can't grow: leave one of the two out");
+  require(options.average_decay == 0.0, "[--freeze] a frozen trunk has no averages: leave --average-decay out");
+  return options;
+}
+
 /// What the bits depend on: the device's kind, or the CPU's instruction set, but not the number of threads.
 std::string arithmetic_of(const Backend& backend) {
   const std::string description = backend.description();
@@ -48,7 +61,7 @@ SearchRun::SearchRun(Backend& backend, const RunData& data, const SearchOptions&
                      Progress& progress, std::optional<CheckpointFile> saved)
     : backend_(backend),
       data_(data),
-      options_(settled(options, data)),
+      options_(checked(settled(options, data))),
       directory_(directory),
       progress_(progress),
       total_work_(work_of(options_, data)),
@@ -109,14 +122,24 @@ void SearchRun::take_weights() {
   const Architecture& found = model.network->architecture();
   Architecture wanted = data_.architecture(options_.start, options_.variant, options_.style);
   wanted.stages = found.stages;
-  require(found.depths() == options_.start && found == wanted, "[--from] `", options_.from, "` holds a network ",
-          join(found.depths()), " for images ", found.height, "x", found.width, "x", found.channels, " of ",
-          found.classes, " classes; expected ", join(options_.start), " for ", wanted.height, "x", wanted.width, "x",
-          wanted.channels, " of ", wanted.classes);
-  require(model.classes.empty() || model.classes == data_.classes, "[--from] `", options_.from,
+  const auto sizes = [](const Architecture& of) {
+    return concat(join(of.depths()), " for images ", of.height, "x", of.width, "x", of.channels, " of ", of.classes,
+                  " classes");
+  };
+  Architecture alike = found;  // of what must be the same
+  if (options_.transfer)
+    std::tie(alike.classes, alike.height, alike.width) = std::tie(wanted.classes, wanted.height, wanted.width);
+  require(found.depths() == options_.start && alike == wanted, "[--from] `", options_.from, "` holds a network ",
+          sizes(found), "; expected ", sizes(wanted));
+  require(options_.transfer || model.classes.empty() || model.classes == data_.classes, "[--from] `", options_.from,
           "` knows other classes than the data, or in another order");
-  learner_.network = std::make_unique<Network>(backend_, found, state_.network_seed);
-  learner_.network->copy_from(*model.network);
+  learner_.network = std::make_unique<Network>(backend_, wanted, state_.network_seed);
+  Network& network = *learner_.network;
+  const Tensor weight = network.classifier_weight().value().clone(), bias = network.classifier_bias().value().clone();
+  network.copy_from(*model.network);
+  if (!options_.transfer) return;
+  backend_.copy(weight, network.classifier_weight().value());  // even where there are as many classes as before
+  backend_.copy(bias, network.classifier_bias().value());
 }
 
 void SearchRun::start_network(const Architecture& architecture, std::int64_t work) {
@@ -184,7 +207,8 @@ void SearchRun::train_on() {
     const auto [known, fresh] = macs.try_emplace(form);
     if (fresh) known->second = cost_of(learner_.network->active_architecture()).total().macs;
     const StepChoice choice{.rate = rate(), .network_form = form};
-    state_.work += known->second * images;
+    // A frozen trunk only looks at its images.
+    state_.work += options_.training.freeze_trunk ? known->second * images / 3 : known->second * images;
     state_.steps += 1;
     state_.images_seen += images;
     return choice;

@@ -41,6 +41,7 @@ struct SearchOptions {
   Variant variant = Variant::standard;
   NetworkStyle style;
   std::string from;  // a finished network of that shape whose weights a training begins with; empty: they are drawn
+  bool transfer = false;               // ... for other classes, or images of another size: its classifier is drawn anew
   std::string strategy = "stagewise";  // train, stagewise, jump, paper or evolution
   TrainingOptions training;
   /// In multiply-accumulates (search/work.h); 0: what training.epochs passes over the images take.

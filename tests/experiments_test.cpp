@@ -1,4 +1,5 @@
 // The experiments in bench/search/ are asked for in words that the program knows, and what `twins` counts is right.
+#include "tests/picture_files.h"
 #include "tests/program.h"
 
 namespace stagewise {
@@ -60,6 +61,29 @@ TEST_F(Experiments, TwinsCountsNetworksAndFindsContradictions) {
   EXPECT_EQ(count_twins(), 1);
   EXPECT_NE(folder_.read("out.txt").find("1 x does not pay  3 x pays   CONTRADICTION"), std::string::npos)
       << folder_.read("out.txt");
+}
+
+TEST_F(Experiments, TransferRunsEveryArmAndComparesThem) {
+  std::vector<std::uint8_t> pixels(8 * 8 * 3);
+  for (std::uint8_t i = 0; i < 12; ++i) {
+    for (const char* const part : {"train/", "test/"}) {
+      std::fill(pixels.begin(), pixels.end(), i);
+      folder_.write(concat("new/", part, "dark/", i, ".ppm"), picture_files::ppm(8, 8, pixels));
+      std::fill(pixels.begin(), pixels.end(), static_cast<std::uint8_t>(200 + i));
+      folder_.write(concat("new/", part, "light/", i, ".ppm"), picture_files::ppm(8, 8, pixels));
+    }
+  }
+  const std::string command =
+      "cd '" + folder_.path() + "' && '" STAGEWISE_SOURCE_DIR "/bench/search/transfer' '" +
+      fs::absolute(STAGEWISE_PROGRAM).string() +
+      "' --old synthetic --new new --out out --seeds 1 --synthetic-train 60 --synthetic-test 20 "
+      "--work 3e9 --batch-size 8 >out.txt 2>error.txt";
+  ASSERT_EQ(std::system(command.c_str()), 0) << folder_.read("error.txt");
+  const std::string out = folder_.read("out.txt");
+  for (const char* const arm : {"scratch", "found-here", "found-here-anew", "transfer", "frozen", "grown"}) {
+    EXPECT_NE(out.find(concat("== out/new/", arm, "/seed-1\n")), std::string::npos) << out;
+    EXPECT_TRUE(fs::exists(path(concat("out/new/", arm, "/seed-1/summary.txt")))) << arm;
+  }
 }
 
 }  // namespace

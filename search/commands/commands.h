@@ -14,6 +14,7 @@ struct Command {
 Command add_search(CLI::App& program);
 Command add_train(CLI::App& program);
 Command add_retrain(CLI::App& program);
+Command add_transfer(CLI::App& program);
 Command add_evaluate(CLI::App& program);
 Command add_score(CLI::App& program);
 Command add_predict(CLI::App& program);

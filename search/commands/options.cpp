@@ -171,6 +171,14 @@ void add_network_options(CLI::App& command, Settings& settings, const std::strin
   add_style_options(command, settings.style, settings.network, group);
 }
 
+void add_from_option(CLI::App& command, Settings& settings, const std::string& text) {
+  const auto absolute = [](std::string& path) {
+    if (!path.empty()) path = std::filesystem::absolute(path).lexically_normal().string();
+    return std::string();
+  };
+  command.add_option("--from", settings.search.from, text)->transform(CLI::Validator(absolute, ""))->group("Network");
+}
+
 void add_training_options(CLI::App& command, Settings& settings) {
   const std::string group = "Training";
   TrainingOptions& training = settings.search.training;

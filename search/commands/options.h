@@ -66,6 +66,9 @@ void add_growth_options(CLI::App& command, Settings& settings);
 /// --out, --resume, --resume-or-start, --config.
 void add_run_options(CLI::App& command, Settings& settings);
 
+/// --from, as `text` says.
+void add_from_option(CLI::App& command, Settings& settings, const std::string& text);
+
 /// A search or a training from the first epoch, or from where a run stopped, to its results. `name` is the command that
 /// goes on with it.
 void run_search(CLI::App& command, Settings& settings, const std::string& name);

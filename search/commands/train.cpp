@@ -1,20 +1,8 @@
-#include <filesystem>
-
 #include "search/commands/commands.h"
-#include "search/commands/config_file.h"
 #include "search/commands/options.h"
 #include "search/training/model_file.h"
 
 namespace stagewise {
-
-namespace {
-
-std::string absolute_path(std::string& path) {
-  if (!path.empty()) path = std::filesystem::absolute(path).lexically_normal().string();
-  return "";
-}
-
-}  // namespace
 
 void add_train_options(CLI::App& command, Settings& settings) {
   settings.search.strategy = "train";
@@ -23,13 +11,10 @@ void add_train_options(CLI::App& command, Settings& settings) {
   add_data_options(command, settings);
   add_split_options(command, settings);
   add_network_options(command, settings, "--blocks");
-  command
-      .add_option(
-          "--from", settings.search.from,
-          "Begin with the network and the weights in this run's folder or .safetensors file (and a tenth of the "
-          "learning rate, where none is given)")
-      ->transform(CLI::Validator(absolute_path, ""))
-      ->group("Network");
+  add_from_option(
+      command, settings,
+      "Begin with the network and the weights in this run's folder or .safetensors file (and a tenth of the "
+      "learning rate, where none is given)");
   add_budget_options(command, settings);
   add_training_options(command, settings);
   add_device_options(command, settings);

@@ -73,7 +73,9 @@ std::int64_t work_of(const SearchOptions& options, const RunData& data) {
             options.work);
     return options.work;
   }
-  std::int64_t work = options.training.epochs * training_work(start, images);
+  const bool only_looks = options.training.freeze_trunk;
+  std::int64_t work =
+      options.training.epochs * (only_looks ? evaluation_work(start, images) : training_work(start, images));
   if (options.strategy == "train") {
     return work + options.training.epochs * evaluation_work(start, std::ssize(data.validation));
   }
@@ -109,7 +111,7 @@ SearchOptions settled(SearchOptions options, const RunData& data) {
     training.schedule.peak = (adamw ? 0.004 : 0.4) * batches_of_128 * (options.from.empty() ? 1.0 : 0.1);
   }
   if (training.optimiser.weight_decay < 0.0) {
-    const auto work = static_cast<double>(work_of(options, data));
+    const auto work = static_cast<double>(work_of(options, data)) * (training.freeze_trunk ? 3.0 : 1.0);
     const Architecture start = data.architecture(options.start, options.variant, options.style);
     const bool grows = options.strategy == "stagewise" || options.strategy == "jump";
     const GrowthPlan plan = grows ? growth_plan(options, data, std::llround(work)) : GrowthPlan{};

@@ -21,6 +21,9 @@ struct TrainingOptions {
   double label_smoothing = 0.1;
   Augmentation augmentation;
   std::uint64_t seed = 0;  // of the images' order and their augmentation
+  /// The classifier alone learns. All before it answers as in an evaluation: its batch norms' running statistics are
+  /// used, and stay what they are.
+  bool freeze_trunk = false;
 };
 
 /// What a pass over images came to.
