@@ -1,4 +1,4 @@
-// The graph once more (layers/graph.h), node by node as calls of the functions in c_text.h.
+// The steps of the network that only answers (layers/inference.h), as calls of the functions in c_text.h.
 #include "search/export/c.h"
 
 #include <algorithm>
@@ -93,7 +93,7 @@ std::vector<float> in_sixteens(const Tensor& filters) {
   return packed;
 }
 
-/// A map of the network, and where it lies in the caller's scratch, in floats.
+/// A value, and where it lies in the caller's scratch, in floats.
 struct Map {
   Shape shape;  // of one image
   std::int64_t at = 0;
@@ -122,40 +122,47 @@ class Scratch {
   std::int64_t largest_ = 0;
 };
 
-[[noreturn]] Map refuse(const char* what) {
-  fail("[export] a header in C can't be made of networks with ", what, " yet: --to onnx and --to pytorch can");
-}
-
-/// Appends constants and steps. Who uses a map last gives it back.
+/// Appends constants and calls, step by step.
 class Writer {
  public:
-  Writer(const Network& network, const std::string& name) : network_(network), prefix_(name + "_") {}
+  Writer(const std::vector<FoldedStep>& steps, const Shape& image, const std::string& name);
 
-  Map image() { return scratch_.take(network_.active_graph().input); }
-  /// What this node makes of `x`.
-  Map node(const Node& node, const Map& x);
   void array(const std::string& name, const std::vector<float>& values);
+  void step(std::size_t number);
 
+  const std::string& functions() const { return functions_; }
   const std::string& constants() const { return constants_; }
-  const std::string& steps() const { return steps_; }
+  const std::string& calls() const { return calls_; }
   std::int64_t floats() const { return floats_; }
   std::int64_t scratch() const { return scratch_.largest(); }
 
  private:
   /// Of a convolution: `NAME_stages_0_blocks_2_conv1`.
   std::string identifier(const std::string& name) const { return prefix_ + replaced(name, ".", "_"); }
-  void declare(const Convolution& convolution, const FoldedConvolution& folded);
-  void call(const Convolution& convolution, const std::string& x, const std::string& y, bool adds, bool relu);
-  Map convolve(const Convolution& convolution, const Map& x, bool relu);
-  /// On top of what is in `y`.
-  void convolve_onto(const Convolution& convolution, const Map& x, const Map& y, bool relu);
+  void declare(const Convolution& convolution, const Tensor& weight, const Tensor& bias);
+  /// A call of NAME_FUNCTION, which stands in the header where one is made.
+  template <class... Arguments>
+  void call(const char* function, const char* text, const Arguments&... arguments);
+  /// Whether nobody reads `value` behind this step, which then may write over it.
+  bool is_free_after(std::size_t step, std::size_t value) const { return last_reader_[value] == step; }
 
-  const Network& network_;
+  const std::vector<FoldedStep>& steps_;
   const std::string prefix_;
   Scratch scratch_;
-  std::string constants_, steps_;
+  std::vector<Map> values_;               // as FoldedStep numbers them
+  std::vector<std::size_t> last_reader_;  // the last step that reads each
+  std::string functions_, constants_, calls_;
   std::int64_t floats_ = 0;
 };
+
+Writer::Writer(const std::vector<FoldedStep>& steps, const Shape& image, const std::string& name)
+    : steps_(steps), prefix_(name + "_"), values_{scratch_.take(image)}, last_reader_(steps.size() + 1) {
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    last_reader_[steps[i].input] = i;
+    const auto* const convolve = std::get_if<folded::Convolve>(&steps[i].op);
+    if (convolve != nullptr && convolve->addend) last_reader_[*convolve->addend] = i;
+  }
+}
 
 void Writer::array(const std::string& name, const std::vector<float>& values) {
   constants_ +=
@@ -163,80 +170,79 @@ void Writer::array(const std::string& name, const std::vector<float>& values) {
   floats_ += static_cast<std::int64_t>(values.size());
 }
 
-void Writer::declare(const Convolution& convolution, const FoldedConvolution& folded) {
+void Writer::declare(const Convolution& convolution, const Tensor& weight, const Tensor& bias) {
   const Shape &x = convolution.input, &filter = convolution.filter, &y = convolution.output;
   const Conv2dOptions& options = convolution.options;
-  std::vector<float> bias = folded.bias.to_host<float>();
-  bias.resize((bias.size() + kFilters - 1) / kFilters * kFilters);
+  std::vector<float> biases = bias.to_host<float>();
+  biases.resize((biases.size() + kFilters - 1) / kFilters * kFilters);
   const std::string weight_name = convolution.name + ".weight", bias_name = convolution.name + ".bias";
-  array(weight_name, in_sixteens(folded.weight));
-  array(bias_name, bias);
+  array(weight_name, in_sixteens(weight));
+  array(bias_name, biases);
   constants_ +=
       concat("static const ", prefix_, "convolution ", identifier(convolution.name), " = {", x[1], ", ", x[2], ", ",
              x[3], ",  ", filter[1], ", ", filter[2], ", ", options.stride, ", ", options.padding_before, ",  ", y[1],
              ", ", y[2], ", ", y[3], ",\n  ", identifier(weight_name), ", ", identifier(bias_name), "};\n\n");
 }
 
-void Writer::call(const Convolution& convolution, const std::string& x, const std::string& y, bool adds, bool relu) {
-  steps_ += concat("  ", prefix_, "convolve(&", identifier(convolution.name), ", ", x, ", ", y, ", ", adds ? 1 : 0,
-                   ", ", relu ? 1 : 0, ");\n");
+template <class... Arguments>
+void Writer::call(const char* function, const char* text, const Arguments&... arguments) {
+  if (functions_.find(text) == std::string::npos) functions_ += text;
+  std::string list;
+  ((list += concat(list.empty() ? "" : ", ", arguments)), ...);
+  calls_ += concat("  ", prefix_, function, "(", list, ");\n");
 }
 
-Map Writer::convolve(const Convolution& convolution, const Map& x, bool relu) {
-  declare(convolution, fold(convolution, network_.convolution(convolution.name)));
-  const Map y = scratch_.take(convolution.output);
-  call(convolution, x.place(), y.place(), /*adds=*/false, relu);
-  return y;
-}
-
-void Writer::convolve_onto(const Convolution& convolution, const Map& x, const Map& y, bool relu) {
-  declare(convolution, fold(convolution, network_.convolution(convolution.name)));
-  call(convolution, x.place(), y.place(), /*adds=*/true, relu);
-}
-
-Map Writer::node(const Node& node, const Map& x) {
+void Writer::step(std::size_t number) {
+  const FoldedStep& step = steps_[number];
+  const Map x = values_[step.input];
+  std::optional<std::size_t> written_over;  // the value in whose place the result comes to lie
+  const auto result = [&](std::optional<std::size_t> over = {}) {
+    written_over = over;
+    const Map y = over ? Map{step.output, values_[*over].at} : scratch_.take(step.output);
+    values_.push_back(y);
+    return y.place();
+  };
   const ByKind by_kind{
-      [&](const StemNode& stem) {
-        const Map y = convolve(stem.convolution, x, /*relu=*/true);
-        scratch_.give_back(x);
-        return y;
+      [&](const folded::Convolve& op) {
+        require(!op.addend || (op.addend != step.input && is_free_after(number, *op.addend)), "[export] ", step.name,
+                " adds what is needed once more");
+        declare(op.convolution, op.weight, op.bias);
+        call("convolve", c_text::kConvolution, "&" + identifier(op.convolution.name), x.place(), result(op.addend),
+             op.addend ? 1 : 0, op.relu ? 1 : 0);
       },
-      [&](const ResidualBlockNode& block) {
-        if (block.pre_activation) refuse("blocks of pre-activation");
-        if (block.padding) refuse("shortcuts of padding");
-        const std::vector<const Convolution*> branch = block.branch();
-        Map inner = convolve(block.conv1, x, /*relu=*/true);
-        if (block.conv3) {
-          const Map next = convolve(block.conv2, inner, /*relu=*/true);
-          scratch_.give_back(inner);
-          inner = next;
-        }
-        const Map skip = block.projection ? convolve(*block.projection, x, /*relu=*/false) : x;
-        if (block.projection) scratch_.give_back(x);
-        convolve_onto(*branch.back(), inner, skip, /*relu=*/true);
-        scratch_.give_back(inner);
-        return skip;
+      [&](const folded::ScaleAndRelu& op) {
+        array(step.name + ".scale", op.scale.to_host<float>());
+        array(step.name + ".shift", op.shift.to_host<float>());
+        const auto over = is_free_after(number, step.input) ? std::optional(step.input) : std::nullopt;
+        call("scale_and_relu", c_text::kScaleAndRelu, x.place(), x.shape[1] * x.shape[2], x.shape[3],
+             identifier(step.name + ".scale"), identifier(step.name + ".shift"), result(over));
       },
-      [&](const MaxPoolNode&) { return refuse("the imagenet stem"); },
-      [&](const BatchNormNode&) { return refuse("blocks of pre-activation"); },
-      [&](const GlobalAveragePoolNode&) {
-        const Map mean = scratch_.take(node.output);
-        steps_ += concat("  ", prefix_, "average(", x.place(), ", ", x.shape[1] * x.shape[2], ", ", x.shape[3], ", ",
-                         mean.place(), ");\n");
-        scratch_.give_back(x);
-        return mean;
+      [&](const folded::MaxPool& op) {
+        call("max_pool", c_text::kMaxPool, x.place(), x.shape[1], x.shape[2], x.shape[3], op.window, op.options.stride,
+             op.options.padding_before, result(), step.output[1], step.output[2]);
       },
-      [&](const LinearNode& linear) {  // a convolution of a map of one pixel
-        Convolution convolution{.name = node.name};
-        convolution.input = {1, 1, 1, linear.inputs};
-        convolution.filter = {linear.outputs, 1, 1, linear.inputs};
-        convolution.output = {1, 1, 1, linear.outputs};
-        declare(convolution, {network_.classifier_weight().value(), network_.classifier_bias().value()});
-        call(convolution, x.place(), "logits", /*adds=*/false, /*relu=*/false);
-        return x;  // the last node: nobody reads it
+      [&](const folded::PadShortcut& op) {
+        call("pad_shortcut", c_text::kPadShortcut, x.place(), x.shape[2], x.shape[3], op.stride, op.zeros_before,
+             result(), step.output[1], step.output[2], step.output[3]);
+      },
+      [&](const folded::GlobalAveragePool&) {
+        call("average", c_text::kAveragePool, x.place(), x.shape[1] * x.shape[2], x.shape[3], result());
+      },
+      [&](const folded::Linear& op) {  // a convolution of a map of one pixel, and the last step
+        const std::int64_t outputs = op.weight.shape()[0], inputs = op.weight.shape()[1];
+        Convolution convolution{.name = step.name};
+        convolution.input = {1, 1, 1, inputs};
+        convolution.filter = {outputs, 1, 1, inputs};
+        convolution.output = {1, 1, 1, outputs};
+        declare(convolution, op.weight, op.bias);
+        call("convolve", c_text::kConvolution, "&" + identifier(step.name), x.place(), "logits", 0, 0);
+        values_.push_back(x);
       },
   };
-  return std::visit(by_kind, node.kind);
+  std::visit(by_kind, step.op);
+  for (std::size_t value = 0; value <= number; ++value) {
+    if (is_free_after(number, value) && written_over != value) scratch_.give_back(values_[value]);
+  }
 }
 
 /// What we say of the image that NAME_self_test makes.
@@ -270,11 +276,11 @@ CHeader c_header(const Network& network, const Normalisation& normalisation, con
   for (std::size_t i = 0; i < normalisation.offset.size(); ++i) {
     if (normalisation.offset[i] != offset[i % offset.size()]) offset = normalisation.offset;
   }
-  Writer writer(network, name);
+  const std::vector<FoldedStep> steps = folded_steps(network);
+  Writer writer(steps, graph.input, name);
   writer.array("scale", normalisation.scale);
   writer.array("offset", offset);
-  Map map = writer.image();
-  for (const Node& node : graph.nodes) map = writer.node(node, map);
+  for (std::size_t i = 0; i < steps.size(); ++i) writer.step(i);
 
   std::string about, classes;
   for (const auto& [key, value] : options.about) about += (about.empty() ? "" : "\n") + in_comment(key + ": " + value);
@@ -286,7 +292,7 @@ CHeader c_header(const Network& network, const Normalisation& normalisation, con
   CHeader header{.text = {}, .constants = bytes(writer.floats()), .scratch = bytes(writer.scratch())};
   const auto fill = [&](const std::string& text) {
     return filled_in(
-        text, {{"@STEPS@", writer.steps()},
+        text, {{"@STEPS@", writer.calls()},
                {"@OFFSET@", static_cast<std::ptrdiff_t>(offset.size()) == channels ? "i % @NAME@_CHANNELS" : "i"},
                {"@EXPECTED@", literals(expected_logits(network, normalisation), "    ") + "\n  "},
                {"@HEIGHT@", std::to_string(graph.input[1])},
@@ -301,8 +307,7 @@ CHeader c_header(const Network& network, const Normalisation& normalisation, con
                {"@FILE@", in_comment(options.file)},
                {"@ABOUT@", about}});
   };
-  header.text = fill(concat(c_text::kInterface, c_text::kConvolution, c_text::kAveragePool)) + writer.constants() +
-                fill(c_text::kImplementation);
+  header.text = fill(c_text::kInterface + writer.functions()) + writer.constants() + fill(c_text::kImplementation);
   return header;
 }
 

@@ -124,6 +124,60 @@ constexpr const char* kAveragePool =
 
 )c";
 
+/// The batch norm before a block of pre-activation, of each channel for itself. y may be x.
+constexpr const char* kScaleAndRelu =
+    R"c(static void @name@_scale_and_relu(const float* x, int pixels, int channels, const float* scale, const float* shift,
+    float* y) {
+  for (ptrdiff_t i = 0; i < pixels; ++i) {
+    for (int c = 0; c < channels; ++c) {
+      const float value = x[i * channels + c] * scale[c] + shift[c];
+      y[i * channels + c] = value < 0.0f ? 0.0f : value;
+    }
+  }
+}
+
+)c";
+
+/// What lies outside of x counts for nothing.
+constexpr const char* kMaxPool =
+    R"c(static void @name@_max_pool(const float* x, int height, int width, int channels, int window, int stride, int before,
+    float* y, int out_height, int out_width) {
+  for (int p = 0; p < out_height; ++p) {
+    for (int q = 0; q < out_width; ++q, y += channels) {
+      int any = 0;
+      for (int r = 0; r < window; ++r) {
+        const int row = p * stride + r - before;
+        if (row < 0 || row >= height) continue;
+        for (int s = 0; s < window; ++s) {
+          const int column = q * stride + s - before;
+          if (column < 0 || column >= width) continue;
+          const float* const v = x + ((ptrdiff_t)row * width + column) * channels;
+          for (int c = 0; c < channels; ++c) y[c] = any && y[c] > v[c] ? y[c] : v[c];
+          any = 1;
+        }
+      }
+    }
+  }
+}
+
+)c";
+
+/// A skip without parameters: every stride-th pixel, with channels of zeros before and behind.
+constexpr const char* kPadShortcut =
+    R"c(static void @name@_pad_shortcut(const float* x, int width, int channels, int stride, int zeros_before, float* y,
+    int out_height, int out_width, int out_channels) {
+  for (int p = 0; p < out_height; ++p) {
+    for (int q = 0; q < out_width; ++q, y += out_channels) {
+      const float* const v = x + ((ptrdiff_t)p * stride * width + (ptrdiff_t)q * stride) * channels;
+      for (int k = 0; k < out_channels; ++k) {
+        y[k] = k < zeros_before || k >= zeros_before + channels ? 0.0f : v[k - zeros_before];
+      }
+    }
+  }
+}
+
+)c";
+
 /// @STEPS@: a call a step, of what lies in scratch; @OFFSET@: which of the offsets is the i-th value's.
 constexpr const char* kImplementation = R"c(/* Of the normalised image, which lies where scratch begins. */
 static int @name@_run(float* logits, float* scratch) {
