@@ -15,16 +15,11 @@
 #include "datasets/loader.h"
 #include "tensor/random.h"
 #include "tests/picture_files.h"
+#include "tests/sanitized.h"
 #include "tests/temporary_folder.h"
 
 namespace stagewise {
 namespace {
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
 
 std::vector<std::int32_t> all_of(const Images& images) {
   std::vector<std::int32_t> indices(static_cast<std::size_t>(images.count()));

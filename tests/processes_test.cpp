@@ -4,15 +4,10 @@
 #include <sstream>
 
 #include "tests/program.h"
+#include "tests/sanitized.h"
 
 namespace stagewise {
 namespace {
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // their shadow memory is terabytes: no limit on memory can be set
-#else
-constexpr bool kSanitized = false;
-#endif
 
 class Processes : public Program {
  protected:

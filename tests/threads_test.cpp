@@ -11,6 +11,7 @@
 #include "cpu/cores.h"
 #include "cpu/memory.h"
 #include "cpu/parallel.h"
+#include "tests/sanitized.h"
 #include "tests/temporary_folder.h"
 
 namespace stagewise {
@@ -18,12 +19,6 @@ namespace {
 
 using cpu::ThreadPool;
 using cpu::usable_cores;
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;  // their shadow memory is terabytes: no limit on memory can be set
-#else
-constexpr bool kSanitized = false;
-#endif
 
 TEST(Threads, CallersTakeTurnsInSweepsAsInRuns) {
   ThreadPool pool(3);
