@@ -147,5 +147,21 @@ TEST(CudaSearch, WithAdamWItFollowsTheCpusLosses) {
   expect_near(got.losses, expected.losses, 1e-2, "loss of epoch");
 }
 
+TEST(CudaSearch, OfEveryKindOfBlockTheLossesAreTheCpus) {
+  const auto cpu = make_cpu_backend(), cuda = make_cuda_backend({.memory = memory_of_tests()});
+  SearchOptions options = options_of("jump");
+  options.grow_to = {2, 1};
+  options.training.epochs = 2;
+  for (const NetworkStyle& style :
+       {NetworkStyle{.block = BlockKind::bottleneck, .stem = StemKind::imagenet, .widths = {4, 8}},
+        NetworkStyle{.block = BlockKind::pre_activation, .widths = {8, 16}},
+        NetworkStyle{.block = BlockKind::pre_activation_bottleneck, .shortcut = Shortcut::padding, .widths = {4, 8}}}) {
+    options.style = style;
+    SCOPED_TRACE(name_of(style.block));
+    expect_near(search_on(*cuda, DType::float32, options).losses, search_on(*cpu, DType::float32, options).losses, 1e-3,
+                "loss of epoch");
+  }
+}
+
 }  // namespace
 }  // namespace stagewise
