@@ -207,8 +207,9 @@ void SearchRun::train_on() {
     const auto [known, fresh] = macs.try_emplace(form);
     if (fresh) known->second = cost_of(learner_.network->active_architecture()).total().macs;
     const StepChoice choice{.rate = rate(), .network_form = form};
-    // A frozen trunk only looks at its images.
-    state_.work += options_.training.freeze_trunk ? known->second * images / 3 : known->second * images;
+    // A frozen trunk only looks at its images. Rounded up, so that a pass's steps are not less than the pass.
+    const std::int64_t trained = known->second * images;
+    state_.work += options_.training.freeze_trunk ? (trained + 2) / 3 : trained;
     state_.steps += 1;
     state_.images_seen += images;
     return choice;
