@@ -373,7 +373,7 @@ inline std::vector<OpCase> all_op_cases() {
     for (const double smoothing : {0.0, 0.1}) {
       put(
           concat("softmax_cross_entropy_", rows, "x", classes, smoothing > 0 ? "_smoothed" : ""), {{rows, classes}},
-          [=](const Context& context, const std::vector<Variable>& in) {
+          [=, rows = rows, classes = classes](const Context& context, const std::vector<Variable>& in) {
             std::vector<std::int32_t> labels(static_cast<std::size_t>(rows));
             for (std::size_t i = 0; i < labels.size(); ++i) labels[i] = static_cast<std::int32_t>(i * 3 % classes);
             return softmax_cross_entropy(context, in[0], Tensor::from_host(in[0].value().backend(), {rows}, labels),
