@@ -207,8 +207,9 @@ void keep(Images& images, std::span<const std::int32_t> places) {
   std::int64_t kept = 0;
   for (const std::int32_t place : places) {
     images.labels[static_cast<std::size_t>(kept)] = images.labels[static_cast<std::size_t>(place)];
-    const auto from = images.pixels.begin() + place * size;
-    if (images.source == nullptr && kept < place) std::copy(from, from + size, images.pixels.begin() + kept * size);
+    if (images.source == nullptr && kept < place) {
+      std::copy_n(images.pixels.begin() + place * size, size, images.pixels.begin() + kept * size);
+    }
     ++kept;
   }
   images.labels.resize(static_cast<std::size_t>(kept));

@@ -29,12 +29,13 @@ Moments moments_of(const Samples& samples) {
   Moments moments{0, Eigen::VectorXd::Zero(features), Eigen::MatrixXd::Zero(features, features),
                   Eigen::MatrixXd::Zero(features, samples.classes), Eigen::VectorXd::Zero(samples.classes)};
   for (std::size_t i = 0; i < samples.labels.size(); ++i) {
-    const Eigen::VectorXd x = samples.features.row(static_cast<Eigen::Index>(i));
     moments.images += 1;
+    moments.class_counts(samples.labels[i]) += 1;
+    if (features == 0) continue;  // Eigen would add to a null pointer
+    const Eigen::VectorXd x = samples.features.row(static_cast<Eigen::Index>(i));
     moments.sum += x;
     moments.products += x * x.transpose();
     moments.class_sums.col(samples.labels[i]) += x;
-    moments.class_counts(samples.labels[i]) += 1;
   }
   return moments;
 }
