@@ -5,6 +5,18 @@
 
 namespace stagewise {
 
+namespace {
+
+/// What a batch norm multiplies each channel by.
+std::vector<double> scales_of(const BatchNormParameters& batch_norm) {
+  std::vector<double> scales = batch_norm.weight.value().to_doubles();
+  const std::vector<double> variance = batch_norm.running_variance.to_doubles();
+  for (std::size_t c = 0; c < scales.size(); ++c) scales[c] /= std::sqrt(variance[c] + batch_norm.epsilon);
+  return scales;
+}
+
+}  // namespace
+
 FoldedConvolution fold(const Convolution& convolution, const ConvolutionParameters& parameters) {
   const Tensor& weight = parameters.weight.value();
   const Shape& shape = convolution.filter;
@@ -13,14 +25,12 @@ FoldedConvolution fold(const Convolution& convolution, const ConvolutionParamete
   if (convolution.bias) biases = parameters.bias.value().to_doubles();
   if (!convolution.batch_norm.empty()) {
     const BatchNormParameters& batch_norm = parameters.batch_norm;
-    const std::vector<double> gamma = batch_norm.weight.value().to_doubles(),
-                              beta = batch_norm.bias.value().to_doubles(), mean = batch_norm.running_mean.to_doubles(),
-                              variance = batch_norm.running_variance.to_doubles();
+    const std::vector<double> scales = scales_of(batch_norm), beta = batch_norm.bias.value().to_doubles(),
+                              mean = batch_norm.running_mean.to_doubles();
     const std::size_t filter = weights.size() / biases.size();
     for (std::size_t k = 0; k < biases.size(); ++k) {
-      const double scale = gamma[k] / std::sqrt(variance[k] + batch_norm.epsilon);
-      for (std::size_t i = k * filter; i < (k + 1) * filter; ++i) weights[i] *= scale;
-      biases[k] = beta[k] + (biases[k] - mean[k]) * scale;
+      for (std::size_t i = k * filter; i < (k + 1) * filter; ++i) weights[i] *= scales[k];
+      biases[k] = beta[k] + (biases[k] - mean[k]) * scales[k];
     }
   }
   Backend& backend = weight.backend();
@@ -32,13 +42,9 @@ namespace {
 
 folded::ScaleAndRelu fold(const BatchNormParameters& batch_norm) {
   const Tensor& weight = batch_norm.weight.value();
-  std::vector<double> scale = weight.to_doubles(), shift = batch_norm.bias.value().to_doubles();
-  const std::vector<double> mean = batch_norm.running_mean.to_doubles(),
-                            variance = batch_norm.running_variance.to_doubles();
-  for (std::size_t c = 0; c < scale.size(); ++c) {
-    scale[c] /= std::sqrt(variance[c] + batch_norm.epsilon);
-    shift[c] -= mean[c] * scale[c];
-  }
+  const std::vector<double> scale = scales_of(batch_norm), mean = batch_norm.running_mean.to_doubles();
+  std::vector<double> shift = batch_norm.bias.value().to_doubles();
+  for (std::size_t c = 0; c < scale.size(); ++c) shift[c] -= mean[c] * scale[c];
   return {.scale = Tensor::from_doubles(weight.backend(), weight.shape(), scale, weight.dtype()),
           .shift = Tensor::from_doubles(weight.backend(), weight.shape(), shift, weight.dtype())};
 }
@@ -78,10 +84,7 @@ std::size_t Folder::block(const Node& node, const ResidualBlockNode& block, std:
   std::size_t value = block.pre_activation ? normalise(*block.pre_activation, x, branch.front()->input) : x, skip = x;
   if (block.projection) skip = convolve(*block.projection, value, false);
   if (block.padding) {
-    skip = add({.name = node.name + ".padding",
-                .op = folded::PadShortcut{block.padding->stride, block.padding->zeros_before},
-                .input = x,
-                .output = node.output});
+    skip = add({.name = node.name + ".padding", .op = *block.padding, .input = x, .output = node.output});
   }
   for (const Convolution* const one : branch) {
     const bool last = one == branch.back();
@@ -94,12 +97,12 @@ std::size_t Folder::node(const Node& node, std::size_t x) {
   const ByKind by_kind{
       [&](const StemNode& stem) { return convolve(stem.convolution, x, !stem.convolution.batch_norm.empty()); },
       [&](const MaxPoolNode& pool) {
-        return add({node.name, folded::MaxPool{pool.window, pool.options}, x, node.output});
+        return add({node.name, pool, x, node.output});
       },
       [&](const ResidualBlockNode& residual) { return block(node, residual, x); },
       [&](const BatchNormNode& end) { return normalise(end.batch_norm, x, node.output); },
-      [&](const GlobalAveragePoolNode&) {
-        return add({node.name, folded::GlobalAveragePool{}, x, node.output});
+      [&](const GlobalAveragePoolNode& pool) {
+        return add({node.name, pool, x, node.output});
       },
       [&](const LinearNode&) {
         return add({node.name, folded::Linear{network_.classifier_weight().value(), network_.classifier_bias().value()},

@@ -37,11 +37,11 @@ Tensor image_gradient(const Network& network, const Tensor& x, const Tensor& lab
           return op.relu ? relu(context, y) : y;
         },
         [&](const folded::ScaleAndRelu& op) { return relu(context, scaled(context, input, op)); },
-        [&](const folded::MaxPool& op) { return max_pool(context, input, op.window, op.options); },
-        [&](const folded::PadShortcut& op) {
-          return padded_shortcut(context, input, op.stride, op.zeros_before, step.output[3]);
+        [&](const MaxPoolNode& pool) { return max_pool(context, input, pool.window, pool.options); },
+        [&](const ShortcutPadding& padding) {
+          return padded_shortcut(context, input, padding.stride, padding.zeros_before, step.output[3]);
         },
-        [&](const folded::GlobalAveragePool&) { return global_average_pool(context, input); },
+        [&](const GlobalAveragePoolNode&) { return global_average_pool(context, input); },
         [&](const folded::Linear& op) { return linear(context, input, Variable(op.weight), Variable(op.bias)); },
     };
     values.push_back(std::visit(by_kind, step.op));

@@ -34,22 +34,15 @@ struct Convolve {
 struct ScaleAndRelu {
   Tensor scale, shift;
 };
-struct MaxPool {
-  std::int64_t window = 3;
-  Conv2dOptions options;
-};
-struct PadShortcut {
-  std::int64_t stride = 1, zeros_before = 0;
-};
-struct GlobalAveragePool {};
 struct Linear {
   Tensor weight, bias;
 };
 
 }  // namespace folded
 
-using FoldedOp = std::variant<folded::Convolve, folded::ScaleAndRelu, folded::MaxPool, folded::PadShortcut,
-                              folded::GlobalAveragePool, folded::Linear>;
+/// What has no parameters is as the graph has it.
+using FoldedOp = std::variant<folded::Convolve, folded::ScaleAndRelu, MaxPoolNode, ShortcutPadding,
+                              GlobalAveragePoolNode, folded::Linear>;
 
 /// What one op makes of the value `input`. Value 0 is the images, value i + 1 what step i gives.
 struct FoldedStep {
@@ -71,17 +64,21 @@ class InferenceNetwork {
   /// Logits [N,classes] of images x [N,H,W,C], stored as float32 or as feature maps may be. Errors: throws Error for
   /// images of another size.
   Tensor logits(const Tensor& x) const;
+  /// What the classifier reads of them, [N,C]. Errors: likewise.
+  Tensor features(const Tensor& x) const;
 
  private:
+  /// What the first `count` steps come to.
+  Tensor after(std::size_t count, const Tensor& x) const;
   Tensor run(std::size_t step, const std::vector<Tensor>& values) const;
   Tensor convolve(std::size_t step, const folded::Convolve& op, const std::vector<Tensor>& values) const;
 
   Shape image_;
   std::vector<FoldedStep> steps_;
-  std::vector<Tensor> prepared_;                // of the steps that convolve
-  std::vector<BatchNormCoefficients> on_read_;  // of the steps whose input a ScaleAndRelu gives
-  std::vector<bool> left_out_;                  // ScaleAndRelu that convolutions do as they read
-  std::vector<std::vector<std::size_t>> done_;  // behind each step: the values that nobody reads any more
+  std::vector<Tensor> prepared_;                     // of the steps that convolve
+  std::vector<BatchNormCoefficients> coefficients_;  // of each ScaleAndRelu
+  std::vector<bool> left_out_;                       // ScaleAndRelu that convolutions do as they read
+  std::vector<std::vector<std::size_t>> done_;       // behind each step: the values that nobody reads any more
 };
 
 }  // namespace stagewise

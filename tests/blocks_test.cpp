@@ -11,6 +11,7 @@
 #include "layers/presets.h"
 #include "layers/sgd.h"
 #include "tensor/random.h"
+#include "tests/largest_difference.h"
 
 namespace stagewise {
 namespace {
@@ -70,14 +71,6 @@ struct Trial {
   }
   std::vector<double> logits() const { return network.evaluate(images).to_doubles(); }
 };
-
-double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
-  double largest = a.size() == b.size() ? 0.0 : INFINITY;
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    largest = std::abs(a[i] - b[i]) <= largest ? largest : std::abs(a[i] - b[i]);
-  }
-  return largest;
-}
 
 TEST(EveryBlock, TrainsOnTheCpuAsOnTheReference) {
   const auto reference = make_reference_backend(), cpu = make_cpu_backend({.threads = 2});

@@ -12,13 +12,16 @@
 namespace stagewise {
 namespace {
 
-/// Any architecture that is allowed, drawn from `number`.
-Architecture random_architecture(std::uint64_t number) {
-  const Random random(number, 1);
-  std::uint64_t draw = 0;
-  const auto below = [&](std::int64_t bound) {
+/// A function that gives whole numbers from 0 to below a bound, each call the next one.
+auto numbers(std::uint64_t seed, std::uint64_t stream) {
+  return [random = Random(seed, stream), draw = std::uint64_t{0}](std::int64_t bound) mutable {
     return static_cast<std::int64_t>(random.below(draw++, static_cast<std::uint32_t>(bound)));
   };
+}
+
+/// Any architecture that is allowed, drawn from `number`.
+Architecture random_architecture(std::uint64_t number) {
+  auto below = numbers(number, 1);
   Architecture architecture;
   architecture.variant = below(2) == 0 ? Variant::standard : Variant::paper;
   architecture.classes = 1 + below(200);
@@ -39,11 +42,7 @@ Architecture random_architecture(std::uint64_t number) {
 
 /// Any kind of block, stem and shortcut, drawn likewise.
 Architecture random_style(std::uint64_t number) {
-  const Random random(number, 2);
-  std::uint64_t draw = 0;
-  const auto below = [&](std::int64_t bound) {
-    return static_cast<std::int64_t>(random.below(draw++, static_cast<std::uint32_t>(bound)));
-  };
+  auto below = numbers(number, 2);
   Architecture architecture;
   architecture.block = static_cast<BlockKind>(below(4));
   architecture.stem = static_cast<StemKind>(below(2));

@@ -12,6 +12,7 @@
 #include "layers/image_gradient.h"
 #include "layers/sgd.h"
 #include "tensor/random.h"
+#include "tests/largest_difference.h"
 
 namespace stagewise {
 namespace {
@@ -50,14 +51,6 @@ struct Trained {
     return Tensor::from_doubles(backend, shape, values, maps);
   }
 };
-
-double largest_difference(const std::vector<double>& a, const std::vector<double>& b) {
-  double largest = a.size() == b.size() ? 0.0 : INFINITY;
-  for (std::size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
-    largest = std::abs(a[i] - b[i]) <= largest ? largest : std::abs(a[i] - b[i]);
-  }
-  return largest;
-}
 
 TEST(InferenceNetwork, AnswersAsTheNetworkDoesInEvaluation) {
   for (const Variant variant : {Variant::standard, Variant::paper}) {

@@ -217,15 +217,15 @@ void Writer::step(std::size_t number) {
         call("scale_and_relu", c_text::kScaleAndRelu, x.place(), x.shape[1] * x.shape[2], x.shape[3],
              identifier(step.name + ".scale"), identifier(step.name + ".shift"), result(over));
       },
-      [&](const folded::MaxPool& op) {
+      [&](const MaxPoolNode& op) {
         call("max_pool", c_text::kMaxPool, x.place(), x.shape[1], x.shape[2], x.shape[3], op.window, op.options.stride,
              op.options.padding_before, result(), step.output[1], step.output[2]);
       },
-      [&](const folded::PadShortcut& op) {
+      [&](const ShortcutPadding& op) {
         call("pad_shortcut", c_text::kPadShortcut, x.place(), x.shape[2], x.shape[3], op.stride, op.zeros_before,
              result(), step.output[1], step.output[2], step.output[3]);
       },
-      [&](const folded::GlobalAveragePool&) {
+      [&](const GlobalAveragePoolNode&) {
         call("average", c_text::kAveragePool, x.place(), x.shape[1] * x.shape[2], x.shape[3], result());
       },
       [&](const folded::Linear& op) {  // a convolution of a map of one pixel, and the last step

@@ -65,21 +65,6 @@ class Tally {
   std::chrono::steady_clock::time_point began_ = std::chrono::steady_clock::now();
 };
 
-/// All of `network` up to its classifier, as it answers: the copy's own classifier hands the features through.
-InferenceNetwork trunk_of(const Network& network) {
-  const std::int64_t features = network.classifier_weight().shape()[1];
-  Architecture architecture = network.architecture();
-  architecture.classes = features;
-  Network trunk(network.backend(), architecture, 0);
-  trunk.copy_from(network);
-  std::vector<double> identity(static_cast<std::size_t>(features * features));
-  for (std::int64_t i = 0; i < features; ++i) identity[static_cast<std::size_t>(i * features + i)] = 1.0;
-  trunk.classifier_weight().set_value(Tensor::from_doubles(network.backend(), {features, features}, identity,
-                                                           trunk.classifier_weight().value().dtype()));
-  network.backend().fill(trunk.classifier_bias().value(), 0.0);
-  return InferenceNetwork(trunk);
-}
-
 /// One step of training again and again. Where the device can, a step of a full batch is recorded once it is steady and
 /// replayed from then on, with the batch and the learning rate handed over in tensors that stay: a recording for each
 /// form of the network. They last until the pass ends, so a network that has grown gets its own.
@@ -87,7 +72,7 @@ class TrainingStep {
  public:
   TrainingStep(Learner& learner, const TrainingOptions& options, const Tensor& totals)
       : learner_(learner), options_(options), totals_(totals) {
-    if (options.freeze_trunk) trunk_.emplace(trunk_of(*learner.network));
+    if (options.freeze_trunk) trunk_.emplace(*learner.network);
   }
 
   void run(const Batch& batch, const StepChoice& choice) {
@@ -125,7 +110,7 @@ class TrainingStep {
     Network& network = *learner_.network;
     Tape tape;
     const Context context{.tape = &tape, .training = true};
-    const Variable logits = trunk_ ? linear(context, Variable(trunk_->logits(batch.x)), network.classifier_weight(),
+    const Variable logits = trunk_ ? linear(context, Variable(trunk_->features(batch.x)), network.classifier_weight(),
                                             network.classifier_bias())
                                    : network.forward(context, Variable(batch.x));
     tape.backward(softmax_cross_entropy(context, logits, batch.labels, options_.label_smoothing, totals_));
