@@ -104,7 +104,7 @@ Calibration calibrate(Backend& backend, const RunData& data, const SearchOptions
     for (const PlannedStretch& one : plan(work)) stretches.push_back({one.share, macs_of(one.architecture)});
     return stretches;
   };
-  const Architecture start = data.architecture(known.start, known.variant, known.style);
+  const Architecture start = architecture_of(known, data, known.start);
   const MeasuredSpeed small = measured_speed(backend, data, known, start);
   const double seconds = hours * kSecondsAnHour;
   const std::vector<PlannedStretch> about = plan(seconds * small.macs / small.seconds_an_image);

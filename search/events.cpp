@@ -66,7 +66,7 @@ Event start_event(const SearchOptions& options, const RunData& data, const std::
                {"utc", utc_now()}};
   // Of basic blocks, depths and variant say it all.
   if (options.style != NetworkStyle()) {
-    line["architecture"] = Json::parse(data.architecture(options.start, options.variant, options.style).to_json());
+    line["architecture"] = Json::parse(architecture_of(options, data, options.start).to_json());
   }
   return {line, concat("Work: ", work_text(static_cast<double>(work)), ". Plan: ", plan, "\nBatches of ",
                        training.batch_size, ", ", name_of(optimiser.kind), ", learning rate up to ",

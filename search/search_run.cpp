@@ -108,7 +108,7 @@ void SearchRun::begin() {
   state_.arithmetic = arithmetic_of(backend_);
   state_.rate_factor = options_.rate_factor;
   journal_ = std::make_unique<Journal>(directory_.journal());
-  start_network(data_.architecture(options_.start, options_.variant, options_.style), total_work_);
+  start_network(architecture_of(options_, data_, options_.start), total_work_);
   if (!options_.from.empty()) take_weights();
   if (options_.twin > 0) turn_last_bit(learner_.network->convolution("stem.conv").weight.value(), options_.twin - 1);
   const std::string config = RunDirectory::holds_file(directory_.config()) ? read_file(directory_.config()) : "";
@@ -120,7 +120,7 @@ void SearchRun::begin() {
 void SearchRun::take_weights() {
   const Model model = load_model(backend_, options_.from, options_.variant, complain);
   const Architecture& found = model.network->architecture();
-  Architecture wanted = data_.architecture(options_.start, options_.variant, options_.style);
+  Architecture wanted = architecture_of(options_, data_, options_.start);
   wanted.stages = found.stages;
   const auto sizes = [](const Architecture& of) {
     return concat(join(of.depths()), " for images ", of.height, "x", of.width, "x", of.channels, " of ", of.classes,

@@ -64,6 +64,12 @@ struct SearchOptions {
   std::uint64_t seed = 0;
 };
 
+/// The run's network at these depths: for the data's images, and of the kind that `options` ask for.
+inline Architecture architecture_of(const SearchOptions& options, const RunData& data,
+                                    const std::vector<std::int64_t>& depths) {
+  return data.architecture(depths, options.variant, options.style);
+}
+
 class SearchRun {
  public:
   /// Begins in `directory`, or goes on from the checkpoint in it; `saved` is that checkpoint where it has been read

@@ -115,8 +115,7 @@ void run_search(CLI::App& command, Settings& settings, const std::string& name) 
   progress.line("Device: " + backend->description());
   const RunData data = open_data(command, settings, !saved, *backend, progress);
   const SearchOptions options = settings.search_options();
-  data.architecture(options.start, options.variant,
-                    options.style);  // says what is wrong with it before anything is written
+  architecture_of(options, data, options.start);  // says what is wrong with it before anything is written
   catch_interrupts();
   if (!run) run = RunDirectory::create(settings.out, name);
   const auto search = saved ? std::make_unique<SearchRun>(*backend, data, options, *run, progress, std::move(saved))

@@ -30,8 +30,7 @@ class Evolution final : public Strategy {
       : models_(options.models), work_a_model_(total_work / (2 * options.models)) {
     require(!data.validation.empty(),
             "[--strategy] evolution judges on held-out images, and there are none: give --validation a share");
-    const std::string excess =
-        over_limits(data.architecture(options.start, options.variant, options.style), options.limits);
+    const std::string excess = over_limits(architecture_of(options, data, options.start), options.limits);
     require(excess.empty(), "the start network ", join(options.start), " ", excess);
   }
 
@@ -58,7 +57,7 @@ class Evolution final : public Strategy {
     const std::vector<std::int64_t> depths = last ? best(seen).depths : child(run, seen);
     const std::int64_t end = last ? run.total_work() : state.work + work_a_model_;
     if (last && run.options().join_held_out) run.join_held_out();
-    run.start_network(run.data().architecture(depths, run.options().variant, run.options().style), end);
+    run.start_network(architecture_of(run.options(), run.data(), depths), end);
     run.stretch_to(end);
   }
 
@@ -105,9 +104,7 @@ class Evolution final : public Strategy {
   static bool allowed(const SearchRun& run, const std::vector<std::int64_t>& depths) {
     const auto [least, most] = std::minmax_element(depths.begin(), depths.end());
     return *least >= 1 && *most <= kMaxDepth &&
-           over_limits(run.data().architecture(depths, run.options().variant, run.options().style),
-                       run.options().limits)
-               .empty();
+           over_limits(architecture_of(run.options(), run.data(), depths), run.options().limits).empty();
   }
 
   std::int64_t models_, work_a_model_;

@@ -23,7 +23,7 @@ class Paper final : public Strategy {
         criterion_(make_criterion(options.criterion)),
         iterations_(options.iterations),
         work_a_model_(total_work / (1 + 2 * options.iterations)) {
-    const Architecture start = data.architecture(options.start, options.variant, options.style);
+    const Architecture start = architecture_of(options, data, options.start);
     const std::string excess = over_limits(start, options.limits);
     require(excess.empty(), "the start network ", join(start.depths()), " ", excess);
     deeper(start, options.step);  // says what is wrong with the step

@@ -30,7 +30,7 @@ void end(SearchRun& run) {
 class Stagewise final : public Strategy {
  public:
   Stagewise(const SearchOptions& options, const RunData& data, std::int64_t total_work)
-      : start_(data.architecture(options.start, options.variant, options.style)),
+      : start_(architecture_of(options, data, options.start)),
         plan_(growth_plan(options, data, total_work)),
         criterion_images_(evenly(data.train, kCriterionImages)) {
     const std::vector<std::string> known = trial_criterion_names();
@@ -136,8 +136,7 @@ class Stagewise final : public Strategy {
 class Jump final : public Strategy {
  public:
   Jump(const SearchOptions& options, const RunData& data, std::int64_t total_work)
-      : start_(data.architecture(options.start, options.variant, options.style)),
-        plan_(growth_plan(options, data, total_work)) {}
+      : start_(architecture_of(options, data, options.start)), plan_(growth_plan(options, data, total_work)) {}
 
   std::string plan() const override {
     if (plan_.rounds.empty()) return plan_text(start_, plan_);

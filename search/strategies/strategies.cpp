@@ -43,13 +43,13 @@ double passes_of(const Architecture& start, const GrowthPlan& plan, double work,
 }  // namespace
 
 GrowthPlan growth_plan(const SearchOptions& options, const RunData& data, std::int64_t work) {
-  const Architecture start = data.architecture(options.start, options.variant, options.style);
+  const Architecture start = architecture_of(options, data, options.start);
   if (!options.grow_to.empty()) return plan_growth_to(start, options.grow_to, work, options.limits);
   return plan_growth(start, work, std::ssize(data.train), options.limits);
 }
 
 std::vector<PlannedStretch> planned_stretches(const SearchOptions& options, const RunData& data, std::int64_t work) {
-  const Architecture start = data.architecture(options.start, options.variant, options.style);
+  const Architecture start = architecture_of(options, data, options.start);
   if (options.strategy == "stagewise") return stretches_of(start, growth_plan(options, data, work));
   if (options.strategy == "jump") {
     GrowthPlan plan = growth_plan(options, data, work);
@@ -64,7 +64,7 @@ std::vector<PlannedStretch> planned_stretches(const SearchOptions& options, cons
 }
 
 std::int64_t work_of(const SearchOptions& options, const RunData& data) {
-  const Architecture start = data.architecture(options.start, options.variant, options.style);
+  const Architecture start = architecture_of(options, data, options.start);
   const auto epochs = static_cast<double>(options.training.epochs);
   const std::int64_t images = images_in_pass(std::ssize(data.train), options.training.batch_size);
   if (options.work > 0) {
@@ -112,7 +112,7 @@ SearchOptions settled(SearchOptions options, const RunData& data) {
   }
   if (training.optimiser.weight_decay < 0.0) {
     const auto work = static_cast<double>(work_of(options, data)) * (training.freeze_trunk ? 3.0 : 1.0);
-    const Architecture start = data.architecture(options.start, options.variant, options.style);
+    const Architecture start = architecture_of(options, data, options.start);
     const bool grows = options.strategy == "stagewise" || options.strategy == "jump";
     const GrowthPlan plan = grows ? growth_plan(options, data, std::llround(work)) : GrowthPlan{};
     const double passes = passes_of(start, plan, work, images);
