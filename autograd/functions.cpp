@@ -203,16 +203,11 @@ Variable max_pool(const Context& context, const Variable& x, std::int64_t window
 Variable padded_shortcut(const Context& context, const Variable& x, std::int64_t stride, std::int64_t zeros_before,
                          std::int64_t channels) {
   expect_input("padded_shortcut", "input", x, {"N", "H", "W", "C"});
-  const Shape shape = check_padding("padded_shortcut", x.shape(), {stride, zeros_before, channels});
-  const Tensor y(x.value().backend(), shape, x.value().dtype());
-  y.backend().padded_shortcut_forward({.x = x.value(), .y = y, .stride = stride, .zeros_before = zeros_before});
-  const Variable output(y, records(context, x));
+  const PaddingParameters padding{stride, zeros_before, channels};
+  const Variable output(padded(x.value(), padding), records(context, x));
   if (!output.requires_grad()) return output;
-  record(context, "padded_shortcut", output, [x, stride, zeros_before](const Tensor& dy) {
-    const Tensor dx = empty_like(x.value());
-    dx.backend().padded_shortcut_backward({.x = dx, .y = dy, .stride = stride, .zeros_before = zeros_before});
-    x.accumulate_grad(dx);
-  });
+  record(context, "padded_shortcut", output,
+         [x, padding](const Tensor& dy) { x.accumulate_grad(padded_backward(dy, x.value(), padding)); });
   return output;
 }
 

@@ -136,6 +136,19 @@ Shape check_padding(const char* op, const Shape& image, const PaddingParameters&
   return {image[0], (image[1] + stride - 1) / stride, (image[2] + stride - 1) / stride, channels};
 }
 
+Tensor padded(const Tensor& x, const PaddingParameters& padding) {
+  const Tensor y(x.backend(), check_padding("padded_shortcut", x.shape(), padding), x.dtype());
+  x.backend().padded_shortcut_forward({.x = x, .y = y, .stride = padding.stride, .zeros_before = padding.zeros_before});
+  return y;
+}
+
+Tensor padded_backward(const Tensor& dy, const Tensor& x, const PaddingParameters& padding) {
+  const Tensor dx = empty_like(x);
+  x.backend().padded_shortcut_backward(
+      {.x = dx, .y = dy, .stride = padding.stride, .zeros_before = padding.zeros_before});
+  return dx;
+}
+
 BatchNormGradients empty_gradients(const BatchNormCoefficients& coefficients) {
   return {empty_like(coefficients.mean), empty_like(coefficients.mean)};
 }

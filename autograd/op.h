@@ -82,6 +82,10 @@ BatchNormCoefficients batch_norm_coefficients_of(const Context& context, const B
 /// Checks a shortcut of padding, and returns the shape of its output.
 Shape check_padding(const char* op, const Shape& image, const PaddingParameters& padding);
 
+/// The skip of option A, forward, and the gradient of its input.
+Tensor padded(const Tensor& x, const PaddingParameters& padding);
+Tensor padded_backward(const Tensor& dy, const Tensor& x, const PaddingParameters& padding);
+
 /// Uninitialised gradients of a batch norm's weight and bias.
 BatchNormGradients empty_gradients(const BatchNormCoefficients& coefficients);
 

@@ -63,9 +63,7 @@ Normalised convolve(const Context& context, const Tensor& x, const ConvolutionPa
   pass.input_batch_norm = normalise;
   pass.addend = addend;
   if (context.training && (has_batch_norm(parameters) || sums != nullptr)) {
-    const Tensor like = has_batch_norm(parameters) ? parameters.batch_norm.running_mean : Tensor();
-    const DType type = parameters.weight.value().dtype();
-    pass.mean = like.defined() ? empty_like(like) : Tensor(x.backend(), {shape[3]}, type);
+    pass.mean = Tensor(x.backend(), {shape[3]}, parameters.weight.value().dtype());
     pass.variance = empty_like(pass.mean);
   }
   x.backend().convolution_forward(pass);
@@ -108,19 +106,6 @@ ConvolutionBackwardData backward_data(const ConvolutionParameters& parameters, c
   pass.dx = dx;
   pass.options = parameters.options;
   return pass;
-}
-
-Tensor padded(const Tensor& x, const PaddingParameters& padding) {
-  const Tensor y(x.backend(), check_padding("padding", x.shape(), padding), x.dtype());
-  x.backend().padded_shortcut_forward({.x = x, .y = y, .stride = padding.stride, .zeros_before = padding.zeros_before});
-  return y;
-}
-
-Tensor padded_backward(const Tensor& dy, const Tensor& x, const PaddingParameters& padding) {
-  const Tensor dx = empty_like(x);
-  x.backend().padded_shortcut_backward(
-      {.x = dx, .y = dy, .stride = padding.stride, .zeros_before = padding.zeros_before});
-  return dx;
 }
 
 Tensor backward_branch(const std::vector<const ConvolutionParameters*>& branch, const std::vector<Normalised>& outputs,

@@ -38,10 +38,6 @@ void backward_weights(const ConvolutionParameters& parameters, const Tensor& x, 
 ConvolutionBackwardData backward_data(const ConvolutionParameters& parameters, const Tensor& dy, const Tensor& addend,
                                       const Tensor& dx);
 
-/// The skip of option A, forward, and the gradient of its input.
-Tensor padded(const Tensor& x, const PaddingParameters& padding);
-Tensor padded_backward(const Tensor& dy, const Tensor& x, const PaddingParameters& padding);
-
 /// From `dz`, the gradient of what the last convolution gives (behind its batch norm, if it has one, whose `gradients`
 /// are known), through all of them, whose outputs are `outputs`; the first read x or relu(normalise(x)). Hands the
 /// parameters their gradients, and returns the gradient of the first convolution's output. dz stays as it is.

@@ -27,7 +27,7 @@ std::string joined(const std::vector<std::string>& parts) {
 /// Of labels and pixels in order.
 std::uint64_t digest_of(const Images& images) {
   if (images.source != nullptr && images.source->scanned()) return images.source->scanned()->digest;
-  Xxh64 digest(xxh64(images.labels.data(), images.labels.size() * sizeof(std::int32_t)));
+  Xxh64 digest(label_digest(images));
   const auto bytes = static_cast<std::size_t>(images.image_bytes());
   for_each_image(images, {}, [&](const std::uint8_t* image) { digest.add(image, bytes); });
   return digest.digest();

@@ -6,7 +6,6 @@
 #include "datasets/folder_entries.h"
 #include "datasets/image_files.h"
 #include "datasets/image_source.h"
-#include "datasets/xxh64.h"
 #include "tensor/error.h"
 #include "tensor/text.h"
 
@@ -90,11 +89,6 @@ std::int64_t bytes_of(const Listing& listing, const DatasetOptions& options) {
   return std::ssize(listing.files) * options.image_size * options.image_size * 3;
 }
 
-/// What a digest of these images begins with.
-std::uint64_t seed_of(const Images& images) {
-  return xxh64(images.labels.data(), images.labels.size() * sizeof(std::int32_t));
-}
-
 /// Decodes the listed images where they fit, else reads them once, to see that they can be. Returns why each can't be,
 /// or "".
 std::vector<std::string> look_at(const Listing& listing, const DatasetOptions& options, Images& images) {
@@ -105,7 +99,7 @@ std::vector<std::string> look_at(const Listing& listing, const DatasetOptions& o
     return problems;
   }
   images.source = std::make_shared<ImageSource>(listing.files, side, side, options.threads, options.cache);
-  return images.source->scan(seed_of(images), options.progress);
+  return images.source->scan(label_digest(images), options.progress);
 }
 
 /// The listed images. Files that can't be read are an Error, or left out and named in a remark.
@@ -159,7 +153,7 @@ void read_train(Dataset& dataset, const Listing& train, const Listing& validatio
   }
   if (images.source != nullptr) {
     // Once more where some were left out: all that follows is about those that are there.
-    if (!images.source->scanned()) images.source->scan(seed_of(images), options.progress);
+    if (!images.source->scanned()) images.source->scan(label_digest(images), options.progress);
     const std::int64_t all = images.count() * images.image_bytes();
     dataset.remarks.push_back(concat("decoded, they take ", gigabytes(all), "; ",
                                      gigabytes(std::min(all, options.cache)),

@@ -171,6 +171,10 @@ void ReadAhead::next(std::uint8_t* pixels) {
   if (error) std::rethrow_exception(error);
 }
 
+std::uint64_t label_digest(const Images& images) {
+  return xxh64(images.labels.data(), images.labels.size() * sizeof(std::int32_t));
+}
+
 void for_each_image(const Images& images, std::span<const std::int32_t> indices,
                     const std::function<void(const std::uint8_t*)>& use, const ProgressCallback& progress) {
   const std::vector<std::int32_t> order =

@@ -98,6 +98,9 @@ class ReadAhead {
   std::vector<std::jthread> threads_;  // they go before what they work on
 };
 
+/// Of the labels: what the digest of images with these labels begins with, before their pixels.
+std::uint64_t label_digest(const Images& images);
+
 /// Calls use(pixels) for each of the images at `indices` (of all without any), in that order, wherever they are.
 /// `progress` is told how many are done where they have to be decoded. Errors: as ImageSource::read(); throws Error for
 /// an index that the images lack.
