@@ -55,8 +55,8 @@ MeasuredSpeed measured_speed(Backend& backend, const RunData& data, const Search
   PassResult result;
   while (train_pass(learner, data.images, data.train, options.training, position, result, choose)) {
   }
-  const double share = options.training.freeze_trunk ? 1.0 / 3.0 : 1.0;  // of the work: a frozen trunk only looks
-  return {.macs = share * macs_of(architecture), .seconds_an_image = seconds / static_cast<double>(images)};
+  const std::int64_t work = training_work(architecture, 1, options.training.freeze_trunk);
+  return {.macs = static_cast<double>(work), .seconds_an_image = seconds / static_cast<double>(images)};
 }
 
 std::string images_a_second(const Architecture& architecture, const MeasuredSpeed& speed) {

@@ -207,9 +207,7 @@ void SearchRun::train_on() {
     const auto [known, fresh] = macs.try_emplace(form);
     if (fresh) known->second = cost_of(learner_.network->active_architecture()).total().macs;
     const StepChoice choice{.rate = rate(), .network_form = form};
-    // A frozen trunk only looks at its images. Rounded up, so that a pass's steps are not less than the pass.
-    const std::int64_t trained = known->second * images;
-    state_.work += options_.training.freeze_trunk ? (trained + 2) / 3 : trained;
+    state_.work += training_work(known->second, images, options_.training.freeze_trunk);
     state_.steps += 1;
     state_.images_seen += images;
     return choice;

@@ -10,7 +10,10 @@
 
 namespace stagewise {
 
-std::int64_t training_work(const Architecture& architecture, std::int64_t images);
+/// Of training on `images`, with `macs` multiply-accumulates an image. A frozen trunk only looks at them; rounded up then,
+/// so that a pass's steps are not less than the pass.
+std::int64_t training_work(std::int64_t macs, std::int64_t images, bool frozen = false);
+std::int64_t training_work(const Architecture& architecture, std::int64_t images, bool frozen = false);
 std::int64_t evaluation_work(const Architecture& architecture, std::int64_t images);
 
 /// `3.07e13 MACs`.

@@ -67,15 +67,14 @@ std::int64_t work_of(const SearchOptions& options, const RunData& data) {
   const Architecture start = architecture_of(options, data, options.start);
   const auto epochs = static_cast<double>(options.training.epochs);
   const std::int64_t images = images_in_pass(std::ssize(data.train), options.training.batch_size);
+  const bool frozen = options.training.freeze_trunk;
   if (options.work > 0) {
-    require(options.work >= training_work(start, options.training.batch_size), "[--work] expected at least ",
-            training_work(start, options.training.batch_size), " multiply-accumulates, which one step takes, got ",
-            options.work);
+    const std::int64_t step = training_work(start, options.training.batch_size, frozen);
+    require(options.work >= step, "[--work] expected at least ", step,
+            " multiply-accumulates, which one step takes, got ", options.work);
     return options.work;
   }
-  const bool only_looks = options.training.freeze_trunk;
-  std::int64_t work =
-      options.training.epochs * (only_looks ? evaluation_work(start, images) : training_work(start, images));
+  std::int64_t work = options.training.epochs * training_work(start, images, frozen);
   if (options.strategy == "train") {
     return work + options.training.epochs * evaluation_work(start, std::ssize(data.validation));
   }
