@@ -1,5 +1,6 @@
 #include "cuda/cudnn_graph.h"
 
+#include <algorithm>
 #include <array>
 
 #include "cuda/check.h"
@@ -40,6 +41,11 @@ Descriptor pointwise_descriptor(cudnnPointwiseMode_t mode) {
 }
 
 }  // namespace
+
+std::string version() {
+  const std::size_t version = cudnnGetVersion();
+  return concat(version / 10000, ".", version / 100 % 100, ".", version % 100);
+}
 
 Descriptor::Descriptor(cudnnBackendDescriptorType_t type) : state_(std::make_shared<State>()) {
   STAGEWISE_CHECK(cudnnBackendCreateDescriptor(type, &state_->handle));
@@ -86,6 +92,23 @@ std::vector<cudnnBackendNumericalNote_t> Descriptor::get_notes(cudnnBackendAttri
       cudnnBackendGetAttribute(get(), name, CUDNN_TYPE_NUMERICAL_NOTE, std::ssize(notes), &count, notes.data()));
   notes.resize(static_cast<std::size_t>(count));
   return notes;
+}
+
+bool Descriptor::has_behaviour(cudnnBackendBehaviorNote_t note) const {
+  std::array<cudnnBackendBehaviorNote_t, CUDNN_BEHAVIOR_NOTE_TYPE_COUNT> notes{};
+  std::int64_t count = 0;
+  STAGEWISE_CHECK(cudnnBackendGetAttribute(get(), CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE,
+                                           std::ssize(notes), &count, notes.data()));
+  return std::find(notes.begin(), notes.begin() + count, note) != notes.begin() + count;
+}
+
+std::string Descriptor::get_text(cudnnBackendAttributeName_t name) const {
+  std::int64_t length = 0;
+  if (cudnnBackendGetAttribute(get(), name, CUDNN_TYPE_CHAR, 0, &length, nullptr) != CUDNN_STATUS_SUCCESS) return "";
+  std::string text(static_cast<std::size_t>(length), '\0');
+  STAGEWISE_CHECK(cudnnBackendGetAttribute(get(), name, CUDNN_TYPE_CHAR, length, &length, text.data()));
+  text.resize(text.find_last_not_of('\0') + 1);
+  return text;
 }
 
 std::int64_t Descriptor::get_descriptors(cudnnBackendAttributeName_t name,

@@ -20,6 +20,9 @@
 
 namespace stagewise::cudnn {
 
+/// Of the library that runs: `9.19.0`.
+std::string version();
+
 /// A descriptor of the backend API: filled attribute by attribute, then finalised. Copies share it, and it keeps those
 /// that it refers to.
 class Descriptor {
@@ -46,6 +49,9 @@ class Descriptor {
 
   std::int64_t get_int64(cudnnBackendAttributeName_t name) const;
   std::vector<cudnnBackendNumericalNote_t> get_notes(cudnnBackendAttributeName_t name) const;
+  bool has_behaviour(cudnnBackendBehaviorNote_t note) const;  // of an engine
+  /// "" where cuDNN has none.
+  std::string get_text(cudnnBackendAttributeName_t name) const;
   /// Fills `descriptors`, which must have been created; returns how many there are.
   std::int64_t get_descriptors(cudnnBackendAttributeName_t name, std::span<const Descriptor> descriptors) const;
 

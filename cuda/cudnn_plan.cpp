@@ -1,6 +1,9 @@
 #include "cuda/cudnn_plan.h"
 
 #include <algorithm>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <set>
 
 #include "cuda/check.h"
 
@@ -12,6 +15,34 @@ Target Target::described(std::string_view json) {
   target.properties_.set(CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, std::span<const char>(json));
   target.properties_.finalise("a described device");
   return target;
+}
+
+void Target::describe(Descriptor& plan) const {
+  if (handle_ != nullptr) {
+    plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, handle_);
+  } else {
+    plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, properties_);
+  }
+}
+
+Plan::Plan(const std::string& serialised, const Target& target) : plan_(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR) {
+  target.describe(plan_);
+  plan_.set(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, std::span<const char>(serialised));
+  plan_.finalise("a serialised plan");
+  workspace_bytes_ = static_cast<std::size_t>(plan_.get_int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE));
+}
+
+std::string Plan::settings() const {
+  const nlohmann::json plan = nlohmann::json::parse(serialised(), nullptr, /*allow_exceptions=*/false);
+  const auto choices = nlohmann::json::json_pointer("/engine/knobChoices");
+  std::string text;
+  if (plan.is_discarded() || !plan.contains(choices)) return text;
+  const std::string prefix = "CUDNN_KNOB_TYPE_";
+  for (const auto& [name, value] : plan.at(choices).items()) {
+    const std::string knob = name.starts_with(prefix) ? name.substr(prefix.size()) : name;
+    text += concat(text.empty() ? "" : ", ", knob, " ", value.dump());
+  }
+  return text;
 }
 
 bool Plan::has(cudnnBackendNumericalNote_t note) const {
@@ -48,22 +79,23 @@ class PlanSearch {
  public:
   PlanSearch(const Target& target, const PlanLimits& limits) : target_(target), limits_(limits) {}
 
-  std::optional<Plan> find(const Graph& graph) {
+  /// Calls `take` with each plan within the limits until it returns true.
+  void each(const Graph& graph, const std::function<bool(Plan)>& take) {
     Descriptor operations(CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR);
     operations.set(CUDNN_ATTR_OPERATIONGRAPH_OPS, std::span<const Descriptor>(graph.operations()));
     if (target_.handle() != nullptr) operations.set(CUDNN_ATTR_OPERATIONGRAPH_HANDLE, target_.handle());
-    if (!operations.try_finalise(&last_words_)) return std::nullopt;
+    if (!operations.try_finalise(&last_words_)) return;
     for (const cudnnBackendHeurMode_t mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
       for (const Descriptor& configuration : proposals(operations, mode)) {
-        if (std::optional<Plan> plan = try_configuration(configuration)) return plan;
+        std::optional<Plan> plan = try_configuration(configuration);
+        if (plan && take(std::move(*plan))) return;
       }
     }
-    return std::nullopt;
   }
 
   /// What became of the engines, where none was taken.
   std::string refusals() const {
-    const int all = inexact_ + not_deterministic_ + too_large_ + refused_;
+    const int all = inexact_ + not_deterministic_ + compiled_ + too_large_ + refused_;
     if (all == 0) return last_words_.empty() ? "cuDNN proposes no engine" : last_words_;
     std::string list;
     const auto add = [&](int count, const char* reason) {
@@ -71,6 +103,7 @@ class PlanSearch {
     };
     add(inexact_, "not exact enough");
     add(not_deterministic_, "not deterministic");
+    add(compiled_, "to be compiled, for sizes that come seldom");
     add(too_large_, "beyond the workspace");
     add(refused_, "refused");
     return concat("of ", all, " proposals ", list, last_words_.empty() ? "" : " (" + last_words_ + ")");
@@ -102,13 +135,11 @@ class PlanSearch {
     if (limits_.deterministic && plan.has(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)) {
       return ++not_deterministic_, std::nullopt;
     }
+    plan.compiled_ = engine.has_behaviour(CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION);
+    if (plan.compiled_ && !limits_.compiled) return ++compiled_, std::nullopt;
     plan.plan_ = Descriptor(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
     plan.plan_.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configuration);
-    if (target_.handle() != nullptr) {
-      plan.plan_.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, target_.handle());
-    } else {
-      plan.plan_.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, target_.properties());
-    }
+    target_.describe(plan.plan_);
     if (!plan.plan_.try_finalise(&last_words_)) return ++refused_, std::nullopt;
     plan.workspace_bytes_ = static_cast<std::size_t>(plan.plan_.get_int64(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE));
     if (plan.workspace_bytes_ > limits_.workspace_bytes) return ++too_large_, std::nullopt;
@@ -125,15 +156,29 @@ class PlanSearch {
 
   const Target& target_;
   const PlanLimits& limits_;
-  int inexact_ = 0, not_deterministic_ = 0, too_large_ = 0, refused_ = 0;
+  int inexact_ = 0, not_deterministic_ = 0, compiled_ = 0, too_large_ = 0, refused_ = 0;
   std::string last_words_;
 };
 
 std::optional<Plan> make_plan(const Graph& graph, const Target& target, const PlanLimits& limits, std::string* why) {
   PlanSearch search(target, limits);
-  std::optional<Plan> plan = search.find(graph);
-  if (!plan) *why = search.refusals();
-  return plan;
+  std::optional<Plan> first;
+  search.each(graph, [&](Plan plan) {
+    first = std::move(plan);
+    return true;
+  });
+  if (!first) *why = search.refusals();
+  return first;
+}
+
+std::vector<Plan> make_plans(const Graph& graph, const Target& target, const PlanLimits& limits) {
+  std::vector<Plan> plans;
+  std::set<std::string> seen;
+  PlanSearch(target, limits).each(graph, [&](Plan plan) {
+    if (seen.insert(plan.description() + plan.settings()).second) plans.push_back(std::move(plan));
+    return false;
+  });
+  return plans;
 }
 
 }  // namespace stagewise::cudnn

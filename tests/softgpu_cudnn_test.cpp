@@ -92,6 +92,18 @@ TEST_F(SoftwareCudnn, RunsOperationsInTheOrderOfTheirData) {
   EXPECT_EQ(host(y_, 4), (std::vector<float>{-1 + 20 + 400, 2, -3 + 40, 4}));
 }
 
+TEST_F(SoftwareCudnn, RunsAPlanThatWasText) {
+  const std::string text = plan(small_graph()).serialised();
+  const cudnn::Plan loaded(text, cudnn::Target(handle_));
+  EXPECT_EQ(run(loaded, {{kX, x_}, {kWeight, weight_}, {kY, y_}}), "");
+  ASSERT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);
+  EXPECT_EQ(host(y_, 4), (std::vector<float>{1 + 20 + 400, 2, 3 + 40, 4}));
+  EXPECT_EQ(loaded.serialised(), text);
+  for (const char* wrong : {"{}", "none", R"({"cudnnVersion":1})"}) {
+    EXPECT_THROW(cudnn::Plan(wrong, cudnn::Target(handle_)), Error) << wrong;
+  }
+}
+
 TEST_F(SoftwareCudnn, OverwritesItsWorkspace) {
   EXPECT_EQ(run(plan(small_graph()), {{kX, x_}, {kWeight, weight_}, {kY, y_}}), "");
   ASSERT_EQ(cudaStreamSynchronize(stream_), cudaSuccess);

@@ -2,6 +2,7 @@
 #include <cstdint>
 #include <map>
 
+#include "cuda/plan_file.h"
 #include "search/checkpoint.h"
 #include "search/training/model_file.h"
 #include "tensor/atomic_file.h"
@@ -48,6 +49,14 @@ Architecture tiny(Variant variant) {
   architecture.classes = 2;
   architecture.stages[0] = {.width = 1, .blocks = {3}, .given_away = 5};
   return architecture;
+}
+
+void add_plans(Corpus& corpus) {
+  PlanFile file{.device = {.device = "a card", .driver = "13.0", .cudnn = "9.19.0"}, .plans = {}};
+  corpus.add("plans", file.to_json());
+  file.plans["whole"] = {.engine = kCudnnEngine, .description = "engine 1", .microseconds = 2.5, .plan = "{}"};
+  file.plans["apart"] = {.engine = kInParts, .description = "in parts", .microseconds = 2.0, .slower = {{"it", 3.0}}};
+  corpus.add("plans", file.to_json());
 }
 
 void add_networks(Corpus& corpus) {
@@ -136,6 +145,7 @@ int main(int count, char** arguments) {
   stagewise::fuzz::Corpus corpus(arguments[1]);
   stagewise::fuzz::add_pictures(corpus);
   stagewise::fuzz::add_networks(corpus);
+  stagewise::fuzz::add_plans(corpus);
   stagewise::fuzz::add_texts(corpus);
   stagewise::fuzz::add_cifar(corpus);
 }

@@ -91,6 +91,19 @@ void give_notes(const Descriptor& engine, std::int64_t requested, std::int64_t* 
   }
 }
 
+void give_behaviour(const Descriptor& engine, std::int64_t* count, void* elements) {
+  *count = 0;
+  for (const Engine& candidate : engines_of(engine.descriptor(CUDNN_ATTR_ENGINE_OPERATION_GRAPH))) {
+    if (candidate.index != engine.get<std::int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX) || !candidate.compiled) continue;
+    give(CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION, count, elements);
+  }
+}
+
+void give_text(const std::string& text, std::int64_t requested, std::int64_t* count, void* elements) {
+  *count = static_cast<std::int64_t>(text.size());
+  if (requested > 0) std::memcpy(elements, text.data(), static_cast<std::size_t>(std::min(requested, *count)));
+}
+
 }  // namespace
 
 extern "C" {
@@ -156,6 +169,11 @@ cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t descriptor)
 cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t handle) {
   return api([&] {
     Descriptor& descriptor = find(handle);
+    if (descriptor.has(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION)) {
+      const auto text = descriptor.list<char>(CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION);
+      descriptor.attributes[CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG] = {
+          CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, {}, {configuration_from({text.begin(), text.end()})}};
+    }
     check(descriptor);
     descriptor.finalised = true;
   });
@@ -196,6 +214,9 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const handle, cu
         return;
       case CUDNN_ATTR_ENGINE_GLOBAL_INDEX: return give(descriptor.get<std::int64_t>(name), count, elements);
       case CUDNN_ATTR_ENGINE_NUMERICAL_NOTE: return give_notes(descriptor, requested, count, elements);
+      case CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE: return give_behaviour(descriptor, count, elements);
+      case CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION:
+        return give_text(serialised(descriptor), requested, count, elements);
       case CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE: return give(workspace_bytes(descriptor), count, elements);
       default: throw Refusal{CUDNN_STATUS_NOT_SUPPORTED, "reading attribute " + std::to_string(name)};
     }

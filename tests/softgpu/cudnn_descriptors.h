@@ -83,10 +83,16 @@ void check(const Descriptor& descriptor);
 struct Engine {
   std::int64_t index = 0;
   std::vector<cudnnBackendNumericalNote_t> notes;
+  bool compiled = false;  // its kernels are generated for the graph, as the real one does for what is fused
 };
 /// Those that can run the graph, fastest first. SOFTGPU_CUDNN=none: none for any.
 std::vector<Engine> engines_of(const Descriptor& graph);
 constexpr std::int64_t kExactEngine = 0, kTensorCoreEngine = 1;
+
+/// A plan as text, and what text says: the configuration that the plan was made of. Throws Refusal for text of another
+/// version, or none of ours.
+std::string serialised(const Descriptor& plan);
+DescriptorPtr configuration_from(const std::string& text);
 
 /// What the runs of a plan need beside the tensors: what their outputs take and 256 bytes, as an engine that transposes
 /// might. All of it is overwritten at the start of each run.
