@@ -5,7 +5,8 @@
 
 namespace stagewise::cuda {
 
-Convolutions::Convolutions(cudaStream_t stream, const CudaOptions& options) : stream_(stream), tf32_(options.tf32) {
+Convolutions::Convolutions(cudaStream_t stream, const CudaOptions& options)
+    : stream_(stream), tf32_(options.tf32), tuned_(options.plans ? options.plans->plans.size() : 0) {
   if (options.direct_convolution) return;
   cudnnHandle_t handle = nullptr;
   STAGEWISE_CHECK(cudnnCreate(&handle));
@@ -16,14 +17,14 @@ Convolutions::Convolutions(cudaStream_t stream, const CudaOptions& options) : st
                                                  .strict = options.strict_convolution,
                                                  .fuse = options.fuse,
                                                  .shared_workspace = options.memory == CudaOptions::Memory::cached,
+                                                 .plans = options.plans,
                                                  .report = options.report});
 }
 
 std::string Convolutions::description() const {
   if (!cudnn_) return "direct convolutions";
-  const std::size_t version = cudnnGetVersion();
-  return concat("cuDNN ", version / 10000, ".", version / 100 % 100, ".", version % 100, ", TF32 ",
-                tf32_ ? "on" : "off");
+  return concat("cuDNN ", cudnn::version(), ", TF32 ", tf32_ ? "on" : "off",
+                tuned_ > 0 ? concat(", ", tuned_, " tuned plans") : "");
 }
 
 /// The weight in the type of the feature maps, as cuDNN wants it.

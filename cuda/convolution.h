@@ -28,8 +28,15 @@ class Convolutions {
   /// The plans' workspace; nullptr where cuDNN isn't used.
   Workspace* workspace() { return cudnn_ ? &cudnn_->workspace() : nullptr; }
 
+  /// As Backend::expect_batch().
+  void expect_batch(std::int64_t images) {
+    if (cudnn_) cudnn_->expect_batch(images);
+  }
+  /// For cuda/tuning.cpp; nullptr where cuDNN isn't used.
+  CudnnConvolutions* cudnn() { return cudnn_.get(); }
+
   std::vector<ConvolutionPlanText> plan(const Shape& x, const Shape& weight, const Conv2dOptions& options, DType maps);
-  /// `cuDNN 9.19.0, TF32 off`
+  /// `cuDNN 9.19.0, TF32 off, 31 tuned plans`
   std::string description() const;
 
  private:
@@ -41,6 +48,7 @@ class Convolutions {
 
   cudaStream_t stream_;
   bool tf32_;
+  std::size_t tuned_;  // plans that a plan file has
   std::unique_ptr<cudnnContext, CloseHandle> handle_;
   std::unique_ptr<CudnnConvolutions> cudnn_;  // none: direct convolutions only
 };

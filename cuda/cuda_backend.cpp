@@ -7,6 +7,7 @@
 #include "cuda/graph_recording.h"
 #include "cuda/kernels.h"
 #include "cuda/stream_allocator.h"
+#include "cuda/tuning.h"
 
 namespace stagewise {
 namespace {
@@ -16,9 +17,12 @@ constexpr const char* kNotRecorded =
 
 std::string version_text(int version) { return concat(version / 1000, ".", version % 1000 / 10); }
 
+std::string kind_of(const cudaDeviceProp& device) {
+  return concat(device.name, ", compute capability ", device.major, ".", device.minor);
+}
+
 std::string text_of(const cudaDeviceProp& device) {
-  return concat(device.name, ", compute capability ", device.major, ".", device.minor, ", ",
-                device.totalGlobalMem >> 20, " MiB");
+  return concat(kind_of(device), ", ", device.totalGlobalMem >> 20, " MiB");
 }
 
 int capability(const cudaDeviceProp& device) { return 10 * device.major + device.minor; }
@@ -84,12 +88,19 @@ class CudaBackend final : public ComposedBackend {
   }
   void synchronise() override { STAGEWISE_CHECK(cudaStreamSynchronize(stream_.handle)); }
 
+  std::map<std::string, TunedPlan> tune(const std::function<void()>& work,
+                                        const std::function<void(const TuningProgress&)>& watch) {
+    require(convolutions_.cudnn() != nullptr, "[tune] direct convolutions have no plans");
+    return cuda::tune(*this, *convolutions_.cudnn(), stream_.handle, work, watch);
+  }
+
   void add(const Tensor& a, const Tensor& b, const Tensor& out) override { cuda::add(a, b, out, stream_.handle); }
   void relu_forward(const Tensor& x, const Tensor& y) override { cuda::relu_forward(x, y, stream_.handle); }
   void relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) override {
     cuda::relu_backward(dy, y, dx, stream_.handle);
   }
 
+  void expect_batch(std::int64_t images) override { convolutions_.expect_batch(images); }
   std::vector<ConvolutionPlanText> convolution_plan(const Shape& x, const Shape& weight, const Conv2dOptions& options,
                                                     DType maps) override {
     return convolutions_.plan(x, weight, options, maps);
@@ -217,6 +228,22 @@ std::vector<std::string> cuda_devices() {
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   if (const std::string why = cuda_unavailable(); !why.empty()) throw Error(why);
   return std::make_unique<CudaBackend>(options);
+}
+
+PlanDevice plan_device() {
+  if (const std::string why = cuda_unavailable(); !why.empty()) throw Error(why);
+  cudaDeviceProp device;
+  int driver = 0;
+  STAGEWISE_CHECK(cudaGetDeviceProperties(&device, 0));
+  STAGEWISE_CHECK(cudaDriverGetVersion(&driver));
+  return {.device = kind_of(device), .driver = version_text(driver), .cudnn = cudnn::version()};
+}
+
+PlanFile tune_convolutions(Backend& backend, const std::function<void()>& work,
+                           const std::function<void(const TuningProgress&)>& watch) {
+  auto* const cuda = dynamic_cast<CudaBackend*>(&backend);
+  require(cuda != nullptr, "[tune] expected a CUDA backend, got ", backend.name());
+  return {.device = plan_device(), .plans = cuda->tune(work, watch)};
 }
 
 }  // namespace stagewise

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cuda/plan_file.h"
 #include "tensor/backend.h"
 
 namespace stagewise {
@@ -20,6 +21,7 @@ struct CudaOptions {
   bool strict_convolution = false;  // no Winograd
   bool direct_convolution = false;  // our readable kernels in place of cuDNN: the oracle
   bool fuse = true;                 // cuDNN's fused graphs where it has them; off: always in parts, for comparison
+  std::shared_ptr<const PlanFile> plans;  // tuned on plan_device(); what it has no plan for, cuDNN's order decides
   Memory memory = Memory::cached;
   bool record = true;                              // off: can_record() is false
   std::function<void(const std::string&)> report;  // told about each convolution that cuDNN has no plan for, and why
@@ -43,5 +45,24 @@ std::vector<std::string> cuda_devices();
 /// `copy_to_host` and `synchronise` wait. Same seed, same bits, run after run.
 /// Errors: throws Error(cuda_unavailable()) when there is none.
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options = {});
+
+/// What plan files of this machine are for. Errors: throws Error(cuda_unavailable()) when there is none.
+PlanDevice plan_device();
+
+/// How far a tuning has come: `done` of `count` convolutions, the last of which is `name`; `by_order` are the
+/// microseconds of the plan that comes first in cuDNN's order, negative where there is none.
+struct TuningProgress {
+  std::size_t done = 0, count = 0;
+  std::string name;
+  const TunedPlan* tuned = nullptr;  // nullptr before the first
+  double by_order = -1.0;
+};
+
+/// Does `work`, once and without cuDNN, to see which convolutions it asks `backend` for, which make_cuda_backend() made;
+/// then times on the device how each of them may be done, whole or in parts, and keeps the fastest of what is within
+/// the backend's options, gives the same bits each time and agrees with our direct kernel. `watch` is called before the
+/// first and after each; what it throws ends the tuning. Errors: throws Error for another backend.
+PlanFile tune_convolutions(Backend& backend, const std::function<void()>& work,
+                           const std::function<void(const TuningProgress&)>& watch = {});
 
 }  // namespace stagewise

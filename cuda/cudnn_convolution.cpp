@@ -92,6 +92,14 @@ bool gives_wrong_sums(const ConvolutionGraph& graph) {
   return lopsided || (compiled && (graph.x.back() % 8 != 0 || graph.y.back() % 8 != 0));
 }
 
+cudnn::Plan restored(const std::string& name, const std::string& serialised, const cudnn::Target& target) {
+  try {
+    return {serialised, target};
+  } catch (const Error& error) {
+    fail("[plans] the plan file's plan for ", name, " can't be used, so tune again: ", error.what());
+  }
+}
+
 const char* name_of(Direction direction) {
   switch (direction) {
     case Direction::forward: return "forward";
@@ -109,7 +117,8 @@ std::string ConvolutionGraph::fused() const {
     if (there) parts += concat(" + ", name);
   };
   add(normalise, "batch norm and ReLU on read");
-  add(addend || add_to_output, "addend");
+  add(addend, "addend");
+  add(add_to_output, "addend in place");
   add(bias, "bias");
   add(relu, "ReLU");
   return parts;
@@ -120,29 +129,81 @@ std::string ConvolutionGraph::description() const {
                 ", ", stagewise::name_of(maps));
 }
 
-const cudnn::Plan* CudnnConvolutions::plan(const ConvolutionGraph& graph, std::string* why) {
-  auto cached =
-      std::find_if(plans_.begin(), plans_.end(), [&](const CachedPlan& entry) { return entry.graph == graph; });
-  if (cached == plans_.end()) {
-    const cudnn::PlanLimits limits{.round_operands = settings_.tf32 || graph.maps != DType::float32,
-                                   .winograd = !settings_.strict,
-                                   .deterministic = settings_.deterministic,
-                                   .workspace_bytes = settings_.workspace_bytes};
-    CachedPlan entry{graph, std::nullopt, ""};
-    entry.plan = cudnn::make_plan(graph_of(graph), target_, limits, &entry.why);
-    const bool last_resort = graph.bare() && graph.maps == graph.filters;  // else the caller asks for less next
-    if (!entry.plan && last_resort && settings_.report) {
-      settings_.report(
-          concat("[cudnn] no plan for a ", graph.description(), ": our direct kernel takes it (", entry.why, ")"));
-    }
-    cached = plans_.insert(plans_.end(), std::move(entry));
+std::string ConvolutionGraph::key() const {
+  const bool lopsided = options.padding_before != options.padding_after;
+  return concat(name_of(direction), fused(), ", ", x, " with ", weight, " to ", y, ", stride ", options.stride,
+                ", padding ", options.padding_before, lopsided ? concat(" and ", options.padding_after) : "", ", maps ",
+                stagewise::name_of(maps), ", filters ", stagewise::name_of(filters));
+}
+
+bool CudnnConvolutions::seldom(const ConvolutionGraph& graph) const {
+  return graph.bias || (usual_batch_ > 0 && graph.x[0] != usual_batch_);
+}
+
+cudnn::PlanLimits CudnnConvolutions::limits(const ConvolutionGraph& graph) const {
+  return {.round_operands = settings_.tf32 || graph.maps != DType::float32,
+          .winograd = !settings_.strict,
+          .deterministic = settings_.deterministic,
+          .workspace_bytes = settings_.workspace_bytes};
+}
+
+std::string CudnnConvolutions::name_in_file(const ConvolutionGraph& graph) const {
+  const bool tf32 = settings_.tf32 && graph.maps == DType::float32;
+  return graph.key() + (tf32 ? ", TF32" : "") + (settings_.strict ? ", no Winograd" : "");
+}
+
+std::vector<cudnn::Plan> CudnnConvolutions::candidates(const ConvolutionGraph& graph) const {
+  return cudnn::make_plans(graph_of(graph), target_, limits(graph));
+}
+
+CudnnConvolutions::CachedPlan& CudnnConvolutions::cached(const ConvolutionGraph& graph) {
+  const bool is_seldom = seldom(graph);
+  const auto found = std::find_if(plans_.begin(), plans_.end(), [&](const CachedPlan& entry) {
+    return entry.graph == graph && entry.seldom == is_seldom;
+  });
+  return found != plans_.end() ? *found : plans_.emplace_back(make(graph));
+}
+
+void CudnnConvolutions::use(const ConvolutionGraph& graph, std::optional<cudnn::Plan> plan) {
+  const bool is_seldom = seldom(graph);
+  std::erase_if(plans_, [&](const CachedPlan& e) { return e.graph == graph && e.seldom == is_seldom; });
+  plans_.push_back(
+      {.graph = graph, .seldom = is_seldom, .plan = std::move(plan), .why = "it goes in parts", .tuned = {}});
+}
+
+CudnnConvolutions::CachedPlan CudnnConvolutions::make(const ConvolutionGraph& graph) const {
+  CachedPlan entry{.graph = graph, .seldom = seldom(graph), .plan = {}, .why = {}, .tuned = {}};
+  const std::string name = name_in_file(graph);
+  if (settings_.plans && settings_.plans->plans.contains(name)) {
+    const TunedPlan& tuned = settings_.plans->plans.at(name);
+    entry.tuned = tuned.description;
+    entry.why = "by the plan file it goes in parts";
+    if (tuned.engine == kCudnnEngine) entry.plan = restored(name, tuned.plan, target_);
+    return entry;
   }
-  if (why != nullptr) *why = cached->why;
-  return cached->plan ? &*cached->plan : nullptr;
+  cudnn::PlanLimits allowed = limits(graph);
+  allowed.compiled = !entry.seldom;
+  entry.plan = cudnn::make_plan(graph_of(graph), target_, allowed, &entry.why);
+  const bool last_resort = graph.bare() && graph.maps == graph.filters;  // else the caller asks for less next
+  if (!entry.plan && last_resort && settings_.report) {
+    settings_.report(
+        concat("[cudnn] no plan for a ", graph.description(), ": our direct kernel takes it (", entry.why, ")"));
+  }
+  return entry;
+}
+
+const cudnn::Plan* CudnnConvolutions::plan(const ConvolutionGraph& graph, std::string* why) {
+  const CachedPlan& entry = cached(graph);
+  if (why != nullptr) *why = entry.why;
+  return entry.plan ? &*entry.plan : nullptr;
 }
 
 bool CudnnConvolutions::run(const ConvolutionGraph& graph, Backend& backend,
                             std::vector<std::pair<cudnn::TensorId, Tensor>> tensors) {
+  if (asked_ != nullptr) {
+    if (std::find(asked_->begin(), asked_->end(), graph) == asked_->end()) asked_->push_back(graph);
+    return false;
+  }
   const cudnn::Plan* const found = plan(graph);
   if (found == nullptr) return false;
   std::vector<std::pair<cudnn::TensorId, void*>> addresses;
@@ -227,14 +288,17 @@ ConvolutionPlanText CudnnConvolutions::describe(const ConvolutionGraph& bare) {
       why = "its sums by weights are wrong for such padding or channels";
       continue;
     }
-    const cudnn::Plan* const found = plan(graph, &why);
-    if (found == nullptr) continue;
-    const char* const widened = graph.maps != bare.maps ? ", from maps widened to float32" : "";
-    return {name_of(bare.direction), "cuDNN",
-            concat(found->description(), graph.fused(), widened, ", ", found->workspace_bytes() >> 10,
-                   " KiB of workspace")};
+    const CachedPlan& found = cached(graph);
+    why = found.why;
+    if (!found.plan) continue;
+    const bool tuned = !found.tuned.empty();
+    return {
+        name_of(bare.direction), "cuDNN",
+        concat(tuned ? found.tuned : found.plan->description(), graph.fused(),
+               graph.maps != bare.maps ? ", from maps widened to float32, " : ", ", found.plan->workspace_bytes() >> 10,
+               " KiB of workspace, ", tuned ? "by the plan file" : "first in cuDNN's order")};
   }
-  return {name_of(bare.direction), "direct", "cuDNN has no plan: " + why};
+  return {name_of(bare.direction), "direct", "no plan of cuDNN's: " + why};
 }
 
 std::vector<ConvolutionPlanText> CudnnConvolutions::describe(const Shape& x, const Shape& weight,

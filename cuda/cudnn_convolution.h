@@ -8,12 +8,14 @@
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "cuda/cudnn_plan.h"
+#include "cuda/plan_file.h"
 #include "cuda/workspace.h"
 #include "tensor/backend.h"
 
@@ -26,6 +28,8 @@ struct ConvolutionSettings {
   bool fuse = true;           // use cuDNN's fused patterns; off: for comparison
   std::size_t workspace_bytes = std::size_t{256} << 20;
   bool shared_workspace = false;  // one buffer for all plans, which grows; off: each call gets its own
+  /// Of this device and this cuDNN; what it has no plan for is planned in the heuristics' order. nullptr: none.
+  std::shared_ptr<const PlanFile> plans;
   /// Told once about each convolution for which there is no plan, and why.
   std::function<void(const std::string&)> report;
 };
@@ -47,6 +51,9 @@ struct ConvolutionGraph {
   std::string fused() const;
   /// `convolution by data, [128,32,32,16] with [16,3,3,16], stride 1, bfloat16`
   std::string description() const;
+  /// All of it, as plan files name it: `by data, [128,32,32,16] with [16,3,3,16] to [128,32,32,16], stride 1, padding 1,
+  /// maps bfloat16, filters bfloat16`
+  std::string key() const;
 };
 
 class CudnnConvolutions {
@@ -68,8 +75,24 @@ class CudnnConvolutions {
   /// Without d_bias and without batch norms.
   bool run(const ConvolutionBackwardWeights& call);
 
-  /// The plan for a graph, made when it is first asked for; nullptr where there is none. `why` tells then.
+  /// The plan for a graph, from the plan file or else the first in the heuristics' order, made when it is first asked
+  /// for; nullptr where there is none. `why` tells then. Errors: throws Error when cuDNN doesn't take the file's plan.
   const cudnn::Plan* plan(const ConvolutionGraph& graph, std::string* why = nullptr);
+
+  /// Most calls that come are over so many images (0: nobody knows). Only for these an engine is compiled, which takes
+  /// a second or two a graph: a pass's last batch and evaluations go in parts, and so does inference (what has a bias).
+  void expect_batch(std::int64_t images) { usual_batch_ = images; }
+
+  // For cuda/tuning.cpp.
+  bool tf32() const { return settings_.tf32; }
+  /// A graph's name in a plan file: its key, and what the settings allow.
+  std::string name_in_file(const ConvolutionGraph& graph) const;
+  /// Every plan within the settings' limits.
+  std::vector<cudnn::Plan> candidates(const ConvolutionGraph& graph) const;
+  /// From now on the graph has this plan, or none.
+  void use(const ConvolutionGraph& graph, std::optional<cudnn::Plan> plan);
+  /// While `asked` isn't nullptr, nothing is run: `run` notes there, once, which graph it would need, and returns false.
+  void collect(std::vector<ConvolutionGraph>* asked) { asked_ = asked; }
 
   Workspace& workspace() { return workspace_; }
 
@@ -81,15 +104,23 @@ class CudnnConvolutions {
  private:
   struct CachedPlan {
     ConvolutionGraph graph;
+    bool seldom = false;  // of a size for which nothing is compiled
     std::optional<cudnn::Plan> plan;
-    std::string why;  // there is none
+    std::string why;    // there is none
+    std::string tuned;  // the plan file's description of it; "": it is in the heuristics' order
   };
+  bool seldom(const ConvolutionGraph& graph) const;
+  cudnn::PlanLimits limits(const ConvolutionGraph& graph) const;
+  CachedPlan& cached(const ConvolutionGraph& graph);
+  CachedPlan make(const ConvolutionGraph& graph) const;
   bool run(const ConvolutionGraph& graph, Backend& backend, std::vector<std::pair<cudnn::TensorId, Tensor>> tensors);
   ConvolutionPlanText describe(const ConvolutionGraph& bare);
 
   cudnn::Target target_;
   ConvolutionSettings settings_;
   std::vector<CachedPlan> plans_;  // some dozens
+  std::int64_t usual_batch_ = 0;
+  std::vector<ConvolutionGraph>* asked_ = nullptr;
   Workspace workspace_;
 };
 

@@ -15,4 +15,10 @@ std::vector<std::string> cuda_devices() { throw Error(cuda_unavailable()); }
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions&) { throw Error(cuda_unavailable()); }
 
+PlanDevice plan_device() { throw Error(cuda_unavailable()); }
+
+PlanFile tune_convolutions(Backend&, const std::function<void()>&, const std::function<void(const TuningProgress&)>&) {
+  throw Error(cuda_unavailable());
+}
+
 }  // namespace stagewise

@@ -33,11 +33,12 @@ int run(int argc, char** argv) {
   program.option_defaults()->always_capture_default();
   program.set_version_flag("--version", stagewise::program_details);
   const std::vector<stagewise::Command> commands = {
-      stagewise::add_search(program),   stagewise::add_train(program),    stagewise::add_retrain(program),
-      stagewise::add_transfer(program), stagewise::add_evaluate(program), stagewise::add_score(program),
-      stagewise::add_predict(program),  stagewise::add_describe(program), stagewise::add_devices(program),
-      stagewise::add_sweep(program),    stagewise::add_compare(program),  stagewise::add_export(program),
-      stagewise::add_report(program),   stagewise::add_manual(program),   stagewise::add_completions(program),
+      stagewise::add_search(program),      stagewise::add_train(program),    stagewise::add_retrain(program),
+      stagewise::add_transfer(program),    stagewise::add_evaluate(program), stagewise::add_score(program),
+      stagewise::add_predict(program),     stagewise::add_describe(program), stagewise::add_tune(program),
+      stagewise::add_devices(program),     stagewise::add_sweep(program),    stagewise::add_compare(program),
+      stagewise::add_export(program),      stagewise::add_report(program),   stagewise::add_manual(program),
+      stagewise::add_completions(program),
   };
   try {
     program.parse(argc, argv);

@@ -69,6 +69,7 @@ SearchRun::SearchRun(Backend& backend, const RunData& data, const SearchOptions&
       all_images_(data.train),
       strategy_(make_strategy(options_, data, total_work_)),
       energy_(backend.name() == "cuda") {
+  backend.expect_batch(options_.training.batch_size);  // also for what comes before the first step, as after any other
   all_images_.insert(all_images_.end(), data.validation.begin(), data.validation.end());
   std::sort(all_images_.begin(), all_images_.end());
   if (!saved && directory.has_checkpoint()) saved = read_checkpoint(directory.checkpoint());

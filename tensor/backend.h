@@ -371,6 +371,9 @@ class Backend {
   /// dx = dy where y > 0, else 0.
   virtual void relu_backward(const Tensor& dy, const Tensor& y, const Tensor& dx) = 0;
 
+  /// A hint: most convolutions that follow are over so many images (0: nobody knows), so what takes long to prepare is
+  /// prepared for that number only. The bits may depend on it.
+  virtual void expect_batch(std::int64_t /*images*/) {}
   /// For x [N,H,W,C] and weight [K,R,S,C], in all three directions, with feature maps of type `maps`.
   virtual std::vector<ConvolutionPlanText> convolution_plan(const Shape& x, const Shape& weight,
                                                             const Conv2dOptions& options, DType maps) = 0;

@@ -165,6 +165,11 @@ TEST_P(Cudnn, AddsBiasAndAddendAndRelusInTheSameGo) {
         return inference;
       };
       const ConvolutionForward got = call(device.backend()), expected = call(*reference);
+      if (GetParam() == DType::bfloat16) {
+        EXPECT_FALSE(device.run(got)) << size.name()
+                                      << ": an engine would be compiled, which inference never waits for";
+        continue;
+      }
       ASSERT_TRUE(device.run(got)) << size.name();
       reference->convolution_forward(expected);
       expect_near(got.y, expected.y, size.name());

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
+#include <functional>
 #include <ostream>
 
 #include "cuda/cudnn_convolution.h"
@@ -203,6 +205,101 @@ std::string words_of(const Call& call) {
     return error.what();
   }
   return "";
+}
+
+ConvolutionGraph normalised_on_read(std::int64_t batch) {
+  ConvolutionGraph graph = graph_of(some_convolution(), batch, Direction::forward, DType::bfloat16);
+  graph.normalise = true;
+  return graph;
+}
+
+double milliseconds(const std::function<void()>& work) {
+  const auto began = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - began).count();
+}
+
+/// The machine code is in the text. That nothing is compiled shows in the time: a fiftieth, seen here.
+TEST(SerialisedPlan, OfAnEngineThatWasCompiledIsLoadedAndNotCompiledAgain) {
+  const cudnn::Target target = cudnn::Target::described(described_devices::kHopper.json());
+  CudnnConvolutions convolutions(target, {});
+  const cudnn::Plan* made = nullptr;
+  const double compiling = milliseconds([&] { made = convolutions.plan(normalised_on_read(128)); });
+  ASSERT_NE(made, nullptr);
+  EXPECT_TRUE(made->compiled());
+  EXPECT_NE(made->settings().find("KERNEL_CFG"), std::string::npos) << made->settings();
+  const std::string text = made->serialised();
+  std::optional<cudnn::Plan> loaded;
+  const double loading = milliseconds([&] { loaded.emplace(text, target); });
+  EXPECT_LT(loading, compiling / 5);
+  EXPECT_EQ(loaded->workspace_bytes(), made->workspace_bytes());
+  EXPECT_EQ(loaded->settings(), made->settings());
+}
+
+TEST(SerialisedPlan, OfAnotherDeviceOrOfNoneIsRefused) {
+  const cudnn::Target hopper = cudnn::Target::described(described_devices::kHopper.json());
+  const cudnn::Target ampere = cudnn::Target::described(described_devices::kAmpere.json());
+  CudnnConvolutions convolutions(hopper, {});
+  const auto graph = graph_of(some_convolution(), 128, Direction::forward, DType::float32);
+  const std::string text = convolutions.plan(graph)->serialised();
+  EXPECT_EQ(words_of([&] { cudnn::Plan(text, hopper); }), "");
+  EXPECT_NE(words_of([&] { cudnn::Plan(text, ampere); }), "");
+  EXPECT_NE(words_of([&] { cudnn::Plan("{}", hopper); }).find("[cudnn] a serialised plan"), std::string::npos);
+}
+
+/// Of a pass's last batch, of evaluations, and of inference.
+TEST(SeldomSizes, HaveNothingCompiledForThem) {
+  CudnnConvolutions convolutions(cudnn::Target::described(described_devices::kHopper.json()), {});
+  convolutions.expect_batch(128);
+  std::string why;
+  EXPECT_NE(convolutions.plan(normalised_on_read(128)), nullptr);
+  EXPECT_EQ(convolutions.plan(normalised_on_read(80), &why), nullptr);
+  EXPECT_NE(why.find("to be compiled, for sizes that come seldom"), std::string::npos) << why;
+  ConvolutionGraph inference = graph_of(some_convolution(), 128, Direction::forward, DType::bfloat16);
+  inference.bias = inference.relu = true;
+  EXPECT_EQ(convolutions.plan(inference), nullptr);
+  for (const Convolution& convolution : network_convolutions()) {
+    for (const Direction direction : {Direction::forward, Direction::by_data}) {
+      if (convolution.input[3] == 3 && direction == Direction::by_data) continue;
+      const cudnn::Plan* const plan = convolutions.plan(graph_of(convolution, 80, direction, DType::bfloat16));
+      ASSERT_NE(plan, nullptr) << convolution.name;
+      EXPECT_FALSE(plan->compiled()) << convolution.name;
+    }
+  }
+}
+
+TEST(PlanFile, SaysWhichPlanAConvolutionHas) {
+  const cudnn::Target target = cudnn::Target::described(described_devices::kHopper.json());
+  const Convolution convolution = some_convolution();
+  const auto forward = graph_of(convolution, 128, Direction::forward, DType::float32);
+  const auto by_data = graph_of(convolution, 128, Direction::by_data, DType::float32);
+  const auto by_weights = graph_of(convolution, 128, Direction::by_weights, DType::float32);
+  CudnnConvolutions by_order(target, {});
+  const std::vector<cudnn::Plan> all = by_order.candidates(forward);
+  ASSERT_GT(all.size(), 2U);
+  EXPECT_NE(all.back().settings() + all.back().description(), all[0].settings() + all[0].description());
+
+  auto file = std::make_shared<PlanFile>();
+  file->plans[by_order.name_in_file(forward)] = {
+      .engine = kCudnnEngine, .description = "the last engine", .plan = all.back().serialised()};
+  file->plans[by_order.name_in_file(by_data)] = {.engine = kInParts, .description = "our direct kernel"};
+  CudnnConvolutions tuned(target, {.plans = file});
+  EXPECT_EQ(tuned.plan(forward)->settings(), all.back().settings());
+  EXPECT_EQ(tuned.plan(by_data), nullptr);
+  EXPECT_EQ(tuned.plan(by_weights)->settings(), by_order.plan(by_weights)->settings());
+  const auto texts = tuned.describe(forward.x, forward.weight, convolution.options, DType::float32);
+  EXPECT_NE(texts[0].reason.find("the last engine"), std::string::npos) << texts[0].reason;
+  EXPECT_NE(texts[0].reason.find("by the plan file"), std::string::npos) << texts[0].reason;
+  EXPECT_EQ(texts[1].algorithm, "direct");
+  EXPECT_NE(texts[1].reason.find("by the plan file it goes in parts"), std::string::npos) << texts[1].reason;
+  EXPECT_NE(texts[2].reason.find("first in cuDNN's order"), std::string::npos) << texts[2].reason;
+
+  // What is allowed is part of the name, so that a file serves several precisions.
+  CudnnConvolutions tf32(target, {.tf32 = true, .plans = file});
+  EXPECT_NE(tf32.plan(by_data), nullptr);
+  file->plans[by_order.name_in_file(forward)].plan = "{}";
+  CudnnConvolutions broken(target, {.plans = file});
+  EXPECT_NE(words_of([&] { broken.plan(forward); }).find("can't be used, so tune again"), std::string::npos);
 }
 
 TEST(Graph, RefusesShapesThatDoNotFit) {

@@ -55,6 +55,7 @@ class NotingBackend final : public Backend {
     inner_.relu_backward(dy, y, dx);
   }
 
+  void expect_batch(std::int64_t images) override { inner_.expect_batch(images); }
   std::vector<ConvolutionPlanText> convolution_plan(const Shape& x, const Shape& weight, const Conv2dOptions& options,
                                                     DType maps) override {
     primitives_.insert("convolution_plan");

@@ -7,13 +7,13 @@
 #
 #   --minutes N        no section begins after N minutes, and none goes on beyond them (default 30)
 #   --no-build FOLDER  use the programs that tests/pack_for_gpu put into FOLDER, build nothing
-#   SECTION            devices cudnn recording repeats epochs together kernels plans primitives sanitizers benches;
+#   SECTION            devices cudnn recording repeats tuning epochs together kernels plans primitives sanitizers benches;
 #                      default all
 #
 # Environment: BUILD (folder, default build-gpu), JOBS, ARCHITECTURES (default: the card's own).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
-all_sections=(devices cudnn recording repeats epochs together kernels plans primitives sanitizers benches)
+all_sections=(devices cudnn recording repeats tuning epochs together kernels plans primitives sanitizers benches)
 report=gpu-report.md minutes=30 packed='' sections=()
 while (($#)); do
   case $1 in
@@ -58,6 +58,7 @@ else
   stagewise=$build/stagewise tests=$build/tests bench=$build/bench/cuda
 fi
 find_libraries
+export XDG_CACHE_HOME=$work/cache  # where no plans are found but those that are made here
 export stagewise tests bench work
 
 # A small training on built-in data: its folder is $work/NAME.
@@ -112,6 +113,32 @@ repeats() {
         { for (i = 1; i <= NF / 2; ++i) { d = ($i - $(i + NF / 2)) / $i; if (d > 0.05 || d < -0.05) bad = 1 } }
         END { if (NR == 0) bad = 1; if (bad) print name ": a loss differs from float32'\''s by more than 5%"; exit bad }' ||
         status=1
+    done
+  done
+  return "$status"
+}
+
+# Plans by time, in three precisions and at a large batch; then trainings by them and by cuDNN's order, which begin as fast as they
+# can: images a second of each of three epochs, and all the seconds. By the same file the bits are the same.
+tuning() {
+  local batch precision run began status=0
+  for batch in 128 1024; do
+    for precision in fp32 tf32 bf16; do
+      [[ $batch == 1024 && $precision != bf16 ]] && continue  # a minute each
+      began=$SECONDS
+      # shellcheck disable=SC2046
+      "$stagewise" tune --quiet --batch-size "$batch" --plans "$work/plans.json" $(precision_flags "$precision") || return 1
+      echo "$precision, batch $batch: tuned in $((SECONDS - began)) s; $(stat -c %s "$work/plans.json") bytes"
+      for run in none tuned again; do
+        began=$SECONDS
+        # shellcheck disable=SC2046
+        train "tuning-$precision-$batch-$run" --blocks 3,3,3 --epochs 3 --batch-size "$batch" --synthetic-train 16500 \
+          --synthetic-test 10 --plans "$([[ $run == none ]] && echo none || echo "$work/plans.json")" \
+          $(precision_flags "$precision") || return 1
+        printf '%s, batch %4d, %-5s  images/s of epochs 1 to 3: %s (%d s in all)\n' "$precision" "$batch" "$run" \
+          "$(journal "tuning-$precision-$batch-$run" images_per_second)" $((SECONDS - began))
+      done
+      cmp "$work/tuning-$precision-$batch-"{tuned,again}/model.safetensors || status=1
     done
   done
   return "$status"

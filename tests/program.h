@@ -130,7 +130,7 @@ class Program : public testing::Test {
   void expect_tidy(const std::string& run) const {
     const std::vector<std::string> known = {
         "architecture.json", "checkpoint.safetensors", "config.toml", "journal.jsonl", "model.safetensors",
-        "summary.txt",       "test_predictions.csv",   "report.html"};
+        "summary.txt",       "test_predictions.csv",   "report.html", "plans.json"};
     for (const auto& entry : fs::directory_iterator(path(run))) {
       EXPECT_TRUE(std::count(known.begin(), known.end(), entry.path().filename())) << entry.path();
     }

@@ -19,6 +19,7 @@ Command add_evaluate(CLI::App& program);
 Command add_score(CLI::App& program);
 Command add_predict(CLI::App& program);
 Command add_describe(CLI::App& program);
+Command add_tune(CLI::App& program);
 Command add_devices(CLI::App& program);
 Command add_sweep(CLI::App& program);
 Command add_compare(CLI::App& program);

@@ -125,7 +125,8 @@ namespace {
 /// What doesn't change a run's result, or is asked for to change it.
 bool may_change(const std::string& name) {
   static const std::set<std::string> names = {"threads",      "cache",       "data",       "skip-unreadable",
-                                              "save-minutes", "rate-factor", "any-device", "tensorboard"};
+                                              "save-minutes", "rate-factor", "any-device", "tensorboard",
+                                              "plans"};  // a run that goes on has its own copy
   return names.contains(name);
 }
 

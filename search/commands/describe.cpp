@@ -20,6 +20,7 @@ struct DescribeOptions {
   std::string model, blocks, variant, network;
   StyleOptions style;
   std::int64_t classes = 0, image_size = 0;  // 0: the network's own, or 10 and 32
+  std::int64_t batch_size = 128;
   bool plan = false, graph = false;
   DeviceOptions device;
 };
@@ -74,14 +75,16 @@ void print_graph(const Architecture& architecture) {
 }
 
 /// How the device goes about each convolution, and why.
-void print_plan(const Architecture& architecture, const DeviceOptions& options) {
-  const auto backend = open_backend(options);
+void print_plan(const Architecture& architecture, std::int64_t batch_size, const DeviceOptions& options) {
+  const Plans plans = find_plans(options);
+  const auto backend = open_backend(options, plans);
   const DType maps = feature_map_type(options, *backend);
   std::cout << "\nConvolutions, on " << backend->name() << " (" << backend->description()
-            << "), a batch of 128, feature maps in " << options.precision << ":\n";
+            << (plans.file ? " in " + plans.path : "") << "), a batch of " << batch_size << ", feature maps in "
+            << options.precision << ":\n";
   for (const auto& [convolution, count] : distinct_convolutions(architecture)) {
     const Shape &x = convolution.input, &filter = convolution.filter;
-    const Shape batch{128, x[1], x[2], x[3]};
+    const Shape batch{batch_size, x[1], x[2], x[3]};
     std::cout << concat("\n", count, " of ", x[1], "x", x[2], "x", x[3], " to ", filter[0], " channels, ", filter[1],
                         "x", filter[2], ", stride ", convolution.options.stride, "\n");
     for (const ConvolutionPlanText& plan : backend->convolution_plan(batch, filter, convolution.options, maps)) {
@@ -109,7 +112,7 @@ void run_describe(const DescribeOptions& options) {
             << with_thousands(total.parameters()) << " parameters (" << with_thousands(total.trainable)
             << " trainable), " << in_millions(total.macs) << " MACs\n";
   if (options.graph) print_graph(architecture);
-  if (options.plan) print_plan(architecture, options.device);
+  if (options.plan) print_plan(architecture, options.batch_size, options.device);
 }
 
 }  // namespace
@@ -141,6 +144,11 @@ Command add_describe(CLI::App& program) {
   command->add_option("--precision", options->device.precision, "With --plan: fp32 or bf16")->needs(plan);
   command->add_flag("--strict-convolution", options->device.strict_convolution, "With --plan")->needs(plan);
   command->add_option("--tf32", options->device.tf32, "With --plan: on or off")->needs(plan);
+  command->add_option("--plans", options->device.plans, "With --plan: a file of `stagewise tune`'s, auto or none")
+      ->needs(plan);
+  command->add_option("--batch-size", options->batch_size, "With --plan: images a step")
+      ->transform(between<std::int64_t>(1, 65536))
+      ->needs(plan);
   return {.app = command, .run = [options] { run_describe(*options); }};
 }
 

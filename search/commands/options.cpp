@@ -56,6 +56,12 @@ std::string absolute_data(std::string& data) {
   return "";
 }
 
+/// Likewise a file of plans.
+std::string absolute_plans(std::string& plans) {
+  if (plans != "auto" && plans != "none") plans = std::filesystem::absolute(plans).lexically_normal().string();
+  return "";
+}
+
 }  // namespace
 
 SearchOptions Settings::search_options() const {
@@ -109,6 +115,13 @@ void add_device_options(CLI::App& command, Settings& settings) {
   command
       .add_flag("--no-graph", settings.device.no_graph,
                 "CUDA queues each step anew instead of replaying a recorded one (a CUDA graph): slower, same bits")
+      ->group(group);
+  command
+      .add_option(
+          "--plans", settings.device.plans,
+          "How CUDA does each convolution: a file that `stagewise tune` wrote for this device; auto: yours, where "
+          "you have tuned; none: cuDNN's own order. A run keeps a copy")
+      ->transform(CLI::Validator(absolute_plans, ""))
       ->group(group);
   command.add_flag("--quiet", settings.quiet, "Print the result only")->configurable(false)->group(group);
 }

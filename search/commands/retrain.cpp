@@ -18,9 +18,10 @@ struct RetrainOptions {
 
 /// What the new training doesn't take over from the run: how long it takes, what hangs on that, and which images are
 /// kept from it.
-const std::set<std::string> kItsOwn = {
-    "blocks",       "network",     "from", "epochs",     "work",       "validation", "train-images", "learning-rate",
-    "weight-decay", "rate-factor", "twin", "any-device", "block-kind", "stem",       "shortcut",     "widths"};
+const std::set<std::string> kItsOwn = {"blocks",     "network",      "from",          "epochs",       "work",
+                                       "validation", "train-images", "learning-rate", "weight-decay", "rate-factor",
+                                       "twin",       "any-device",   "block-kind",    "stem",         "shortcut",
+                                       "widths",     "plans"};
 
 void run_retrain(CLI::App& command, RetrainOptions& options) {
   Settings& settings = options.settings;

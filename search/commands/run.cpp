@@ -22,15 +22,31 @@ namespace stagewise {
 
 namespace {
 
-/// Puts everything into the new run's folder that it takes to go on. What can't begin leaves nothing behind.
-std::unique_ptr<SearchRun> begin(const std::string& config, const Settings& settings, Backend& backend,
-                                 const RunData& data, RunDirectory& run, Progress& progress) {
+/// Puts everything into the new run's folder that it takes to go on. What can't begin leaves nothing behind. The copy of
+/// the plans is what config.toml names from now on, so that the run repeats whatever is tuned later.
+std::unique_ptr<SearchRun> begin(CLI::App& command, const std::string& name, const Settings& settings, Backend& backend,
+                                 const Plans& plans, const RunData& data, RunDirectory& run, Progress& progress) {
   try {
-    write_file_atomically(run.config(), config);
+    if (plans.file) write_file_atomically(run.plans(), plans.file->to_json());
+    const std::string copy = plans.file ? std::filesystem::absolute(run.plans()).lexically_normal().string() : "none";
+    if (backend.name() == "cuda") set_option(command, "--plans", copy);
+    write_file_atomically(run.config(), config_text(command, name));
     return std::make_unique<SearchRun>(backend, data, settings.search_options(), run, progress);
   } catch (...) {
     run.discard();
     throw;
+  }
+}
+
+/// A run that goes on has the plans that it began with: its own copy, wherever its folder is now.
+void take_own_plans(const RunDirectory& run, Settings& settings) {
+  settings.device.plans = RunDirectory::holds_file(run.plans()) ? run.plans() : "none";
+  if (!settings.search.any_device || settings.device.plans == "none") return;
+  try {
+    find_plans(settings.device);
+  } catch (const Error& error) {
+    complain(error.what());
+    settings.device.plans = "none";
   }
 }
 
@@ -95,6 +111,7 @@ void run_search(CLI::App& command, Settings& settings, const std::string& name) 
   if (!resumed.empty()) {
     run = RunDirectory::resume(resumed);
     apply_resumed_config(command, run->config());
+    take_own_plans(*run, settings);
   }
   if (!settings.network.empty()) take_preset(command, settings);
   settings.search_options();  // says what is wrong with it before any data is read
@@ -111,15 +128,16 @@ void run_search(CLI::App& command, Settings& settings, const std::string& name) 
   }
 
   Progress progress(settings.quiet);
-  const std::unique_ptr<Backend> backend = open_backend(settings.device);
-  progress.line("Device: " + backend->description());
+  const Plans plans = find_plans(settings.device);
+  const std::unique_ptr<Backend> backend = open_backend(settings.device, plans);
+  progress.line("Device: " + backend->description() + (plans.file ? " in " + plans.path : ""));
   const RunData data = open_data(command, settings, !saved, *backend, progress);
   const SearchOptions options = settings.search_options();
   architecture_of(options, data, options.start);  // says what is wrong with it before anything is written
   catch_interrupts();
   if (!run) run = RunDirectory::create(settings.out, name);
   const auto search = saved ? std::make_unique<SearchRun>(*backend, data, options, *run, progress, std::move(saved))
-                            : begin(config_text(command, name), settings, *backend, data, *run, progress);
+                            : begin(command, name, settings, *backend, plans, data, *run, progress);
   // What may change on the way.
   if (!resumed.empty()) write_file_atomically(run->config(), config_text(command, name));
   const std::int64_t passes = search->state().passes;

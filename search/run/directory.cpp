@@ -103,6 +103,7 @@ bool RunDirectory::never_began() const {
     const std::string name = entry->path().filename();
     const bool ours = (name == "config.toml" && read_file(config()).starts_with("# stagewise ")) ||
                       (name == "journal.jsonl" && is_file_beginning_with(journal(), "{\"event\":")) ||
+                      (name == "plans.json" && read_file(plans()).find("\"stagewise plans ") != std::string::npos) ||
                       is_partial_name(name);
     if (!ours) return false;
   }
@@ -157,7 +158,7 @@ bool RunDirectory::holds_file(const std::string& path) {
 
 void RunDirectory::remove_beginnings() const noexcept {
   std::error_code error;
-  for (const std::string& file : {config(), journal(), checkpoint()}) fs::remove(file, error);
+  for (const std::string& file : {config(), plans(), journal(), checkpoint()}) fs::remove(file, error);
   remove_partial_files(path_);
 }
 

@@ -28,6 +28,7 @@ class RunDirectory {
   std::string architecture() const { return path_ + "/architecture.json"; }
   std::string model() const { return path_ + "/model.safetensors"; }
   std::string test_predictions() const { return path_ + "/test_predictions.csv"; }
+  std::string plans() const { return path_ + "/plans.json"; }
   std::string summary() const { return path_ + "/summary.txt"; }
   bool has_checkpoint() const { return holds_file(checkpoint()); }
   /// Whether there is a file (no folder) at `path`.

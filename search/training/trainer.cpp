@@ -172,6 +172,7 @@ bool train_pass(Learner& learner, const ImageStore& images, std::span<const std:
                 const TrainingOptions& options, PassPosition& position, PassResult& result, const StepChooser& choose,
                 const PassCallback& callback) {
   check_classes(*learner.network, images);
+  learner.network->backend().expect_batch(options.batch_size);
   TrainingEpoch batches(images, indices, options.batch_size, options.augmentation, options.seed, position.pass);
   batches.skip_to(position.batch);
   Tally tally(learner.network->backend(), static_cast<std::int64_t>(indices.size()), callback, position);

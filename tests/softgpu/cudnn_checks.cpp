@@ -177,7 +177,7 @@ std::int64_t workspace_bytes(const Descriptor& plan) {
 std::vector<Engine> engines_of(const Descriptor& graph) {
   const char* const setting = std::getenv("SOFTGPU_CUDNN");
   if (setting != nullptr && std::string(setting) == "none") return {};
-  bool exact = true, even_channels = true, convolved = false, compiled = false;
+  bool exact = true, even_channels = true, convolved = false;
   for (const DescriptorPtr& operation : graph.attribute(CUDNN_ATTR_OPERATIONGRAPH_OPS).descriptors) {
     if (is_convolution(*operation)) {
       convolved = true;
@@ -188,10 +188,12 @@ std::vector<Engine> engines_of(const Descriptor& graph) {
                             weight.is_virtual && x.type == CUDNN_DATA_BFLOAT16;
       if (x.is_virtual || converts) even_channels = even_channels && x.sizes[1] % 2 == 0;
       if (converts) even_channels = even_channels && weight.sizes[0] % 2 == 0;
-      compiled = compiled || x.is_virtual || converts;
       exact = exact && !x.is_virtual && x.type == CUDNN_DATA_FLOAT;
     }
   }
+  // In float32 what is fused behind a convolution is precompiled.
+  const std::size_t operations = graph.attribute(CUDNN_ATTR_OPERATIONGRAPH_OPS).descriptors.size();
+  const bool compiled = operations > 1 && !exact;
   if (!convolved || !even_channels) return {};
   std::vector<Engine> engines{{kTensorCoreEngine, {CUDNN_NUMERICAL_NOTE_TENSOR_CORE}, compiled}};
   if (exact) engines.push_back({kExactEngine, {}, false});
