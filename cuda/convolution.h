@@ -1,6 +1,7 @@
 // Which of the seam's convolutions cuDNN takes, and what it needs for that. It takes a call in one go where it has a
 // plan for all of it; else tensor/composed_backend.h takes the call apart and comes back with less. Where cuDNN has no
-// plan even for the bare convolution, our direct one (convolution_direct.cu) takes it.
+// plan even for the bare convolution, our direct one (convolution_direct.cu) takes it. The gradient of the filters is our
+// own kernel's (filter_gradient.cu) where that applies.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -34,13 +35,14 @@ class Convolutions {
 
  private:
   Tensor filters_for(const Tensor& maps, const Tensor& weight) const;
+  bool takes_filter_gradient(const Shape& x, const Shape& filter, const Conv2dOptions& options, DType maps) const;
 
   struct CloseHandle {
     void operator()(cudnnHandle_t handle) const { cudnnDestroy(handle); }
   };
 
   cudaStream_t stream_;
-  bool tf32_;
+  bool tf32_, own_filter_gradient_;
   std::unique_ptr<cudnnContext, CloseHandle> handle_;
   std::unique_ptr<CudnnConvolutions> cudnn_;  // none: direct convolutions only
 };
