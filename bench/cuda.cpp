@@ -1,6 +1,7 @@
 // Every primitive on the GPU, in the ways that only hardware can choose between: cuDNN or our direct convolution, TF32
-// or exact float32, bfloat16 with cuDNN's fused graphs or in parts; and a whole batch norm beside cuDNN's. Each row is
-// one call and the wait for it; the first row is the wait alone, to be taken off the short ones.
+// or exact float32, bfloat16 with cuDNN's fused graphs or in parts, the gradient of the filters by our own kernel or by
+// cuDNN; and a whole batch norm beside cuDNN's. Each row is one call and the wait for it; the first row is the wait alone,
+// to be taken off the short ones. The gradients of the filters stand there once more (`16_replayed`) without it.
 #include <algorithm>
 #include <chrono>
 #include <iostream>
@@ -35,18 +36,23 @@ struct Device {
   std::string suffix;
   std::unique_ptr<Backend> backend;
   DType maps = DType::float32;
-  double rounding = 0;  // of operands, relative
-  bool convolutions_only = false;
+  double rounding = 0;    // of operands, relative
+  std::string only = "";  // how the primitives begin that are run on it
 };
 
 std::vector<Device> devices() {
+  const std::string convolutions = "convolution", filters = "convolution_backward_weights/";
+  constexpr double kTf32 = 1.0 / 512, kBf16 = 1.0 / 64;
   std::vector<Device> all;
   all.push_back({"fp32", make_cuda_backend()});
-  all.push_back({"tf32", make_cuda_backend({.tf32 = true}), DType::float32, 1.0 / 512, true});
-  all.push_back({"direct", make_cuda_backend({.direct_convolution = true}), DType::float32, 0.0, true});
+  all.push_back({"tf32", make_cuda_backend({.tf32 = true}), DType::float32, kTf32, convolutions});
+  all.push_back(
+      {"tf32_cudnn", make_cuda_backend({.tf32 = true, .own_filter_gradient = false}), DType::float32, kTf32, filters});
+  all.push_back({"direct", make_cuda_backend({.direct_convolution = true}), DType::float32, 0.0, convolutions});
   if (all.front().backend->supports(DType::bfloat16)) {
-    all.push_back({"bf16", make_cuda_backend(), DType::bfloat16, 1.0 / 64});
-    all.push_back({"bf16_parts", make_cuda_backend({.fuse = false}), DType::bfloat16, 1.0 / 64, true});
+    all.push_back({"bf16", make_cuda_backend(), DType::bfloat16, kBf16});
+    all.push_back({"bf16_cudnn", make_cuda_backend({.own_filter_gradient = false}), DType::bfloat16, kBf16, filters});
+    all.push_back({"bf16_parts", make_cuda_backend({.fuse = false}), DType::bfloat16, kBf16, convolutions});
   }
   return all;
 }
@@ -54,9 +60,8 @@ std::vector<Device> devices() {
 void register_primitives(const Roof& roof, const std::vector<Device>& devices) {
   for (const auto& primitive : primitive_cases::bench_cases(kBatch)) {
     const auto expected = std::make_shared<Expected>(primitive);
-    const bool convolution = primitive.name.find("convolution") != std::string::npos;
     for (const Device& device : devices) {
-      if (!convolution && device.convolutions_only) continue;
+      if (!primitive.name.starts_with(device.only)) continue;
       if (device.maps == DType::bfloat16 && primitive.traffic.maps == 0) continue;
       register_row({.name = primitive.name,
                     .flops = primitive.flops,
@@ -78,6 +83,36 @@ void register_primitives(const Roof& roof, const std::vector<Device>& devices) {
   }
 }
 
+/// The gradient of the filters at the networks' shapes, sixteen calls in a row, recorded as a training step is: what the
+/// kernels take, without a launch or a wait for each.
+void register_filter_gradients(const Roof& roof, const std::vector<Device>& devices) {
+  constexpr int kCalls = 16;
+  for (const std::int64_t batch : {std::int64_t{128}, std::int64_t{1024}}) {
+    for (const primitive_cases::ConvolutionSize& size : primitive_cases::network_convolutions(batch)) {
+      const auto primitive = primitive_cases::convolution_backward_weights(size, /*fused=*/false);
+      for (const Device& device : devices) {
+        if (device.suffix == "direct" || device.suffix == "bf16_parts") continue;
+        benchmark::RegisterBenchmark(
+            concat(primitive.name, "/16_replayed/", device.suffix).c_str(),
+            [primitive, roof, maps = device.maps, on = device.backend.get()](benchmark::State& state) {
+              const primitive_cases::Call call = primitive.make(*on, maps);
+              call.run();
+              const auto recording = on->record([&] {
+                for (int i = 0; i < kCalls; ++i) call.run();
+              });
+              if (!recording) return state.SkipWithError("can't be recorded");
+              for ([[maybe_unused]] auto _ : state) {
+                recording->replay();
+                on->synchronise();
+              }
+              count(state, kCalls * primitive.flops, kCalls * primitive.traffic.bytes(maps), roof);
+            })
+            ->UseRealTime();
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace stagewise::bench
 
@@ -95,6 +130,7 @@ int main(int argc, char** argv) {
     for ([[maybe_unused]] auto _ : state) gpu->synchronise();
   })->UseRealTime();
   bench::register_primitives(roof, devices);
+  bench::register_filter_gradients(roof, devices);
   for (const Shape& shape :
        {Shape{bench::kBatch, 32, 32, 16}, Shape{bench::kBatch, 16, 16, 32}, Shape{bench::kBatch, 8, 8, 64}}) {
     bench::register_batch_norms(shape, *devices.front().backend, roof);

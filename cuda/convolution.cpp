@@ -16,6 +16,7 @@ Convolutions::Convolutions(cudaStream_t stream, const CudaOptions& options)
       cudnn::Target(handle), ConvolutionSettings{.tf32 = options.tf32,
                                                  .strict = options.strict_convolution,
                                                  .fuse = options.fuse,
+                                                 .own_filter_gradient = options.own_filter_gradient,
                                                  .shared_workspace = options.memory == CudaOptions::Memory::cached,
                                                  .plans = options.plans,
                                                  .report = options.report});

@@ -1,6 +1,7 @@
 // Which of the seam's convolutions cuDNN takes, and what it needs for that. It takes a call in one go where it has a
 // plan for all of it; else tensor/composed_backend.h takes the call apart and comes back with less. Where cuDNN has no
-// plan even for the bare convolution, our direct one (convolution_direct.cu) takes it.
+// plan even for the bare convolution, our direct one (convolution_direct.cu) takes it. The gradient of the filters is our
+// own kernel's (filter_gradient.cu) where that applies.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -4,7 +4,8 @@
 // in bfloat16, for example, cuDNN normalises and ReLUs the input as it reads and gathers sums of the output as it
 // writes; in exact float32 it does neither. So `run` does a call in one go or says that it can't, and the backend tries
 // the whole call first, then its parts with our own kernels between them, and where cuDNN has no plan even for the bare
-// convolution, our direct convolution (cuda/convolution_direct.cu).
+// convolution, our direct convolution (cuda/convolution_direct.cu). One plan among cuDNN's is our own kernel: the
+// gradient of the filters on tensor cores (cuda/filter_gradient.h).
 #pragma once
 
 #include <functional>
@@ -26,6 +27,7 @@ struct ConvolutionSettings {
   bool strict = false;        // no Winograd transforms
   bool deterministic = true;  // no engine whose sums depend on the order in which blocks finish
   bool fuse = true;           // use cuDNN's fused patterns; off: for comparison
+  bool own_filter_gradient = false;  // our own kernel by weights wherever it applies, unless a plan file says otherwise
   std::size_t workspace_bytes = std::size_t{256} << 20;
   bool shared_workspace = false;  // one buffer for all plans, which grows; off: each call gets its own
   /// Of this device and this cuDNN; what it has no plan for is planned in the heuristics' order. nullptr: none.
@@ -89,8 +91,10 @@ class CudnnConvolutions {
   std::string name_in_file(const ConvolutionGraph& graph) const;
   /// Every plan within the settings' limits.
   std::vector<cudnn::Plan> candidates(const ConvolutionGraph& graph) const;
-  /// From now on the graph has this plan, or none.
-  void use(const ConvolutionGraph& graph, std::optional<cudnn::Plan> plan);
+  /// Whether our own filter gradient (cuda/filter_gradient.h) may be taken for a graph.
+  bool own_applies(const ConvolutionGraph& graph) const;
+  /// From now on the graph has this plan, or our own kernel, or neither.
+  void use(const ConvolutionGraph& graph, std::optional<cudnn::Plan> plan, bool own = false);
   /// While `asked` isn't nullptr, nothing is run: `run` notes there, once, which graph it would need, and returns false.
   void collect(std::vector<ConvolutionGraph>* asked) { asked_ = asked; }
 
@@ -106,7 +110,8 @@ class CudnnConvolutions {
     ConvolutionGraph graph;
     bool seldom = false;  // of a size for which nothing is compiled
     std::optional<cudnn::Plan> plan;
-    std::string why;    // there is none
+    bool own = false;   // our own kernel takes it
+    std::string why;    // there is neither
     std::string tuned;  // the plan file's description of it; "": it is in the heuristics' order
   };
   bool seldom(const ConvolutionGraph& graph) const;

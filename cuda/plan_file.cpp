@@ -46,8 +46,8 @@ TunedPlan tuned_from(const std::string& convolution, const json& entry) {
                   .slower = {},
                   .plan = entry.value("plan", "")};
   for (const auto& [name, time] : object_at(entry, "slower")) tuned.slower[name] = microseconds_from(time);
-  require(tuned.engine == kCudnnEngine || tuned.engine == kInParts, "the engine `", tuned.engine,
-          "` is none of this version's: tune again");
+  require(tuned.engine == kCudnnEngine || tuned.engine == kOwnEngine || tuned.engine == kInParts, "the engine `",
+          tuned.engine, "` is none of this version's: tune again");
   require((tuned.engine == kCudnnEngine) == !tuned.plan.empty(), "the engine `", tuned.engine,
           tuned.plan.empty() ? "` without" : "` with", " a plan of cuDNN's");
   require(entry.at("check").get<std::string>() == check_of(convolution, tuned),

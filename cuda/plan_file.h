@@ -27,9 +27,9 @@ struct PlanDevice {
 
 /// One convolution's plan.
 struct TunedPlan {
-  /// `cudnn`: the plan below. `parts`: the call is taken apart, and its parts have plans of their own or go to our direct
-  /// kernel. A kernel of ours that takes a whole call will have its name here; a file with an engine that this version
-  /// doesn't know is refused, for without it the bits would be others.
+  /// `cudnn`: the plan below. `own`: our own filter gradient. `parts`: the call is taken apart, and its parts have plans of
+  /// their own or go to our direct kernel. A file with an engine that this version doesn't know is refused, for without it
+  /// the bits would be others.
   std::string engine;
   std::string description;               // for people
   double microseconds = 0.0;             // of one call
@@ -49,6 +49,7 @@ struct PlanFile {
 };
 
 inline constexpr const char* kCudnnEngine = "cudnn";
+inline constexpr const char* kOwnEngine = "own";
 inline constexpr const char* kInParts = "parts";
 
 }  // namespace stagewise

@@ -7,13 +7,13 @@
 #
 #   --minutes N        no section begins after N minutes, and none goes on beyond them (default 30)
 #   --no-build FOLDER  use the programs that tests/pack_for_gpu put into FOLDER, build nothing
-#   SECTION            devices cudnn recording repeats tuning epochs together kernels plans primitives sanitizers benches;
-#                      default all
+#   SECTION            devices cudnn recording repeats tuning epochs filters together kernels plans primitives
+#                      sanitizers benches; default all
 #
 # Environment: BUILD (folder, default build-gpu), JOBS, ARCHITECTURES (default: the card's own).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
-all_sections=(devices cudnn recording repeats tuning epochs together kernels plans primitives sanitizers benches)
+all_sections=(devices cudnn recording repeats tuning epochs filters together kernels plans primitives sanitizers benches)
 report=gpu-report.md minutes=30 packed='' sections=()
 while (($#)); do
   case $1 in
@@ -77,7 +77,10 @@ precision_flags() {
 devices() { "$stagewise" devices; }
 
 # GoogleTest's output, but only what failed or was skipped of it.
-cudnn() { "$tests/cuda_cudnn_test" --gtest_brief=1 && "$tests/cuda_curand_test" --gtest_brief=1; }
+cudnn() {
+  "$tests/cuda_cudnn_test" --gtest_brief=1 && "$tests/cuda_curand_test" --gtest_brief=1 &&
+    "$tests/cuda_filter_gradient_test" --gtest_brief=1
+}
 recording() {
   "$tests/cuda_primitives_test" --gtest_brief=1 --gtest_filter='Recording*:Draws*:GuardBytes*' &&
     "$tests/cuda_search_test" --gtest_brief=1
@@ -162,6 +165,10 @@ epochs() {
     done
   done
 }
+
+# The gradient of the filters at the networks' shapes, sixteen calls a row: by our own kernel (tf32, bf16) and by cuDNN
+# (fp32, tf32_cudnn, bf16_cudnn).
+filters() { "$bench" --benchmark_filter='16_replayed' --benchmark_repetitions=3; }
 
 # What several trainings at once come to: a small network leaves most of a card idle.
 together() {

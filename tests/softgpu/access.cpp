@@ -125,6 +125,12 @@ void check_states(const Warp& warp, std::uint32_t lane, const Region& region, st
   std::uint8_t* const states = region.states + (address - region.base);
   if (all_initialised(states, bytes)) return;
   if (std::memchr(states, byte_inaccessible, bytes)) fault_bounds(warp, lane, region, address, bytes, kind);
+  if (std::memchr(states, byte_arriving, bytes)) {
+    fault(
+        warp, lane, cudaErrorLaunchFailure,
+        text("race: %s %u bytes that a cp.async is copying, for which its thread hasn't waited: ", verb(kind), bytes) +
+            place(warp, region, address));
+  }
   if (kind != AccessKind::write && settings().check_uninitialised) {
     fault(warp, lane, cudaErrorIllegalAddress,
           text("%s %u bytes that nothing has written yet: ", verb(kind), bytes) + place(warp, region, address));

@@ -179,10 +179,24 @@ std::uint8_t rounding_of(Decoder& d) {
   return mode;
 }
 
+/// cvt.rna.tf32.f32: 10 bits behind the point, halves away from zero.
+void round_to_tf32(Warp& warp, const Operation& op) {
+  std::uint32_t* const d = warp.out<std::uint32_t>(op.d);
+  const std::uint32_t* const a = warp.in<std::uint32_t>(op.a);
+  for_lanes(warp.mask, [=](std::uint32_t lane) {
+    const bool is_nan = (a[lane] & 0x7fffffff) > 0x7f800000;
+    d[lane] = is_nan ? 0x7fffe000 : (a[lane] + 0x1000) & ~0x1fffu;
+  });
+}
+
 void decode_cvt(Decoder& d) {
   const PtxInstruction& i = d.instruction();
   if (i.words.size() < 3) d.refuse();
   const std::string to = i.words[i.words.size() - 2], from = i.words.back();
+  if (to == "tf32") {
+    if (!i.has("rna") || from != "f32" || i.words.size() != 4) d.refuse();
+    return emit_plain(d, round_to_tf32, 4);
+  }
   Operation op;
   op.flags = rounding_of(d);
   if (to == "bf16x2" || to == "f16x2") {

@@ -45,7 +45,7 @@ const std::map<std::string, void (*)(Decoder&)>& all_instructions() {
     std::map<std::string, void (*)(Decoder&)> made;
     for (const Family* family :
          {&integer_family(), &bits_family(), &float_family(), &compare_family(), &convert_family(), &memory_family(),
-          &atomic_family(), &warp_family(), &control_family()}) {
+          &atomic_family(), &warp_family(), &matrix_family(), &async_family(), &control_family()}) {
       for (const Instruction& each : *family) made[each.name] = each.decode;
     }
     return made;

@@ -124,6 +124,8 @@ const Family& convert_family();
 const Family& memory_family();
 const Family& atomic_family();
 const Family& warp_family();
+const Family& matrix_family();
+const Family& async_family();
 const Family& control_family();
 
 }  // namespace softgpu

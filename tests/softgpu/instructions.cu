@@ -259,6 +259,19 @@ struct ToHalf {
   static __device__ __half device(float a, float, float) { return __float2half_rn(a); }
   static __half host(float a, float, float) { return __float2half_rn(a); }
 };
+/// Ten bits behind the point, halves away from zero.
+struct ToTF32 {
+  static __device__ float device(float a, float, float) {
+    u32 bits;
+    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(a));
+    return __uint_as_float(bits);
+  }
+  static float host(float a, float, float) {
+    if (!std::isfinite(a) || a == 0) return a;
+    const int last_place = std::max(std::ilogb(a), -126) - 10;
+    return static_cast<float>(std::ldexp(std::round(std::ldexp(static_cast<double>(a), -last_place)), last_place));
+  }
+};
 // The addend is an even number: then the sum is exact in a long double wherever it is near the middle of two results.
 struct BFloat16Arithmetic {
   static __device__ float device(float a, float b, float c) {
@@ -316,6 +329,7 @@ std::vector<InstructionCheck> instruction_checks() {
           {"float to double", compare<FloatToDouble, float, double>},
           {"double to float", compare<DoubleToFloat, double, float>},
           {"to bfloat16", compare<ToBFloat16, float, __nv_bfloat16>},
+          {"to TF32", compare<ToTF32, float, float>},
           {"to half", compare<ToHalf, float, __half>},
           {"bfloat16 arithmetic", compare<BFloat16Arithmetic, float, float>}};
 }

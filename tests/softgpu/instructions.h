@@ -18,5 +18,7 @@ inline void PrintTo(const InstructionCheck& check, std::ostream* out) { *out << 
 std::vector<InstructionCheck> instruction_checks();
 /// What threads do together, and calls: collectives.cu.
 std::vector<InstructionCheck> collective_checks();
+/// Tensor cores, and copies in the background: matrices.cu.
+std::vector<InstructionCheck> matrix_checks();
 
 }  // namespace softgpu_test

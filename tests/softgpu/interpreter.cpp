@@ -120,6 +120,7 @@ void start_block(Storage& storage, std::uint32_t linear) {
     warp.alive = threads == warp_lanes ? all_lanes : (1u << threads) - 1;
     warp.fragments.assign(1, {Fragment::runnable, 0, 0, warp.alive});
     std::fill(std::begin(warp.sync_stamp), std::end(warp.sync_stamp), 0u);
+    warp.async_copies.clear();
     set_specials(warp);
   }
 }

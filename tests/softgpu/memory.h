@@ -14,7 +14,12 @@
 namespace softgpu {
 
 /// One byte's state in the shadow.
-enum ByteState : std::uint8_t { byte_inaccessible = 0, byte_uninitialised = 1, byte_initialised = 2 };
+enum ByteState : std::uint8_t {
+  byte_inaccessible = 0,
+  byte_uninitialised = 1,
+  byte_initialised = 2,
+  byte_arriving = 3,  // of shared memory: a cp.async is on its way
+};
 
 /// The last write and read of four bytes (races.h says how they are packed); zero is "none".
 struct AccessCell {

@@ -302,6 +302,66 @@ bool sum_of_what_nobody_wrote(bool corrected) {
   return result == 4 * threads;
 }
 
+// What a copy in the background brings is read by a thread that hasn't waited for it.
+template <bool corrected>
+__global__ void unwaited_kernel(const float* x, float* y) {
+  __shared__ float tile[threads];
+  const auto to = static_cast<unsigned>(__cvta_generic_to_shared(tile + threadIdx.x));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(x + threadIdx.x));
+  asm volatile("cp.async.commit_group;");
+  if (corrected) asm volatile("cp.async.wait_group 0;" ::: "memory");
+  __syncthreads();
+  y[threadIdx.x] = tile[threads - 1 - threadIdx.x];  // BUG: missing wait for a copy
+}
+
+bool missing_wait_for_a_copy(bool corrected) {
+  const std::vector<float> values = counting(threads);
+  DeviceArray<float> x(values), y(values);
+  (corrected ? unwaited_kernel<true> : unwaited_kernel<false>)<<<1, threads>>>(x.get(), y.get());
+  return y.read() == std::vector<float>(values.rbegin(), values.rend());
+}
+
+// Each thread has waited for its own copies, but reads another's.
+template <bool corrected>
+__global__ void unshared_kernel(const float* x, float* y) {
+  __shared__ float tile[threads];
+  const auto to = static_cast<unsigned>(__cvta_generic_to_shared(tile + threadIdx.x));
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(x + threadIdx.x));
+  if (!corrected) __syncthreads();                  // too early
+  asm volatile("cp.async.wait_all;" ::: "memory");  // BUG: missing barrier after a copy
+  if (corrected) __syncthreads();
+  y[threadIdx.x] = tile[threadIdx.x ^ 32];  // BUG: missing barrier after a copy
+}
+
+bool missing_barrier_after_a_copy(bool corrected) {
+  const std::vector<float> values = counting(threads);
+  DeviceArray<float> x(values), y(values);
+  (corrected ? unshared_kernel<true> : unshared_kernel<false>)<<<1, threads>>>(x.get(), y.get());
+  const std::vector<float> result = y.read();
+  bool right = true;
+  for (int i = 0; i < threads; ++i) right &= result[i] == values[i ^ 32];
+  return right;
+}
+
+// A tensor core gets floats with more bits than it can multiply.
+template <bool corrected>
+__global__ void unrounded_kernel(float* y) {
+  unsigned value = __float_as_uint(0.1f);
+  if (corrected) asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(value) : "f"(0.1f));
+  float sums[4] = {};
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+      "{%0, %1, %2, %3}, {%4, %4, %4, %4}, {%4, %4}, {%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(value));  // BUG: float that is no TF32
+  y[threadIdx.x] = sums[0];
+}
+
+bool float_that_is_no_tf32(bool corrected) {
+  DeviceArray<float> y(counting(32));
+  (corrected ? unrounded_kernel<true> : unrounded_kernel<false>)<<<1, 32>>>(y.get());
+  return y.read() == std::vector<float>(32, 8 * 0.0999755859375f * 0.0999755859375f);
+}
+
 // A sum whose last bits depend on who comes first, in a program that promises the same bits. That no thread gets there
 // this time is no excuse.
 template <bool corrected>
@@ -344,6 +404,9 @@ std::vector<PlantedBug> planted_bugs() {
       {"use after free", "freed cudaMallocAsync of 512 bytes", use_after_free},
       {"missing event wait", "isn't ordered with this kernel by stream, event or host", missing_event_wait},
       {"sum of what nobody wrote", "atomically updates 4 bytes that nothing has written", sum_of_what_nobody_wrote},
+      {"missing wait for a copy", "for which its thread hasn't waited", missing_wait_for_a_copy},
+      {"missing barrier after a copy", "race: ", missing_barrier_after_a_copy},
+      {"float that is no TF32", "which is no TF32", float_that_is_no_tf32},
       {"floats added by atomics", "adds floats by an atomic", floats_added_by_atomics, PlantedBug::Place::kernel}};
   const std::vector<PlantedBug> of_the_host = planted_host_bugs();
   bugs.insert(bugs.end(), of_the_host.begin(), of_the_host.end());

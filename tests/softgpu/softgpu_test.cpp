@@ -93,6 +93,8 @@ INSTANTIATE_TEST_SUITE_P(SoftwareGpu, Instructions, testing::ValuesIn(instructio
                          [](const auto& info) { return test_name(info.param.name); });
 INSTANTIATE_TEST_SUITE_P(Collectives, Instructions, testing::ValuesIn(collective_checks()),
                          [](const auto& info) { return test_name(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Matrices, Instructions, testing::ValuesIn(matrix_checks()),
+                         [](const auto& info) { return test_name(info.param.name); });
 
 /// The records of accesses have 12 bits for the work: what comes round again must not be taken for what was before.
 TEST(SoftwareGpu, OutlivesTheIdentitiesOfWork) {

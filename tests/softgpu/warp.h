@@ -48,6 +48,14 @@ struct Block {
   std::uint64_t instructions = 0;
 };
 
+/// A cp.async that its lanes haven't waited for.
+struct AsyncCopy {
+  std::uint32_t lanes = 0, bytes = 0;
+  std::uint64_t to[warp_lanes] = {};       // in shared memory
+  std::uint32_t group[warp_lanes] = {};    // each lane's groups before it
+  std::uint8_t data[warp_lanes][16] = {};  // what is not read is zero
+};
+
 struct Warp {
   Block* block = nullptr;
   std::uint32_t index = 0;  // in the block
@@ -63,6 +71,8 @@ struct Warp {
   std::uint32_t alive = 0;
   std::vector<Fragment> fragments;  // all but the one that runs
   std::uint32_t sync_stamp[warp_lanes] = {};
+  std::vector<AsyncCopy> async_copies;
+  std::uint32_t async_groups[warp_lanes] = {};  // committed ones
 
   template <class T>
   const T* in(Slot slot) const {
