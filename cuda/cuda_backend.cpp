@@ -104,9 +104,7 @@ class CudaBackend final : public ComposedBackend {
     if (!convolutions_.run(call)) ComposedBackend::convolution_backward_weights(call);
   }
 
-  void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) override {
-    cuda::batch_norm_moments(x, mean, variance, stream_.handle);
-  }
+  void batch_norm_moments(const BatchNormMoments& call) override { cuda::batch_norm_moments(call, stream_.handle); }
   void batch_norm_prepare(const BatchNormPrepare& call) override { cuda::batch_norm_prepare(call, stream_.handle); }
   void batch_norm_forward(const BatchNormForward& call) override { cuda::batch_norm_forward(call, stream_.handle); }
   void batch_norm_backward_reduce(const BatchNormBackwardReduce& call) override {

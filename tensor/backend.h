@@ -54,6 +54,19 @@ struct BatchNormCoefficients {
   bool defined() const { return mean.defined(); }
 };
 
+/// From moments to coefficients, and the running statistics' update:
+/// running += momentum * (batch - running), the variance unbiased (times pixels/(pixels-1), as PyTorch and cuDNN do).
+struct BatchNormPrepare {
+  Tensor mean, variance;  // [C]
+  Tensor weight;          // [C]
+  double epsilon = 1e-5;
+  Tensor inverse_deviation, scale;        // [C], out
+  Tensor running_mean, running_variance;  // [C], optional, in and out
+  double momentum = 0.1;
+  std::int64_t pixels = 0;  // values per channel, with running statistics
+  bool defined() const { return weight.defined(); }
+};
+
 /// Gradients of a batch norm's weight and bias: sum of dz * x_hat and sum of dz over all pixels, with
 /// x_hat = (x - mean) * inverse_deviation and dz the gradient of its output. Both [C].
 struct BatchNormGradients {
@@ -70,6 +83,7 @@ struct ConvolutionForward {
   Conv2dOptions options;
   BatchNormCoefficients input_batch_norm;  // optional: read relu(batch_norm(x)) instead of x; padding stays zero
   Tensor mean, variance;                   // [K], optional, out: of y over N, P and Q; biased variance
+  BatchNormPrepare output_batch_norm;      // optional, with the moments, which are its own: prepared from them
   Tensor addend;                           // [N,P,Q,K], optional; may be y
   bool relu = false;                       // not with the moments
   Tensor prepared;                         // optional: what convolution_prepare made of weight
@@ -115,16 +129,11 @@ struct ConvolutionBackwardWeights {
   Tensor dy_out;                            // [N,P,Q,K], with output_batch_norm, out; may be dy
 };
 
-/// From moments to coefficients, and the running statistics' update:
-/// running += momentum * (batch - running), the variance unbiased (times pixels/(pixels-1), as PyTorch and cuDNN do).
-struct BatchNormPrepare {
-  Tensor mean, variance;  // [C]
-  Tensor weight;          // [C]
-  double epsilon = 1e-5;
-  Tensor inverse_deviation, scale;        // [C], out
-  Tensor running_mean, running_variance;  // [C], optional, in and out
-  double momentum = 0.1;
-  std::int64_t pixels = 0;  // values per channel, with running statistics
+/// Mean and biased variance of x over N, H and W; sound where |mean| is much larger than the deviation.
+struct BatchNormMoments {
+  Tensor x;                  // [N,H,W,C]
+  Tensor mean, variance;     // [C], out
+  BatchNormPrepare prepare;  // optional, whose moments these are: done with them
 };
 
 /// y = relu?(batch_norm(x) + addend), addend = nothing, a tensor, or batch_norm(a tensor).
@@ -381,8 +390,7 @@ class Backend {
   virtual void convolution_backward_data(const ConvolutionBackwardData&) = 0;
   virtual void convolution_backward_weights(const ConvolutionBackwardWeights&) = 0;
 
-  /// Mean and biased variance [C] of x [N,H,W,C] over N, H and W; sound where |mean| is much larger than the deviation.
-  virtual void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) = 0;
+  virtual void batch_norm_moments(const BatchNormMoments&) = 0;
   virtual void batch_norm_prepare(const BatchNormPrepare&) = 0;
   virtual void batch_norm_forward(const BatchNormForward&) = 0;
   virtual void batch_norm_backward_reduce(const BatchNormBackwardReduce&) = 0;

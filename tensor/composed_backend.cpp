@@ -83,8 +83,9 @@ void ComposedBackend::convolution_forward(const ConvolutionForward& call) {
   ConvolutionForward rest = call;
   if (call.mean.defined()) {
     rest.mean = rest.variance = {};
+    rest.output_batch_norm = {};
     convolution_forward(rest);
-    batch_norm_moments(call.y, call.mean, call.variance);
+    batch_norm_moments({.x = call.y, .mean = call.mean, .variance = call.variance, .prepare = call.output_batch_norm});
   } else if (call.input_batch_norm.defined()) {
     rest.x = normalised(call.x, call.input_batch_norm);
     rest.input_batch_norm = {};

@@ -61,8 +61,8 @@ class StepOfResNet20 : public testing::Test {
 };
 
 TEST_F(StepOfResNet20, HasTheLaunchesAndMovesTheBytesThatTheDocsSay) {
-  expect(DType::float32, 226, 1.79);
-  expect(DType::bfloat16, 260, 0.877);
+  expect(DType::float32, 205, 1.79);
+  expect(DType::bfloat16, 239, 0.877);
 }
 
 }  // namespace

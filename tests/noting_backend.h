@@ -68,6 +68,7 @@ class NotingBackend final : public Backend {
     note("convolution_forward", {{"bias", call.bias},
                                  {"input_batch_norm", call.input_batch_norm.mean},
                                  {"mean", call.mean},
+                                 {"output_batch_norm", call.output_batch_norm.weight},
                                  {"addend", call.addend, call.y, "y"},
                                  {"relu", call.relu},
                                  {"prepared", call.prepared}});
@@ -87,9 +88,9 @@ class NotingBackend final : public Backend {
     inner_.convolution_backward_weights(call);
   }
 
-  void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) override {
-    note("batch_norm_moments", {});
-    inner_.batch_norm_moments(x, mean, variance);
+  void batch_norm_moments(const BatchNormMoments& call) override {
+    note("batch_norm_moments", {{"prepare", call.prepare.weight}});
+    inner_.batch_norm_moments(call);
   }
   void batch_norm_prepare(const BatchNormPrepare& call) override {
     note("batch_norm_prepare", {{"running_mean", call.running_mean}});

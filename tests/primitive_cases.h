@@ -58,6 +58,19 @@ inline BatchNormCoefficients coefficients(Backend& backend, std::int64_t channel
           uniform(backend, {channels}, stream + 2), uniform(backend, {channels}, stream + 3)};
 }
 
+/// Of moments that are given or yet to be gathered, with running statistics.
+inline BatchNormPrepare preparation(Backend& backend, const Tensor& mean, const Tensor& variance, std::int64_t pixels) {
+  const Shape& channels = mean.shape();
+  return {.mean = mean,
+          .variance = variance,
+          .weight = uniform(backend, channels, 53),
+          .inverse_deviation = Tensor(backend, channels),
+          .scale = Tensor(backend, channels),
+          .running_mean = uniform(backend, channels, 54),
+          .running_variance = uniform(backend, channels, 55, 0.5, 2.0),
+          .pixels = pixels};
+}
+
 inline Tensor labels(Backend& backend, std::int64_t count, std::int64_t classes) {
   std::vector<std::int32_t> values(static_cast<std::size_t>(count));
   for (std::size_t i = 0; i < values.size(); ++i)
@@ -108,7 +121,11 @@ inline PrimitiveCase convolution_forward(const ConvolutionSize& size, bool fused
             if (!fused) return {[=, &backend] { backend.convolution_forward(pass); }, {pass.y}};
             pass.input_batch_norm = coefficients(backend, size.channels, 4);
             pass.mean = Tensor(backend, {size.filters}), pass.variance = Tensor(backend, {size.filters});
-            return {[=, &backend] { backend.convolution_forward(pass); }, {pass.y, pass.mean, pass.variance}};
+            const BatchNormPrepare& next = pass.output_batch_norm =
+                preparation(backend, pass.mean, pass.variance, size.output().count() / size.filters);
+            return {[=, &backend] { backend.convolution_forward(pass); },
+                    {pass.y, pass.mean, pass.variance, next.inverse_deviation, next.scale, next.running_mean,
+                     next.running_variance}};
           },
           size.rows* size.columns* size.channels};
 }
@@ -193,7 +210,10 @@ inline std::vector<PrimitiveCase> batch_norm_cases(const Shape& shape) {
        {1 * count},
        [=](Backend& backend, DType maps) -> Call {
          const Tensor x = map(backend, shape, 1, maps), mean(backend, {channels}), variance(backend, {channels});
-         return {[=, &backend] { backend.batch_norm_moments(x, mean, variance); }, {mean, variance}};
+         const BatchNormMoments pass{x, mean, variance, preparation(backend, mean, variance, pixels)};
+         return {[=, &backend] { backend.batch_norm_moments(pass); },
+                 {mean, variance, pass.prepare.inverse_deviation, pass.prepare.scale, pass.prepare.running_mean,
+                  pass.prepare.running_variance}};
        },
        pixels},
       {name("batch_norm_forward_add_relu"),
@@ -236,15 +256,8 @@ inline PrimitiveCase batch_norm_prepare_case(std::int64_t channels) {
           8.0 * static_cast<double>(channels),
           {0, 36.0 * static_cast<double>(channels)},
           [=](Backend& backend, DType) -> Call {
-            const auto positive = [&](std::uint64_t stream) { return uniform(backend, {channels}, stream, 0.5, 2.0); };
-            const BatchNormPrepare pass{.mean = uniform(backend, {channels}, 1),
-                                        .variance = positive(2),
-                                        .weight = uniform(backend, {channels}, 3),
-                                        .inverse_deviation = Tensor(backend, {channels}),
-                                        .scale = Tensor(backend, {channels}),
-                                        .running_mean = uniform(backend, {channels}, 4),
-                                        .running_variance = positive(5),
-                                        .pixels = 7};
+            const BatchNormPrepare pass =
+                preparation(backend, uniform(backend, {channels}, 1), uniform(backend, {channels}, 2, 0.5, 2.0), 7);
             return {[=, &backend] { backend.batch_norm_prepare(pass); },
                     {pass.inverse_deviation, pass.scale, pass.running_mean, pass.running_variance}};
           }};
