@@ -62,6 +62,7 @@ Normalised convolve(const Context& context, const Tensor& x, const ConvolutionPa
   pass.options = parameters.options;
   pass.input_batch_norm = normalise;
   pass.addend = addend;
+  pass.prepared = parameters.prepared;
   if (context.training && (has_batch_norm(parameters) || sums != nullptr)) {
     pass.mean = Tensor(x.backend(), {shape[3]}, parameters.weight.value().dtype());
     pass.variance = empty_like(pass.mean);
@@ -111,6 +112,7 @@ ConvolutionBackwardData backward_data(const ConvolutionParameters& parameters, c
   pass.addend = addend;
   pass.dx = dx;
   pass.options = parameters.options;
+  pass.prepared = parameters.prepared;
   return pass;
 }
 

@@ -94,6 +94,9 @@ class CudaBackend final : public ComposedBackend {
                                                     DType maps) override {
     return convolutions_.plan(x, weight, options, maps);
   }
+  std::vector<Tensor> prepare_filters(std::span<const Tensor> weights, DType maps) override {
+    return convolutions_.prepare(weights, maps);
+  }
   void convolution_forward(const ConvolutionForward& call) override {
     if (!convolutions_.run(call)) ComposedBackend::convolution_forward(call);
   }

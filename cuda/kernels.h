@@ -42,6 +42,10 @@ void convolution_direct_forward(const BareConvolution& call, cudaStream_t stream
 void convolution_direct_backward_data(const BareConvolution& call, cudaStream_t stream);
 void convolution_direct_backward_weights(const BareConvolution& call, cudaStream_t stream);
 
+// filters.cu
+/// Filters of float32 in bfloat16, rounded to nearest even.
+std::vector<Tensor> round_filters(std::span<const Tensor> filters, cudaStream_t stream);
+
 // linear.cu
 void linear_forward(const LinearForward& call, cudaStream_t stream);
 void linear_backward(const LinearBackward& call, cudaStream_t stream);

@@ -86,7 +86,7 @@ struct ConvolutionForward {
   BatchNormPrepare output_batch_norm;      // optional, with the moments, which are its own: prepared from them
   Tensor addend;                           // [N,P,Q,K], optional; may be y
   bool relu = false;                       // not with the moments
-  Tensor prepared;                         // optional: what convolution_prepare made of weight
+  Tensor prepared;                         // optional: what convolution_prepare or prepare_filters made of weight
 };
 
 /// How a backend goes about a convolution in one direction, for people to read.
@@ -110,6 +110,7 @@ struct ConvolutionBackwardData {
   BatchNormCoefficients input_batch_norm;  // optional
   Tensor relu_output;                      // [N,H,W,C], optional, with input_batch_norm
   BatchNormGradients gradients;            // with input_batch_norm, out
+  Tensor prepared;                         // optional: what prepare_filters made of weight
 };
 
 /// Its gradient *by weights* (PyTorch's grad_weight, cuDNN's wgrad):
@@ -386,6 +387,10 @@ class Backend {
   /// The weight as the forward pass over images of x's height and width uses it, for a weight that stays: it serves any
   /// number of images, whatever x's was. Undefined where there is nothing to prepare.
   virtual Tensor convolution_prepare(const Shape& x, const Tensor& weight, const Conv2dOptions& options) = 0;
+  /// The weights [K,R,S,C] of many convolutions as those over maps of type `maps` read them, forward and by data, all
+  /// made at once: for a pass through a network, since they are worth nothing once a weight has changed. Empty where
+  /// there is nothing to prepare.
+  virtual std::vector<Tensor> prepare_filters(std::span<const Tensor> /*weights*/, DType /*maps*/) { return {}; }
   virtual void convolution_forward(const ConvolutionForward&) = 0;
   virtual void convolution_backward_data(const ConvolutionBackwardData&) = 0;
   virtual void convolution_backward_weights(const ConvolutionBackwardWeights&) = 0;

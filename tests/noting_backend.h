@@ -64,6 +64,10 @@ class NotingBackend final : public Backend {
     primitives_.insert("convolution_prepare");
     return inner_.convolution_prepare(x, weight, options);
   }
+  std::vector<Tensor> prepare_filters(std::span<const Tensor> weights, DType maps) override {
+    primitives_.insert("prepare_filters");
+    return inner_.prepare_filters(weights, maps);
+  }
   void convolution_forward(const ConvolutionForward& call) override {
     note("convolution_forward", {{"bias", call.bias},
                                  {"input_batch_norm", call.input_batch_norm.mean},
@@ -77,7 +81,8 @@ class NotingBackend final : public Backend {
   void convolution_backward_data(const ConvolutionBackwardData& call) override {
     note("convolution_backward_data", {{"addend", call.addend, call.dx, "dx"},
                                        {"input_batch_norm", call.input_batch_norm.mean},
-                                       {"relu_output", call.relu_output}});
+                                       {"relu_output", call.relu_output},
+                                       {"prepared", call.prepared}});
     inner_.convolution_backward_data(call);
   }
   void convolution_backward_weights(const ConvolutionBackwardWeights& call) override {

@@ -110,6 +110,12 @@ struct ConvolutionSize {
   }
 };
 
+/// As for a pass through a network.
+inline Tensor prepared_filter(Backend& backend, const Tensor& weight, DType maps) {
+  const std::vector<Tensor> prepared = backend.prepare_filters({&weight, 1}, maps);
+  return prepared.empty() ? Tensor() : prepared.front();
+}
+
 inline PrimitiveCase convolution_forward(const ConvolutionSize& size, bool fused) {
   return {concat(fused ? "convolution_forward_fused/" : "convolution_forward/", size.name()), size.flops(),
           size.traffic(1, 1),
@@ -119,6 +125,7 @@ inline PrimitiveCase convolution_forward(const ConvolutionSize& size, bool fused
                                     .y = Tensor(backend, size.output(), maps),
                                     .options = size.options};
             if (!fused) return {[=, &backend] { backend.convolution_forward(pass); }, {pass.y}};
+            pass.prepared = prepared_filter(backend, pass.weight, maps);
             pass.input_batch_norm = coefficients(backend, size.channels, 4);
             pass.mean = Tensor(backend, {size.filters}), pass.variance = Tensor(backend, {size.filters});
             const BatchNormPrepare& next = pass.output_batch_norm =
@@ -165,6 +172,7 @@ inline PrimitiveCase convolution_backward_data(const ConvolutionSize& size, bool
                                          .dx = Tensor(backend, size.input(), maps),
                                          .options = size.options};
             if (!fused) return {[=, &backend] { backend.convolution_backward_data(pass); }, {pass.dx}};
+            pass.prepared = prepared_filter(backend, pass.weight, maps);
             pass.x = map(backend, size.input(), 3, maps);
             pass.input_batch_norm = coefficients(backend, size.channels, 10);
             pass.gradients = {Tensor(backend, {size.channels}), Tensor(backend, {size.channels})};
