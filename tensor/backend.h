@@ -289,7 +289,7 @@ struct DrawNumbers {
 ///               two epochs show an image both ways (Jordan 2024, arXiv 2404.00498, section 3.6)
 enum class Flip { none, random, alternating };
 
-/// How each image of a batch is cropped, flipped and cut out: draws[b] = (indices[b], row, column, flip, top, left) for
+/// How each image of a batch, or of a whole epoch, is cropped, flipped and cut out: draws[b] = (indices[b], row, column, flip, top, left) for
 /// `augment`. With below = Random(seed, stream).below (tensor/random.h) and place = first_place + b:
 ///  row       below(3 place, 2 row_padding + 1) - row_padding, column likewise from 3 place + 1
 ///  flip      0, or below(3 place + 2, 2), or alternating Random(seed, flip_stream).below(indices[b], 2), the other one
@@ -314,16 +314,19 @@ struct DrawAugmentation {
 
 /// From images in bytes to a batch of floats, cropped, flipped and cut out:
 /// x[b,h,w,c] = images[i, reflect(h + row), reflect(w' + column), c] * scale[c] - offset[h,w,c], w' = w or W-1-w, where
-/// draws[b] = (i, row, column, flip, top, left). reflect(-1) = 1, reflect(H) = H-2: the edge is not repeated (a side of
+/// draws[first + b] = (i, row, column, flip, top, left). reflect(-1) = 1, reflect(H) = H-2: the edge is not repeated (a side of
 /// one pixel stays where it is). Shifts are smaller than the image. Then x = 0, the mean colour, in rows top to
 /// top + cutout - 1 and columns left to left + cutout - 1, as far as they are in the image.
 struct Augment {
   Tensor images;            // uint8 [M,H,W,C]
-  Tensor draws;             // int32 [B,6]
+  Tensor draws;             // int32 [D,6], such as a whole epoch's
+  std::int64_t first = 0;   // of the draws: x[0]'s
   Tensor scale;             // [C]
   Tensor offset;            // [H,W,C]
   Tensor x;                 // [B,H,W,C], out
   std::int64_t cutout = 0;  // pixels a side; 0: none
+  Tensor image_labels;      // int32 [M], optional
+  Tensor labels;            // int32 [B], with image_labels, out: labels[b] = image_labels[i]
 };
 
 /// Adds a batch of features and one-hot labels to the moments that the importance criteria need, in double. An image

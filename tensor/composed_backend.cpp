@@ -206,7 +206,7 @@ void ComposedBackend::draw_numbers(const DrawNumbers& call) {
 void ComposedBackend::draw_augmentation(const DrawAugmentation& call) {
   const auto indices = call.indices.to_host<std::int32_t>();
   std::vector<std::int32_t> draws(static_cast<std::size_t>(call.draws.count()));
-  draw_on_host(call, indices.data(), draws.data());
+  draw_on_host(call, indices, draws.data());
   if (!draws.empty()) copy_from_host(draws.data(), call.draws);
 }
 

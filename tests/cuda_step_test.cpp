@@ -1,12 +1,13 @@
 // What a training step asks of a device, counted on the software GPU (tests/softgpu): ResNet-20's launches, and the bytes
-// that they read and write, which docs/cuda.md has and this test holds there; its filters in bfloat16.
+// that they read and write, which docs/cuda.md has and this test holds there; its filters in bfloat16; what it uploads.
 #include <gtest/gtest.h>
 
 #include "autograd/functions.h"
 #include "cuda/cuda_backend.h"
-#include "layers/optimiser.h"
 #include "layers/weight_average.h"
+#include "search/training/trainer.h"
 #include "tests/primitive_cases.h"
+#include "tests/small_data.h"
 #include "tests/softgpu/softgpu.h"
 
 namespace stagewise {
@@ -116,6 +117,60 @@ TEST(Filters, OfAPassAreThoseOfTheWeightsAsTheyAre) {
   expect_fresh("growing");
   network.copy_from(other);
   expect_fresh("loading");
+}
+
+/// A pass over 32 images in steps of four, recorded from the third on.
+class RecordedPass : public testing::Test {
+ protected:
+  Learner learner() {
+    Learner learner;
+    learner.network = std::make_unique<Network>(*cuda_, data_.architecture({1, 1}, Variant::standard), 1);
+    return learner;
+  }
+
+  std::unique_ptr<Backend> cuda_ = make_cuda_backend();
+  const RunData data_ = small_data(*cuda_, 40, 10);
+  const TrainingOptions options_{.epochs = 1, .batch_size = 4, .schedule = {.peak = 0.05}};
+};
+
+/// An upload would wait for the device.
+TEST_F(RecordedPass, UploadsNothingInAStep) {
+  std::int64_t steps = 0;
+  Learner one = learner();
+  train_epoch(one, data_.images, data_.train, options_, 0, 0, [&](const PassProgress&) {
+    cuda_->synchronise();
+    if (++steps == 4) softgpu_count_traffic(1);
+    if (steps == 6) softgpu_count_traffic(0);
+  });
+  ASSERT_EQ(steps, 8);
+  EXPECT_TRUE(cuda_->can_record());
+  EXPECT_EQ(softgpu_counted("sgd_kernel").works, 2U);
+  EXPECT_EQ(softgpu_counted("augment_kernel").works, 2U);
+  EXPECT_EQ(softgpu_counted("draw_augmentation").works, 0U) << "the whole pass's are drawn at once";
+  EXPECT_EQ(softgpu_counted("cudaMemcpy").works, 0U);
+}
+
+TEST_F(RecordedPass, ThatWasStoppedGoesOnWithTheSameBits) {
+  std::vector<std::vector<double>> weights;
+  for (const std::int64_t stop : {8, 5, 1}) {
+    Learner one = learner();
+    PassPosition position;
+    PassResult result;
+    bool stopped = false;
+    const auto choose = [&](std::int64_t) -> std::optional<StepChoice> {
+      if (position.batch == stop && !std::exchange(stopped, true)) return std::nullopt;
+      return StepChoice{.rate = 0.05 / static_cast<double>(1 + position.batch)};
+    };
+    const auto go_on = [&] { return train_pass(one, data_.images, data_.train, options_, position, result, choose); };
+    EXPECT_EQ(go_on(), stop == 8);
+    if (stop < 8) EXPECT_TRUE(go_on());
+    weights.emplace_back();
+    for (const auto& [name, tensor] : one.network->tensors()) {
+      const std::vector<double> values = tensor.to_doubles();
+      weights.back().insert(weights.back().end(), values.begin(), values.end());
+    }
+    EXPECT_EQ(weights.back(), weights.front()) << "stopped before step " << stop;
+  }
 }
 
 }  // namespace

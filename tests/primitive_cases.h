@@ -532,7 +532,7 @@ inline PrimitiveCase augment_case(std::int64_t images, std::int64_t size) {
           [=](Backend& backend, DType maps) -> Call {
             std::vector<std::uint8_t> bytes(static_cast<std::size_t>(batch.count()));
             for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(Random(1).bits(i));
-            std::vector<std::int32_t> draws;
+            std::vector<std::int32_t> draws(12, -1);  // of two images before, which are not to be read
             for (std::int64_t i = 0; i < images; ++i) {
               const auto shift = [&](std::int64_t at) {
                 return static_cast<std::int32_t>(Random(2).below(static_cast<std::uint64_t>(at), 5)) - 2;
@@ -540,13 +540,16 @@ inline PrimitiveCase augment_case(std::int64_t images, std::int64_t size) {
               draws.insert(draws.end(), {static_cast<std::int32_t>(i), shift(2 * i), shift(2 * i + 1),
                                          static_cast<std::int32_t>(i % 2), 5 * shift(3 * i), 9 * shift(3 * i + 1)});
             }
-            const Augment pass{Tensor::from_host(backend, batch, bytes),
-                               Tensor::from_host(backend, {images, 6}, draws),
-                               uniform(backend, {3}, 1),
-                               uniform(backend, {size, size, 3}, 2),
-                               Tensor(backend, batch, maps),
-                               8};
-            return {[=, &backend] { backend.augment(pass); }, {pass.x}};
+            const Augment pass{.images = Tensor::from_host(backend, batch, bytes),
+                               .draws = Tensor::from_host(backend, {images + 2, 6}, draws),
+                               .first = 2,
+                               .scale = uniform(backend, {3}, 1),
+                               .offset = uniform(backend, {size, size, 3}, 2),
+                               .x = Tensor(backend, batch, maps),
+                               .cutout = 8,
+                               .image_labels = labels(backend, images, 10),
+                               .labels = Tensor(backend, {images}, DType::int32)};
+            return {[=, &backend] { backend.augment(pass); }, {pass.x, pass.labels}};
           }};
 }
 
