@@ -215,6 +215,17 @@ std::vector<std::string> cuda_devices() {
   return devices;
 }
 
+double cuda_peak_gflops() {
+  if (const std::string why = cuda_unavailable(); !why.empty()) throw Error(why);
+  int kilohertz = 0;
+  cudaDeviceProp device;
+  STAGEWISE_CHECK(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, 0));
+  STAGEWISE_CHECK(cudaGetDeviceProperties(&device, 0));
+  // Fused multiply-adds of a multiprocessor a clock (CUDA C++ Programming Guide, "Arithmetic Instructions").
+  const int multiply_adds = capability(device) <= 80 ? 64 : 128;
+  return 2e-6 * kilohertz * multiply_adds * device.multiProcessorCount;
+}
+
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {
   if (const std::string why = cuda_unavailable(); !why.empty()) throw Error(why);
   return std::make_unique<CudaBackend>(options);
