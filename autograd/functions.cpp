@@ -41,7 +41,7 @@ Variable relu(const Context& context, const Variable& x) {
 }
 
 Variable conv2d(const Context& context, const Variable& x, const Variable& weight, const Variable& bias,
-                const Conv2dOptions& options) {
+                const Conv2dOptions& options, const Tensor& prepared) {
   const Shape filter = weight.defined() ? weight.shape() : Shape();
   require(filter.rank() == 4, "[conv2d] expected weight [K,R,S,C], got ", filter);
   expect_input("conv2d", "input", x, {"N", "H", "W", filter[3]});
@@ -53,10 +53,11 @@ Variable conv2d(const Context& context, const Variable& x, const Variable& weigh
   forward.bias = value_or_none(bias);
   forward.y = y;
   forward.options = options;
+  forward.prepared = prepared;
   y.backend().convolution_forward(forward);
   const Variable output(y, records(context, x, weight, bias));
   if (!output.requires_grad()) return output;
-  record(context, "conv2d", output, [x, weight, bias, options](const Tensor& dy) {
+  record(context, "conv2d", output, [x, weight, bias, options, prepared](const Tensor& dy) {
     if (weight.requires_grad() || bias.requires_grad()) {
       ConvolutionBackwardWeights pass;
       pass.x = x.value();
@@ -74,6 +75,7 @@ Variable conv2d(const Context& context, const Variable& x, const Variable& weigh
     pass.weight = weight.value();
     pass.dx = empty_like(x.value());
     pass.options = options;
+    pass.prepared = prepared;
     backward_data_of(x, pass);
   });
   return output;

@@ -16,9 +16,10 @@ Variable add(const Context& context, const Variable& a, const Variable& b);
 Variable relu(const Context& context, const Variable& x);
 
 /// Cross-correlation of x [N,H,W,C] with weight [K,R,S,C], plus bias [K] (may be undefined): [N,P,Q,K] with
-/// P = options.output_size(H, R) and Q = options.output_size(W, S).
+/// P = options.output_size(H, R) and Q = options.output_size(W, S). `prepared` is what Backend::prepare_filters has made of
+/// the weight, or undefined; the weight must not change before the way back.
 Variable conv2d(const Context& context, const Variable& x, const Variable& weight, const Variable& bias,
-                const Conv2dOptions& options);
+                const Conv2dOptions& options, const Tensor& prepared = {});
 
 /// The parameters and state of one batch norm (Ioffe and Szegedy 2015), all [C].
 struct BatchNormParameters {
@@ -62,6 +63,7 @@ struct ConvolutionParameters {
   Variable weight, bias;  // bias may be undefined
   Conv2dOptions options;
   BatchNormParameters batch_norm;
+  Tensor prepared = {};  // as conv2d's, for one pass
 };
 
 /// What the skip of option A does; a stride of 0 means that there is none.

@@ -98,8 +98,8 @@ void check_batch_norm(const char* op, const Context& context, const Tensor& like
           "] expected more than one value per channel in training (one has no variance), got input ", image);
 }
 
-BatchNormCoefficients batch_norm_coefficients(const Context& context, const BatchNormParameters& parameters,
-                                              const Tensor& mean, const Tensor& variance, std::int64_t pixels) {
+BatchNormPrepare batch_norm_preparation(const Context& context, const BatchNormParameters& parameters,
+                                        const Tensor& mean, const Tensor& variance, std::int64_t pixels) {
   BatchNormPrepare prepare;
   prepare.mean = context.training ? mean : parameters.running_mean;
   prepare.variance = context.training ? variance : parameters.running_variance;
@@ -113,19 +113,25 @@ BatchNormCoefficients batch_norm_coefficients(const Context& context, const Batc
     prepare.momentum = context.statistics_momentum.value_or(parameters.momentum);
     prepare.pixels = pixels;
   }
-  prepare.weight.backend().batch_norm_prepare(prepare);
-  return {prepare.mean, prepare.inverse_deviation, prepare.scale, parameters.bias.value()};
+  return prepare;
 }
 
 BatchNormCoefficients batch_norm_coefficients_of(const Context& context, const BatchNormParameters& parameters,
                                                  const Variable& x) {
   const Shape& image = x.shape();
+  Backend& backend = x.value().backend();
   ChannelMoments moments = x.moments();
-  if (context.training && !moments.defined()) {
-    moments = {empty_like(parameters.running_mean), empty_like(parameters.running_mean)};
-    x.value().backend().batch_norm_moments(x.value(), moments.mean, moments.variance);
+  const bool gathers = context.training && !moments.defined();
+  if (gathers) moments = {empty_like(parameters.running_mean), empty_like(parameters.running_mean)};
+  const BatchNormPrepare prepare =
+      batch_norm_preparation(context, parameters, moments.mean, moments.variance, image[0] * image[1] * image[2]);
+  if (gathers) {
+    backend.batch_norm_moments(
+        {.x = x.value(), .mean = moments.mean, .variance = moments.variance, .prepare = prepare});
+  } else {
+    backend.batch_norm_prepare(prepare);
   }
-  return batch_norm_coefficients(context, parameters, moments.mean, moments.variance, image[0] * image[1] * image[2]);
+  return batch_norm_coefficients(prepare, parameters);
 }
 
 Shape check_padding(const char* op, const Shape& image, const PaddingParameters& padding) {

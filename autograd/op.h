@@ -70,12 +70,18 @@ Shape check_convolution(const char* op, const Tensor& like, const Shape& image, 
 void check_batch_norm(const char* op, const Context& context, const Tensor& like, const Shape& image,
                       const BatchNormParameters& parameters);
 
-/// What a batch norm does to its input: in training by the moments `mean` and `variance` over `pixels` values a
-/// channel, which update the running ones; in evaluation by the running ones.
-BatchNormCoefficients batch_norm_coefficients(const Context& context, const BatchNormParameters& parameters,
-                                              const Tensor& mean, const Tensor& variance, std::int64_t pixels);
+/// The preparation of a batch norm, yet to be done: in training from the moments `mean` and `variance` over `pixels` values
+/// a channel, which update the running ones; in evaluation from the running ones.
+BatchNormPrepare batch_norm_preparation(const Context& context, const BatchNormParameters& parameters,
+                                        const Tensor& mean, const Tensor& variance, std::int64_t pixels);
 
-/// The same of the batch norm's input itself: in training by the moments that came with it, or by those computed now.
+/// What the batch norm then does to its input.
+inline BatchNormCoefficients batch_norm_coefficients(const BatchNormPrepare& prepared,
+                                                     const BatchNormParameters& parameters) {
+  return {prepared.mean, prepared.inverse_deviation, prepared.scale, parameters.bias.value()};
+}
+
+/// What a batch norm does to its input x: in training by the moments that came with it, or by those computed now.
 BatchNormCoefficients batch_norm_coefficients_of(const Context& context, const BatchNormParameters& parameters,
                                                  const Variable& x);
 

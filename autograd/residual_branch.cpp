@@ -62,15 +62,22 @@ Normalised convolve(const Context& context, const Tensor& x, const ConvolutionPa
   pass.options = parameters.options;
   pass.input_batch_norm = normalise;
   pass.addend = addend;
+  pass.prepared = parameters.prepared;
   if (context.training && (has_batch_norm(parameters) || sums != nullptr)) {
     pass.mean = Tensor(x.backend(), {shape[3]}, parameters.weight.value().dtype());
     pass.variance = empty_like(pass.mean);
   }
+  BatchNormPrepare prepare;
+  if (has_batch_norm(parameters)) {
+    prepare = batch_norm_preparation(context, parameters.batch_norm, pass.mean, pass.variance,
+                                     shape[0] * shape[1] * shape[2]);
+  }
+  if (context.training) pass.output_batch_norm = prepare;
   x.backend().convolution_forward(pass);
   if (sums != nullptr) *sums = {pass.mean, pass.variance};
-  if (!has_batch_norm(parameters)) return {pass.y, {}};
-  return {pass.y, batch_norm_coefficients(context, parameters.batch_norm, pass.mean, pass.variance,
-                                          shape[0] * shape[1] * shape[2])};
+  if (!prepare.defined()) return {pass.y, {}};
+  if (!context.training) x.backend().batch_norm_prepare(prepare);
+  return {pass.y, batch_norm_coefficients(prepare, parameters.batch_norm)};
 }
 
 void backward_weights(const ConvolutionParameters& parameters, const Tensor& x, const BatchNormCoefficients& normalise,
@@ -105,6 +112,7 @@ ConvolutionBackwardData backward_data(const ConvolutionParameters& parameters, c
   pass.addend = addend;
   pass.dx = dx;
   pass.options = parameters.options;
+  pass.prepared = parameters.prepared;
   return pass;
 }
 

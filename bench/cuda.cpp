@@ -2,10 +2,9 @@
 // or exact float32, bfloat16 with cuDNN's fused graphs or in parts, the gradient of the filters by our own kernel or by
 // cuDNN; and a whole batch norm beside cuDNN's. Each row is one call and the wait for it; the first row is the wait alone,
 // to be taken off the short ones. The gradients of the filters stand there once more (`16_replayed`) without it.
-#include <algorithm>
-#include <chrono>
 #include <iostream>
 
+#include "bench/card_roof.h"
 #include "bench/cudnn_batch_norm.h"
 #include "bench/report.h"
 #include "bench/timing.h"
@@ -15,22 +14,6 @@ namespace stagewise::bench {
 namespace {
 
 constexpr std::int64_t kBatch = 128;
-
-/// Bytes a second of copying 256 MiB on the device, both ways counted: the roof of what memory binds.
-Roof copy_roof(Backend& gpu) {
-  const Tensor from(gpu, {64 << 20}), to(gpu, {64 << 20});
-  gpu.fill(from, 1.0);
-  std::vector<double> seconds;
-  for (int i = 0; i < 9; ++i) {
-    gpu.synchronise();
-    const auto began = std::chrono::steady_clock::now();
-    for (int copy = 0; copy < 10; ++copy) gpu.copy(from, to);
-    gpu.synchronise();
-    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() / 10);
-  }
-  std::sort(seconds.begin(), seconds.end());
-  return {.gflops = 1e9, .gigabytes = 2e-9 * static_cast<double>(from.bytes()) / seconds[seconds.size() / 2]};
-}
 
 struct Device {
   std::string suffix;

@@ -39,12 +39,11 @@ struct BatchNormTensors {
 
   void forward() const {
     Backend& backend = x.backend();
-    backend.batch_norm_moments(x, mean, variance);
     BatchNormPrepare prepare;
     prepare.mean = mean, prepare.variance = variance, prepare.weight = weight;
     prepare.epsilon = kEpsilon;
     prepare.inverse_deviation = inverse_deviation, prepare.scale = scale;
-    backend.batch_norm_prepare(prepare);
+    backend.batch_norm_moments({.x = x, .mean = mean, .variance = variance, .prepare = prepare});
     BatchNormForward pass;
     pass.x = x, pass.y = y;
     pass.batch_norm = coefficients();

@@ -1,17 +1,22 @@
 // Whole steps on random images that stay in memory. `training`: forward, loss, backward, Nesterov SGD. `inference`: the
 // forward pass with the batch norms folded in. `bf16`: feature maps stored in bfloat16. At the end, one training step
-// on more and more threads.
+// on more and more threads. With `--device cuda` on the first card instead, in three precisions (`tf32`: float32's
+// convolutions may round to TF32), a step replayed from its recording as in a run, and the wait for it.
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <numeric>
 
+#include "bench/card_roof.h"
 #include "bench/report.h"
-#include "cpu/cpu_backend.h"
+#include "cuda/cuda_backend.h"
 #include "layers/cost.h"
 #include "layers/inference.h"
 #include "layers/sgd.h"
+#include "search/run/device.h"
 #include "tensor/random.h"
 
 namespace stagewise::bench {
@@ -39,11 +44,10 @@ struct Step {
   bool training;
   NamedNetwork network;
   std::int64_t batch;
-  int threads;
-  DType maps = DType::float32;
+  DeviceOptions device;
   std::string name() const {
     return concat(training ? "training/" : "inference/", network.name, "/n", batch,
-                  maps == DType::bfloat16 ? "/bf16" : "");
+                  device.precision == "bf16" ? "/bf16" : "", device.tf32 == "on" ? "/tf32" : "");
   }
   /// A training step costs three forward passes: forward, by data, by weights. A multiply-accumulate is two FLOPs.
   double flops() const {
@@ -65,31 +69,28 @@ Tensor labels(Backend& backend, std::int64_t count) {
   return Tensor::from_host(backend, {count}, labels);
 }
 
-/// A network that takes steps on one batch; its first step is not timed.
+/// A network that takes steps on one batch; its first steps are not timed.
 class Runner {
  public:
   explicit Runner(const Step& step)
-      : backend_(make_cpu_backend({.threads = step.threads})),
+      : backend_(open_backend(step.device)),
         network_(*backend_, step.network.architecture, 1),
         inference_(network_),
-        images_(random_images(*backend_, step.batch, step.maps)),
+        images_(random_images(*backend_, step.batch, feature_map_type(step.device, *backend_))),
         labels_(bench::labels(*backend_, step.batch)),
+        rate_(Tensor::full(*backend_, {1}, kLearningRate)),
         training_(step.training) {
-    run();
+    work();
     first_ = result_.to_doubles();
+    if (!backend_->can_record()) return;
+    work();  // memory is cached and plans are made: a step is steady
+    recording_ = backend_->record([this] { work(); });
+    require(recording_ != nullptr, "a step could not be recorded");
   }
 
   void run() {
-    if (training_) {
-      Tape tape;
-      const Context context{.tape = &tape, .training = true};
-      const Variable loss = softmax_cross_entropy(context, network_.forward(context, Variable(images_)), labels_, 0.1);
-      tape.backward(loss);
-      optimiser_.step(network_, kLearningRate);
-      result_ = loss.value();
-    } else {
-      result_ = inference_.logits(images_);
-    }
+    recording_ ? recording_->replay() : work();
+    backend_->synchronise();
   }
 
   /// Training has brought the loss down; inference gives the same bits as the first time (NaN would not).
@@ -99,14 +100,34 @@ class Runner {
   }
 
  private:
+  void work() {
+    if (training_) {
+      Tape tape;
+      const Context context{.tape = &tape, .training = true};
+      const Variable loss = softmax_cross_entropy(context, network_.forward(context, Variable(images_)), labels_, 0.1);
+      tape.backward(loss);
+      optimiser_.step(network_, rate_);
+      keep(loss.value());
+    } else {
+      keep(inference_.logits(images_));
+    }
+  }
+
+  /// A recorded step leaves no tensor of its own behind.
+  void keep(const Tensor& result) {
+    if (!result_.defined()) result_ = Tensor(*backend_, result.shape(), result.dtype());
+    backend_->copy(result, result_);
+  }
+
   static constexpr double kLearningRate = 0.01;
   std::unique_ptr<Backend> backend_;
   Network network_;
   InferenceNetwork inference_;
   Sgd optimiser_;
-  Tensor images_, labels_, result_;  // the loss, or the logits
+  Tensor images_, labels_, rate_, result_;  // the loss, or the logits
   bool training_;
   std::vector<double> first_;
+  std::unique_ptr<Recording> recording_;  // goes before what it works on
 };
 
 /// How evenly the work falls on so many threads: the mean of their processor time over the busiest one's. NaN where the
@@ -130,9 +151,15 @@ class Balance {
   std::map<std::string, double> before_;
 };
 
+/// Shared by a row's repetitions; the next row's takes its place.
+std::unique_ptr<Runner>& current_runner() {
+  static std::unique_ptr<Runner> runner;
+  return runner;
+}
+
 Runner& runner_of(const Step& step, const std::string& name) {
   static std::string made;
-  static std::unique_ptr<Runner> runner;  // shared by a row's repetitions; the next row's takes its place
+  std::unique_ptr<Runner>& runner = current_runner();
   if (made != name) {
     runner.reset();
     runner = std::make_unique<Runner>(step);
@@ -144,14 +171,17 @@ Runner& runner_of(const Step& step, const std::string& name) {
 void time_step(benchmark::State& state, const Step& step, const std::string& name, const Roof& roof) {
   using benchmark::Counter;
   Runner& runner = runner_of(step, name);
-  const Balance balance(step.threads);
+  const bool on_cpu = step.device.device == "cpu";
+  const Balance balance(on_cpu ? step.device.threads : 1);
   const OtherWork other;
   for ([[maybe_unused]] auto _ : state) runner.run();
   state.counters["others"] = other.share();
-  if (const double even = balance.now(); even > 0) state.counters["balance"] = Counter(even);
+  if (const double even = balance.now(); on_cpu && even > 0) state.counters["balance"] = Counter(even);
   state.counters["images/s"] = Counter(static_cast<double>(step.batch), Counter::kIsIterationInvariantRate);
   state.counters["GFLOP/s"] = Counter(1e-9 * step.flops(), Counter::kIsIterationInvariantRate);
-  state.counters["roof"] = Counter(1e-9 * step.flops() / roof.gflops, Counter::kIsIterationInvariantRate);
+  if (roof.gflops > 0) {
+    state.counters["roof"] = Counter(1e-9 * step.flops() / roof.gflops, Counter::kIsIterationInvariantRate);
+  }
   if (!runner.right()) {
     state.SkipWithError(step.training ? "wrong: training did not bring the loss down"
                                       : "wrong: inference differs from its first time");
@@ -169,9 +199,9 @@ void register_networks(const Roofs& roofs) {
     for (const NamedNetwork& network : networks()) {
       for (const std::int64_t batch : {1, 32, 128, 512}) {
         if (training && batch == 1) continue;  // one image has no batch statistics worth the name
-        for (const DType maps : {DType::float32, DType::bfloat16}) {
-          if (maps == DType::bfloat16 && batch != 128) continue;
-          const Step step{training, network, batch, cores(), maps};
+        for (const char* const precision : {"fp32", "bf16"}) {
+          if (std::string(precision) == "bf16" && batch != 128) continue;
+          const Step step{training, network, batch, {.device = "cpu", .threads = cores(), .precision = precision}};
           register_step(step, step.name(), roofs.all);
         }
       }
@@ -181,20 +211,90 @@ void register_networks(const Roofs& roofs) {
 
 void register_scaling(const Roofs& roofs) {
   for (int threads = 1;; threads = std::min(2 * threads, cores())) {
-    const Step step{true, {"resnet20", Architecture::of_depths({3, 3, 3})}, 128, threads};
+    const Step step{true, {"resnet20", Architecture::of_depths({3, 3, 3})}, 128, {.device = "cpu", .threads = threads}};
     const Roof roof = threads == 1 ? roofs.one : threads == cores() ? roofs.all : measure_roof(threads);
     register_step(step, concat(step.name(), "/threads_", threads), roof);
     if (threads == cores()) return;
   }
 }
 
-}  // namespace
-}  // namespace stagewise::bench
+/// The card's arithmetic is known for exact float32 only; tensor cores' rows have no roof.
+void register_on_card(double peak_gflops, const std::vector<std::int64_t>& batches, bool has_bfloat16) {
+  for (const bool training : {true, false}) {
+    for (const NamedNetwork& network : networks()) {
+      for (const std::int64_t batch : batches) {
+        const auto add = [&](const DeviceOptions& device, double roof) {
+          const Step step{training, network, batch, device};
+          register_step(step, step.name(), {.gflops = roof});
+        };
+        add({.device = "cuda"}, peak_gflops);
+        add({.device = "cuda", .tf32 = "on"}, 0);
+        if (has_bfloat16) add({.device = "cuda", .precision = "bf16"}, 0);
+      }
+    }
+  }
+}
 
-int main(int argc, char** argv) {
-  using namespace stagewise::bench;
+/// Takes `--NAME VALUE` or `--NAME=VALUE` out of the arguments. Errors: throws Error where no value follows.
+std::string take_flag(const std::string& name, const std::string& otherwise, int& argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    const bool apart = argument == name;
+    if (!apart && !argument.starts_with(name + "=")) continue;
+    require(!apart || i + 1 < argc, "[", name, "] expected a value behind it");
+    const std::string value = apart ? argv[i + 1] : argument.substr(name.size() + 1);
+    argc = static_cast<int>(std::copy(argv + i + (apart ? 2 : 1), argv + argc, argv + i) - argv);
+    return value;
+  }
+  return otherwise;
+}
+
+/// The numbers of images that cards are timed with, or the one that was asked for.
+std::vector<std::int64_t> batches_of(const std::string& asked) {
+  if (asked.empty()) return {128, 512, 1024};
+  std::int64_t batch = 0;
+  const auto [end, error] = std::from_chars(asked.data(), asked.data() + asked.size(), batch);
+  require(error == std::errc() && end == asked.data() + asked.size() && batch >= 2 && batch <= 1 << 16,
+          "[--batch] expected a number of images from 2 to 65536, got `", asked, "`");
+  return {batch};
+}
+
+int run_on_cpu(int argc, char** argv) {
   const Roofs roofs = note_machine(argc, argv);
   register_networks(roofs);
   register_scaling(roofs);
   return run(argc, argv, {.columns = {{"images/s"}, {"GFLOP/s"}, {"roof", true}, {"balance", true}}, .label = ""});
+}
+
+int run_on_card(const std::vector<std::int64_t>& batches, int argc, char** argv) {
+  const auto gpu = open_backend({.device = "cuda"});
+  const double gflops = cuda_peak_gflops(), gigabytes = copy_roof(*gpu).gigabytes;
+  std::cout << gpu->description() << ", commit " << commit() << "\nroofs: " << std::llround(gflops)
+            << " GFLOP/s in float32 by its properties, copies " << std::llround(gigabytes) << " GB/s\n\n";
+  benchmark::AddCustomContext("device", gpu->description());
+  benchmark::AddCustomContext("commit", commit());
+  benchmark::AddCustomContext("peak_gflops", std::to_string(gflops));
+  benchmark::AddCustomContext("bandwidth_gbs", std::to_string(gigabytes));
+  register_on_card(gflops, batches, gpu->supports(DType::bfloat16));
+  const int result = run(argc, argv, {.columns = {{"images/s"}, {"GFLOP/s"}, {"roof", true}}, .label = ""});
+  current_runner().reset();  // the driver goes before what is static
+  return result;
+}
+
+}  // namespace
+}  // namespace stagewise::bench
+
+int main(int argc, char** argv) {
+  using namespace stagewise;
+  try {
+    const std::string device = bench::take_flag("--device", "cpu", argc, argv);
+    const std::string batch = bench::take_flag("--batch", "", argc, argv);
+    require(device == "cpu" || device == "cuda", "[--device] expected cpu or cuda, got `", device, "`");
+    if (device == "cuda") return bench::run_on_card(bench::batches_of(batch), argc, argv);
+    require(batch.empty(), "[--batch] is for --device cuda");
+    return bench::run_on_cpu(argc, argv);
+  } catch (const std::exception& error) {
+    std::cerr << error.what() << '\n';
+    return 2;
+  }
 }

@@ -23,7 +23,10 @@ void CpuBackend::augment(const Augment& call) {
   }
   const FeatureMap x(call.x);
   pool_.run(call.x.shape()[0], [&](std::int64_t b) {
-    const std::int32_t* const draw = call.draws.data<std::int32_t>() + b * 6;
+    const std::int32_t* const draw = call.draws.data<std::int32_t>() + (call.first + b) * 6;
+    if (call.labels.defined()) {
+      call.labels.data<std::int32_t>()[b] = call.image_labels.data<std::int32_t>()[draw[0]];
+    }
     const std::uint8_t* const image = call.images.data<std::uint8_t>() + draw[0] * image_bytes;
     const std::int64_t top = draw[4], left = std::clamp<std::int64_t>(draw[5], 0, width),
                        right = std::clamp<std::int64_t>(draw[5] + call.cutout, left, width);

@@ -23,14 +23,15 @@ struct PixelRuns {
 
 }  // namespace
 
-void CpuBackend::batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) {
-  const PixelRuns runs(x);
-  const FeatureMap map(x);
+void CpuBackend::batch_norm_moments(const BatchNormMoments& call) {
+  const PixelRuns runs(call.x);
+  const FeatureMap map(call.x);
   PartialMoments moments(runs.items, runs.channels);
   pool_.sweep(runs.items, [&](std::int64_t item) {
     moments.add(kernels_, item, map.elements(runs.offset(item)), runs.count(item));
   });
-  moments.combine(mean.data<float>(), variance.data<float>());
+  moments.combine(call.mean.data<float>(), call.variance.data<float>());
+  if (call.prepare.defined()) batch_norm_prepare(call.prepare);
 }
 
 void CpuBackend::batch_norm_prepare(const BatchNormPrepare& call) {

@@ -110,6 +110,7 @@ void CpuBackend::convolution_forward(const ConvolutionForward& call) {
             .output = FeatureMap(call.y),
             .epilogue = {.moments = gathers ? &moments : nullptr, .relu = call.relu}});
   if (gathers) moments.combine(call.mean.data<float>(), call.variance.data<float>());
+  if (call.output_batch_norm.defined()) batch_norm_prepare(call.output_batch_norm);
 }
 
 void CpuBackend::convolution_backward_data(const ConvolutionBackwardData& call) {

@@ -35,7 +35,7 @@ class CpuBackend : public HostBackend {
   void convolution_backward_data(const ConvolutionBackwardData& call) override;
   void convolution_backward_weights(const ConvolutionBackwardWeights& call) override;
 
-  void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) override;
+  void batch_norm_moments(const BatchNormMoments& call) override;
   void batch_norm_prepare(const BatchNormPrepare& call) override;
   void batch_norm_forward(const BatchNormForward& call) override;
   void batch_norm_backward_reduce(const BatchNormBackwardReduce& call) override;

@@ -58,7 +58,8 @@ void HostBackend::draw_numbers(const DrawNumbers& call) {
 }
 
 void HostBackend::draw_augmentation(const DrawAugmentation& call) {
-  draw_on_host(call, call.indices.data<std::int32_t>(), call.draws.data<std::int32_t>());
+  const auto count = static_cast<std::size_t>(call.indices.count());
+  draw_on_host(call, {call.indices.data<std::int32_t>(), count}, call.draws.data<std::int32_t>());
 }
 
 }  // namespace stagewise

@@ -33,9 +33,7 @@ class ReferenceBackend final : public HostBackend {
     reference::convolution_backward_weights(call);
   }
 
-  void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) override {
-    reference::batch_norm_moments(x, mean, variance);
-  }
+  void batch_norm_moments(const BatchNormMoments& call) override { reference::batch_norm_moments(call); }
   void batch_norm_prepare(const BatchNormPrepare& call) override { reference::batch_norm_prepare(call); }
   void batch_norm_forward(const BatchNormForward& call) override { reference::batch_norm_forward(call); }
   void batch_norm_backward_reduce(const BatchNormBackwardReduce& call) override {

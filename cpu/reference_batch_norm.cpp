@@ -29,19 +29,19 @@ std::vector<double> zero_sums(std::int64_t channels) {
 }
 
 template <class T>
-void moments(const Tensor& x_tensor, const Tensor& mean, const Tensor& variance) {
-  const std::int64_t C = x_tensor.shape().back(), pixels = x_tensor.count() / C;
-  const T* x = x_tensor.data<T>();
+void moments(const BatchNormMoments& call) {
+  const std::int64_t C = call.x.shape().back(), pixels = call.x.count() / C;
+  const T* x = call.x.data<T>();
   std::vector<double> means = zero_sums(C), variances = zero_sums(C);
-  for (std::int64_t i = 0; i < x_tensor.count(); ++i) means[i % C] += double(x[i]) / double(pixels);
+  for (std::int64_t i = 0; i < call.x.count(); ++i) means[i % C] += double(x[i]) / double(pixels);
   // A second pass: E[x^2] - mean^2 would lose every digit where the mean is much larger than the deviation.
-  for (std::int64_t i = 0; i < x_tensor.count(); ++i) {
+  for (std::int64_t i = 0; i < call.x.count(); ++i) {
     const double deviation = double(x[i]) - means[i % C];
     variances[i % C] += deviation * deviation / double(pixels);
   }
   for (std::int64_t c = 0; c < C; ++c) {
-    mean.data<T>()[c] = static_cast<T>(means[c]);
-    variance.data<T>()[c] = static_cast<T>(variances[c]);
+    call.mean.data<T>()[c] = static_cast<T>(means[c]);
+    call.variance.data<T>()[c] = static_cast<T>(variances[c]);
   }
 }
 
@@ -123,8 +123,9 @@ void backward_data(const BatchNormBackwardData& call) {
 
 }  // namespace
 
-void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) {
-  with_element_type(x, [&]<class T>(T) { moments<T>(x, mean, variance); });
+void batch_norm_moments(const BatchNormMoments& call) {
+  with_element_type(call.x, [&]<class T>(T) { moments<T>(call); });
+  if (call.prepare.defined()) batch_norm_prepare(call.prepare);
 }
 
 void batch_norm_prepare(const BatchNormPrepare& call) {

@@ -125,7 +125,8 @@ void backward_weights(const ConvolutionBackwardWeights& call, const Tensor& inpu
 void convolution_forward(const ConvolutionForward& call) {
   const Tensor input = call.input_batch_norm.defined() ? normalised(call.x, call.input_batch_norm) : call.x;
   with_element_type(call.x, [&]<class T>(T) { forward<T>(call, input); });
-  if (call.mean.defined()) batch_norm_moments(call.y, call.mean, call.variance);
+  if (!call.mean.defined()) return;
+  batch_norm_moments({.x = call.y, .mean = call.mean, .variance = call.variance, .prepare = call.output_batch_norm});
 }
 
 void convolution_backward_data(const ConvolutionBackwardData& call) {

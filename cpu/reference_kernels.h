@@ -31,7 +31,7 @@ void convolution_forward(const ConvolutionForward& call);
 void convolution_backward_data(const ConvolutionBackwardData& call);
 void convolution_backward_weights(const ConvolutionBackwardWeights& call);
 
-void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance);
+void batch_norm_moments(const BatchNormMoments& call);
 void batch_norm_prepare(const BatchNormPrepare& call);
 void batch_norm_forward(const BatchNormForward& call);
 void batch_norm_backward_reduce(const BatchNormBackwardReduce& call);

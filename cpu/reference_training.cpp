@@ -143,9 +143,12 @@ void augment(const Augment& call) {
   with_element_type(call.x, [&]<class T>(T) {
     T* x = call.x.data<T>();
     for (std::int64_t b = 0; b < call.x.shape()[0]; ++b) {
-      const std::int32_t* draw = call.draws.data<std::int32_t>() + 6 * b;
+      const std::int32_t* draw = call.draws.data<std::int32_t>() + 6 * (call.first + b);
       const std::int64_t image = draw[0], row = draw[1], column = draw[2], top = draw[4], left = draw[5];
       const bool flip = draw[3] != 0;
+      if (call.labels.defined()) {
+        call.labels.data<std::int32_t>()[b] = call.image_labels.data<std::int32_t>()[image];
+      }
       for (std::int64_t h = 0; h < H; ++h) {
         for (std::int64_t w = 0; w < W; ++w) {
           const std::int64_t from_row = reflect(h + row, H);

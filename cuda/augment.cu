@@ -1,8 +1,8 @@
 // From the data set's bytes, which stay on the device, to a batch: crop, flip, normalise and cut out in one pass.
 //
 //   x[b,h,w,c] = images[i, reflect(h + row), reflect(w' + column), c] * scale[c] - offset[h,w,c],
-//   w' = w or W-1-w, and draws[b] = (i, row, column, flip, top, left); reflect(-1) = 1;
-//   and 0 in the square of `cutout` pixels a side that begins at (top, left)
+//   w' = w or W-1-w, and draws[first + b] = (i, row, column, flip, top, left); reflect(-1) = 1;
+//   and 0 in the square of `cutout` pixels a side that begins at (top, left); labels[b] = image_labels[i]
 //
 // Bytes: one in and one element out, and the offsets from cache. FLOPs: 2 an element. A block takes one image, its
 // threads run over neighbouring elements, so writes are whole lines. An image of 3 channels gives 16-byte accesses
@@ -21,8 +21,10 @@ __device__ int reflected(int index, int size) {
 
 template <class T>
 __global__ void augment_kernel(const std::uint8_t* images, const std::int32_t* draws, const float* scale,
-                               const float* offset, T* x, int height, int width, int channels, int cutout) {
+                               const float* offset, T* x, int height, int width, int channels, int cutout,
+                               const std::int32_t* image_labels, std::int32_t* labels) {
   const std::int32_t* const draw = draws + static_cast<std::int64_t>(blockIdx.x) * 6;
+  if (labels != nullptr && threadIdx.x == 0) labels[blockIdx.x] = image_labels[draw[0]];
   const int row = draw[1], column = draw[2], top = draw[4], left = draw[5];
   const bool flip = draw[3] != 0;
   const int size = height * width * channels;
@@ -45,9 +47,10 @@ void augment(const Augment& call, cudaStream_t stream) {
   if (call.x.count() == 0) return;
   with_map_type(call.x.dtype(), [&]<class T>(T) {
     augment_kernel<<<blocks_for(shape[0], 1), kBlock, 0, stream>>>(
-        call.images.data<std::uint8_t>(), call.draws.data<std::int32_t>(), call.scale.data<float>(),
+        call.images.data<std::uint8_t>(), call.draws.data<std::int32_t>() + 6 * call.first, call.scale.data<float>(),
         call.offset.data<float>(), elements<T>(call.x), static_cast<int>(shape[1]), static_cast<int>(shape[2]),
-        static_cast<int>(shape[3]), static_cast<int>(call.cutout));
+        static_cast<int>(shape[3]), static_cast<int>(call.cutout), call.image_labels.data<std::int32_t>(),
+        call.labels.data<std::int32_t>());
     STAGEWISE_CHECK_LAUNCH(augment_kernel);
   });
 }

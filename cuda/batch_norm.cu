@@ -1,6 +1,6 @@
-// Batch norm (Ioffe and Szegedy 2015) of x [N,H,W,C], pixel by pixel; the sums over pixels are in batch_norm_reduce.cu.
+// Batch norm (Ioffe and Szegedy 2015) of x [N,H,W,C], pixel by pixel; the sums over pixels, and the
+// coefficients that come of them, are in batch_norm_reduce.cu.
 //
-//   prepare   inverse_deviation = 1/sqrt(variance + epsilon), scale = weight * inverse_deviation, running statistics
 //   forward   y  = relu?((x - mean) * scale + shift + addend), the addend a tensor or another batch norm's output
 //   backward  dx = scale * (dz - (d_bias + x_hat * d_weight) / pixels), x_hat = (x - mean) * inverse_deviation
 //
@@ -10,25 +10,6 @@
 
 namespace stagewise::cuda {
 namespace {
-
-struct PrepareArguments {
-  const float *mean, *variance, *weight;
-  float *inverse_deviation, *scale;
-  float *running_mean, *running_variance;  // or nullptr
-  float epsilon, momentum, unbias;
-  int channels;
-};
-
-__global__ void batch_norm_prepare_kernel(PrepareArguments call) {
-  const std::int64_t c = global_thread();
-  if (c >= call.channels) return;
-  const float inverse_deviation = 1.0f / sqrtf(call.variance[c] + call.epsilon);
-  call.inverse_deviation[c] = inverse_deviation;
-  call.scale[c] = call.weight[c] * inverse_deviation;
-  if (call.running_mean == nullptr) return;
-  call.running_mean[c] += call.momentum * (call.mean[c] - call.running_mean[c]);
-  call.running_variance[c] += call.momentum * (call.variance[c] * call.unbias - call.running_variance[c]);
-}
 
 /// scale and shift of a thread's channels, and the mean taken out first: exact where it is large.
 template <int kLanes>
@@ -95,23 +76,6 @@ __global__ void batch_norm_backward_data_kernel(const T* dz, const T* x, Coeffic
 }
 
 }  // namespace
-
-void batch_norm_prepare(const BatchNormPrepare& call, cudaStream_t stream) {
-  const double others = static_cast<double>(std::max<std::int64_t>(call.pixels - 1, 1));
-  const PrepareArguments arguments{call.mean.data<float>(),
-                                   call.variance.data<float>(),
-                                   call.weight.data<float>(),
-                                   call.inverse_deviation.data<float>(),
-                                   call.scale.data<float>(),
-                                   call.running_mean.data<float>(),
-                                   call.running_variance.data<float>(),
-                                   static_cast<float>(call.epsilon),
-                                   static_cast<float>(call.momentum),
-                                   static_cast<float>(static_cast<double>(call.pixels) / others),
-                                   static_cast<int>(call.mean.count())};
-  batch_norm_prepare_kernel<<<blocks_for(arguments.channels), kBlock, 0, stream>>>(arguments);
-  STAGEWISE_CHECK_LAUNCH(batch_norm_prepare_kernel);
-}
 
 void batch_norm_forward(const BatchNormForward& call, cudaStream_t stream) {
   if (call.y.count() == 0) return;

@@ -2,6 +2,8 @@
 // block a few channels adds the runs' sums. Always in the same order, so deterministic.
 //
 //   moments          mean and biased variance of x
+//   prepare          inverse_deviation = 1/sqrt(variance + epsilon), scale = weight * inverse_deviation, and the running
+//                    statistics: by the thread that has joined a channel's moments, or in a launch of its own
 //   backward_reduce  dz = dy where the ReLU was on; d_weight = sum of dz * (x - mean) * inverse_deviation,
 //                    d_bias = sum of dz
 //   channel_sums     sum of x
@@ -167,8 +169,41 @@ __device__ float sum_over_rows(float value, float (*scratch)[kWarp]) {
   return sum;
 }
 
+/// What becomes of a channel's moments. `weight` is nullptr where nothing does.
+struct Preparation {
+  const float* weight;
+  float *inverse_deviation, *scale;
+  float *running_mean, *running_variance;  // or nullptr
+  float epsilon, momentum, unbias;
+
+  explicit Preparation(const BatchNormPrepare& call)
+      : weight(call.weight.data<float>()),
+        inverse_deviation(call.inverse_deviation.data<float>()),
+        scale(call.scale.data<float>()),
+        running_mean(call.running_mean.data<float>()),
+        running_variance(call.running_variance.data<float>()),
+        epsilon(static_cast<float>(call.epsilon)),
+        momentum(static_cast<float>(call.momentum)),
+        unbias(static_cast<float>(static_cast<double>(call.pixels) /
+                                  static_cast<double>(std::max<std::int64_t>(call.pixels - 1, 1)))) {}
+
+  __device__ void operator()(int channel, float mean, float variance) const {
+    const float inverse = 1.0f / sqrtf(variance + epsilon);
+    inverse_deviation[channel] = inverse;
+    scale[channel] = weight[channel] * inverse;
+    if (running_mean == nullptr) return;
+    running_mean[channel] += momentum * (mean - running_mean[channel]);
+    running_variance[channel] += momentum * (variance * unbias - running_variance[channel]);
+  }
+};
+
+__global__ void batch_norm_prepare_kernel(const float* mean, const float* variance, int channels, Preparation prepare) {
+  const auto channel = static_cast<int>(global_thread());
+  if (channel < channels) prepare(channel, mean[channel], variance[channel]);
+}
+
 __global__ void join_moments_kernel(const float* partial, int runs, std::int64_t pixels, int run, int channels,
-                                    float* mean, float* variance) {
+                                    float* mean, float* variance, Preparation prepare) {
   __shared__ float scratch[kRows][kWarp];
   const int channel = static_cast<int>(blockIdx.x * kWarp + threadIdx.x);
   const bool active = channel < channels;
@@ -194,8 +229,10 @@ __global__ void join_moments_kernel(const float* partial, int runs, std::int64_t
   }
   squares = sum_over_rows(squares, scratch);
   if (row != 0 || !active) return;
-  mean[channel] = pivot + distance;
-  variance[channel] = squares / in_all;
+  const float mean_of_all = pivot + distance, variance_of_all = squares / in_all;
+  mean[channel] = mean_of_all;
+  variance[channel] = variance_of_all;
+  if (prepare.weight != nullptr) prepare(channel, mean_of_all, variance_of_all);
 }
 
 /// The runs' sums of one part after the other (blockIdx.y): first[c] = factors[c] * sum (no factors, no
@@ -257,18 +294,25 @@ void backward_reduce(const BatchNormBackwardReduce& call, cudaStream_t stream) {
 
 }  // namespace
 
-void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance, cudaStream_t stream) {
-  with_type_and_lanes(x, [&]<class T, int kLanes>() {
-    const ChannelRuns cut(x, kLanes);
-    const Tensor partial = partial_sums(x, cut, 3);
+void batch_norm_moments(const BatchNormMoments& call, cudaStream_t stream) {
+  with_type_and_lanes(call.x, [&]<class T, int kLanes>() {
+    const ChannelRuns cut(call.x, kLanes);
+    const Tensor partial = partial_sums(call.x, cut, 3);
     batch_norm_moments_kernel<T, kLanes><<<cut.grid, cut.block, 0, stream>>>(
-        elements<T>(x), {partial.data<float>(), cut.channels}, cut.pixels, cut.channels, cut.run);
+        elements<T>(call.x), {partial.data<float>(), cut.channels}, cut.pixels, cut.channels, cut.run);
     STAGEWISE_CHECK_LAUNCH(batch_norm_moments_kernel);
     join_moments_kernel<<<blocks_for(cut.channels, kWarp), dim3(kWarp, kRows), 0, stream>>>(
-        partial.data<float>(), static_cast<int>(cut.grid.x), cut.pixels, cut.run, cut.channels, mean.data<float>(),
-        variance.data<float>());
+        partial.data<float>(), static_cast<int>(cut.grid.x), cut.pixels, cut.run, cut.channels, call.mean.data<float>(),
+        call.variance.data<float>(), Preparation(call.prepare));
     STAGEWISE_CHECK_LAUNCH(join_moments_kernel);
   });
+}
+
+void batch_norm_prepare(const BatchNormPrepare& call, cudaStream_t stream) {
+  const auto channels = static_cast<int>(call.mean.count());
+  batch_norm_prepare_kernel<<<blocks_for(channels), kBlock, 0, stream>>>(
+      call.mean.data<float>(), call.variance.data<float>(), channels, Preparation(call));
+  STAGEWISE_CHECK_LAUNCH(batch_norm_prepare_kernel);
 }
 
 void batch_norm_backward_reduce(const BatchNormBackwardReduce& call, cudaStream_t stream) {

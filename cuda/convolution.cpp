@@ -28,9 +28,15 @@ std::string Convolutions::description() const {
                 tuned_ > 0 ? concat(", ", tuned_, " tuned plans") : "");
 }
 
-/// The weight in the type of the feature maps, as cuDNN wants it.
-Tensor Convolutions::filters_for(const Tensor& maps, const Tensor& weight) const {
+std::vector<Tensor> Convolutions::prepare(std::span<const Tensor> weights, DType maps) const {
+  if (!cudnn_ || maps != DType::bfloat16) return {};
+  return round_filters(weights, stream_);
+}
+
+/// The weight in the type of the feature maps: what was prepared, or a cast for this call alone.
+Tensor Convolutions::filters_for(const Tensor& maps, const Tensor& weight, const Tensor& prepared) const {
   if (weight.dtype() == maps.dtype()) return weight;
+  if (prepared.defined()) return prepared;
   const Tensor filters(weight.backend(), weight.shape(), maps.dtype());
   cast(weight, filters, stream_);
   return filters;
@@ -41,7 +47,7 @@ Tensor Convolutions::filters_for(const Tensor& maps, const Tensor& weight) const
 bool Convolutions::run(const ConvolutionForward& call) {
   if (!cudnn_ || call.mean.defined()) return false;
   ConvolutionForward pass = call;
-  pass.weight = filters_for(call.x, call.weight);
+  pass.weight = filters_for(call.x, call.weight, call.prepared);
   return cudnn_->run(pass);
 }
 
@@ -49,7 +55,7 @@ bool Convolutions::run(const ConvolutionBackwardData& call) {
   const bool beside = call.addend.defined() && call.addend.address() != call.dx.address();
   if (!cudnn_ || call.input_batch_norm.defined() || beside) return false;
   ConvolutionBackwardData pass = call;
-  pass.weight = filters_for(call.dy, call.weight);
+  pass.weight = filters_for(call.dy, call.weight, call.prepared);
   return cudnn_->run(pass);
 }
 

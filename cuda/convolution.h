@@ -7,6 +7,7 @@
 #include <cuda_runtime_api.h>
 
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,9 @@ class Convolutions {
  public:
   /// All work goes to `stream`. Of the options, those that name convolutions.
   Convolutions(cudaStream_t stream, const CudaOptions& options);
+
+  /// Backend::prepare_filters: the weights in the maps' type, as cuDNN wants them.
+  std::vector<Tensor> prepare(std::span<const Tensor> weights, DType maps) const;
 
   /// Each queues all of the call, or nothing and returns false.
   bool run(const ConvolutionForward& call);
@@ -41,7 +45,7 @@ class Convolutions {
   std::string description() const;
 
  private:
-  Tensor filters_for(const Tensor& maps, const Tensor& weight) const;
+  Tensor filters_for(const Tensor& maps, const Tensor& weight, const Tensor& prepared) const;
 
   struct CloseHandle {
     void operator()(cudnnHandle_t handle) const { cudnnDestroy(handle); }

@@ -105,6 +105,9 @@ class CudaBackend final : public ComposedBackend {
                                                     DType maps) override {
     return convolutions_.plan(x, weight, options, maps);
   }
+  std::vector<Tensor> prepare_filters(std::span<const Tensor> weights, DType maps) override {
+    return convolutions_.prepare(weights, maps);
+  }
   void convolution_forward(const ConvolutionForward& call) override {
     if (!convolutions_.run(call)) ComposedBackend::convolution_forward(call);
   }
@@ -115,9 +118,7 @@ class CudaBackend final : public ComposedBackend {
     if (!convolutions_.run(call)) ComposedBackend::convolution_backward_weights(call);
   }
 
-  void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) override {
-    cuda::batch_norm_moments(x, mean, variance, stream_.handle);
-  }
+  void batch_norm_moments(const BatchNormMoments& call) override { cuda::batch_norm_moments(call, stream_.handle); }
   void batch_norm_prepare(const BatchNormPrepare& call) override { cuda::batch_norm_prepare(call, stream_.handle); }
   void batch_norm_forward(const BatchNormForward& call) override { cuda::batch_norm_forward(call, stream_.handle); }
   void batch_norm_backward_reduce(const BatchNormBackwardReduce& call) override {
@@ -223,6 +224,17 @@ std::vector<std::string> cuda_devices() {
     devices.push_back(text_of(device));
   }
   return devices;
+}
+
+double cuda_peak_gflops() {
+  if (const std::string why = cuda_unavailable(); !why.empty()) throw Error(why);
+  int kilohertz = 0;
+  cudaDeviceProp device;
+  STAGEWISE_CHECK(cudaDeviceGetAttribute(&kilohertz, cudaDevAttrClockRate, 0));
+  STAGEWISE_CHECK(cudaGetDeviceProperties(&device, 0));
+  // Fused multiply-adds of a multiprocessor a clock (CUDA C++ Programming Guide, "Arithmetic Instructions").
+  const int multiply_adds = capability(device) <= 80 ? 64 : 128;
+  return 2e-6 * kilohertz * multiply_adds * device.multiProcessorCount;
 }
 
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions& options) {

@@ -42,6 +42,10 @@ std::string cuda_libraries();
 /// Error(cuda_unavailable()) when there is none.
 std::vector<std::string> cuda_devices();
 
+/// 10^9 multiplications and additions a second in float32 that the cores of the first card do at its top clock, by its
+/// properties; tensor cores not counted. Errors: as cuda_devices().
+double cuda_peak_gflops();
+
 /// The first device that the driver shows (CUDA_VISIBLE_DEVICES chooses). All work is queued on one stream; only
 /// `copy_to_host` and `synchronise` wait. Same seed, same bits, run after run.
 /// Errors: throws Error(cuda_unavailable()) when there is none.

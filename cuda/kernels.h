@@ -25,12 +25,12 @@ void add_bias(const Tensor& x, const Tensor& bias, const Tensor& addend, bool re
               cudaStream_t stream);
 
 // batch_norm.cu
-void batch_norm_prepare(const BatchNormPrepare& call, cudaStream_t stream);
 void batch_norm_forward(const BatchNormForward& call, cudaStream_t stream);
 void batch_norm_backward_data(const BatchNormBackwardData& call, cudaStream_t stream);
 
 // batch_norm_reduce.cu
-void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance, cudaStream_t stream);
+void batch_norm_moments(const BatchNormMoments& call, cudaStream_t stream);
+void batch_norm_prepare(const BatchNormPrepare& call, cudaStream_t stream);
 void batch_norm_backward_reduce(const BatchNormBackwardReduce& call, cudaStream_t stream);
 /// The same where no output of the ReLU was stored: dz = dy where batch_norm(x) > 0.
 void batch_norm_backward_reduce_normalised(const BatchNormBackwardReduce& call, cudaStream_t stream);
@@ -41,6 +41,10 @@ void channel_sums(const Tensor& x, const Tensor& sums, cudaStream_t stream);
 void convolution_direct_forward(const BareConvolution& call, cudaStream_t stream);
 void convolution_direct_backward_data(const BareConvolution& call, cudaStream_t stream);
 void convolution_direct_backward_weights(const BareConvolution& call, cudaStream_t stream);
+
+// filters.cu
+/// Filters of float32 in bfloat16, rounded to nearest even.
+std::vector<Tensor> round_filters(std::span<const Tensor> filters, cudaStream_t stream);
 
 // linear.cu
 void linear_forward(const LinearForward& call, cudaStream_t stream);

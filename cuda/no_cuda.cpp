@@ -13,6 +13,8 @@ std::string cuda_libraries() { return ""; }
 
 std::vector<std::string> cuda_devices() { throw Error(cuda_unavailable()); }
 
+double cuda_peak_gflops() { throw Error(cuda_unavailable()); }
+
 std::unique_ptr<Backend> make_cuda_backend(const CudaOptions&) { throw Error(cuda_unavailable()); }
 
 PlanDevice plan_device() { throw Error(cuda_unavailable()); }

@@ -45,7 +45,10 @@ ImageStore::ImageStore(Backend& backend, const Images& images, std::int64_t clas
     require(labels_[i] >= 0 && labels_[i] < classes, "[loader] expected labels from 0 to ", classes - 1, ", got ",
             labels_[i], " for image ", i);
   }
-  if (source_ == nullptr) images_ = Tensor::from_host(backend, shape, images.pixels);
+  if (source_ == nullptr) {
+    images_ = Tensor::from_host(backend, shape, images.pixels);
+    labels_of_images_ = Tensor::from_host(backend, {images.count()}, labels_);
+  }
   scale_ = Tensor::from_host(backend, {images.channels}, normalisation.scale);
   offset_ = Tensor::from_host(backend, {images.height, images.width, images.channels}, normalisation.offset);
 }
@@ -57,48 +60,8 @@ void ImageStore::check(std::span<const std::int32_t> indices) const {
 }
 
 Batch ImageStore::batch(std::span<const std::int32_t> indices, DrawAugmentation draws) const {
-  check(indices);
-  if (source_ == nullptr) return batch(indices, std::move(draws), nullptr);
-  ReadAhead ahead(source_, {indices.begin(), indices.end()});
-  return batch(indices, std::move(draws), &ahead);
-}
-
-Batch ImageStore::batch(std::span<const std::int32_t> indices, DrawAugmentation draws, ReadAhead* ahead) const {
-  const std::int64_t height = image_shape_[0], width = image_shape_[1], channels = image_shape_[2];
   require(!indices.empty(), "[loader] expected a batch of at least one image");
-  require(
-      draws.row_padding >= 0 && draws.row_padding < height && draws.column_padding >= 0 && draws.column_padding < width,
-      "[loader] expected a crop padding smaller than images ", image_shape_, ", got ", draws.row_padding, " rows and ",
-      draws.column_padding, " columns");
-  require(draws.cutout >= 0, "[loader] expected a cutout of at least 0 pixels a side, got ", draws.cutout);
-  std::vector<std::int32_t> labels;
-  for (const std::int32_t index : indices) labels.push_back(labels_[static_cast<std::size_t>(index)]);
-  const auto size = static_cast<std::int64_t>(indices.size());
-  Batch batch{.x = Tensor(*backend_, {size, height, width, channels}, feature_maps_),
-              .labels = Tensor::from_host(*backend_, {size}, labels)};
-  draws.indices = Tensor::from_host(*backend_, {size}, indices);
-  draws.draws = Tensor(*backend_, {size, 6}, DType::int32);
-  draws.height = height;
-  draws.width = width;
-  // One of twice the image's side covers all of it, wherever its centre is.
-  draws.cutout = std::min(draws.cutout, 2 * std::max(height, width));
-  Tensor images = images_;
-  if (ahead == nullptr) {
-    backend_->draw_augmentation(draws);
-  } else {
-    images = read(*ahead, size);
-    std::vector<std::int32_t> drawn(static_cast<std::size_t>(6 * size));
-    draw_on_host(draws, indices.data(), drawn.data());
-    for (std::int64_t i = 0; i < size; ++i) drawn[static_cast<std::size_t>(6 * i)] = static_cast<std::int32_t>(i);
-    backend_->copy_from_host(drawn.data(), draws.draws);
-  }
-  backend_->augment({.images = images,
-                     .draws = draws.draws,
-                     .scale = scale_,
-                     .offset = offset_,
-                     .x = batch.x,
-                     .cutout = draws.cutout});
-  return batch;
+  return BatchReader(*this, indices, std::move(draws)).next(std::ssize(indices));
 }
 
 Tensor ImageStore::read(ReadAhead& ahead, std::int64_t count) const {
@@ -108,19 +71,71 @@ Tensor ImageStore::read(ReadAhead& ahead, std::int64_t count) const {
   return Tensor::from_host(*backend_, {count, image_shape_[0], image_shape_[1], image_shape_[2]}, pixels);
 }
 
-BatchReader::BatchReader(const ImageStore& store, std::span<const std::int32_t> order)
-    : store_(&store), order_(order.begin(), order.end()) {
+BatchReader::BatchReader(const ImageStore& store, std::span<const std::int32_t> order, DrawAugmentation draws)
+    : store_(&store), order_(order.begin(), order.end()), draws_(std::move(draws)) {
+  const std::int64_t height = store.image_shape_[0], width = store.image_shape_[1];
   store.check(order);
-  if (store.source_ != nullptr) ahead_ = std::make_unique<ReadAhead>(store.source_, order_);
+  require(draws_.row_padding >= 0 && draws_.row_padding < height && draws_.column_padding >= 0 &&
+              draws_.column_padding < width,
+          "[loader] expected a crop padding smaller than images ", store.image_shape_, ", got ", draws_.row_padding,
+          " rows and ", draws_.column_padding, " columns");
+  require(draws_.cutout >= 0, "[loader] expected a cutout of at least 0 pixels a side, got ", draws_.cutout);
+  draws_.height = height;
+  draws_.width = width;
+  // One of twice the image's side covers all of it, wherever its centre is.
+  draws_.cutout = std::min(draws_.cutout, 2 * std::max(height, width));
+  if (store.source_ != nullptr) {
+    ahead_ = std::make_unique<ReadAhead>(store.source_, order_);
+    return;
+  }
+  const std::int64_t count = std::ssize(order_);
+  draws_.indices = Tensor::from_host(*store.backend_, {count}, order_);
+  draws_.draws = Tensor(*store.backend_, {count, 6}, DType::int32);
+  store.backend_->draw_augmentation(draws_);
+  draws_.indices = {};
 }
 
-Batch BatchReader::next(std::int64_t count, const DrawAugmentation& draws) {
-  const auto size = static_cast<std::size_t>(count);
-  require(count >= 1 && size <= order_.size() - taken_, "[loader] expected 1 to ", order_.size() - taken_,
-          " images more, got ", count);
-  const std::span indices = std::span(order_).subspan(taken_, size);
-  taken_ += size;
-  return store_->batch(indices, draws, ahead_.get());
+Augment BatchReader::from_memory(const Batch& batch) const {
+  return {.images = store_->images_,
+          .draws = draws_.draws,
+          .first = taken_,
+          .image_labels = store_->labels_of_images_,
+          .labels = batch.labels};
+}
+
+/// The pixels, the labels and the draws go to the device; the images are numbered as in the batch.
+Augment BatchReader::from_files(const Batch& batch) {
+  const std::int64_t count = batch.count();
+  const auto indices = std::span(order_).subspan(static_cast<std::size_t>(taken_), static_cast<std::size_t>(count));
+  const Tensor images = store_->read(*ahead_, count);
+  DrawAugmentation draws = draws_;
+  draws.first_place += taken_;
+  std::vector<std::int32_t> labels, drawn(static_cast<std::size_t>(6 * count));
+  draw_on_host(draws, indices, drawn.data());
+  for (std::int64_t i = 0; i < count; ++i) drawn[static_cast<std::size_t>(6 * i)] = static_cast<std::int32_t>(i);
+  for (const std::int32_t index : indices) labels.push_back(store_->labels_[static_cast<std::size_t>(index)]);
+  store_->backend_->copy_from_host(labels.data(), batch.labels);
+  return {.images = images, .draws = Tensor::from_host(*store_->backend_, {count, 6}, drawn)};
+}
+
+Batch BatchReader::next(std::int64_t count, const Batch& into) {
+  const std::int64_t left = std::ssize(order_) - taken_;
+  require(count >= 1 && count <= left, "[loader] expected 1 to ", left, " images more, got ", count);
+  Backend& backend = *store_->backend_;
+  const Shape& image = store_->image_shape_;
+  Batch batch = into;
+  if (!into.labels.defined() || into.count() != count) {
+    batch = {.x = Tensor(backend, {count, image[0], image[1], image[2]}, store_->feature_maps_),
+             .labels = Tensor(backend, {count}, DType::int32)};
+  }
+  Augment pass = ahead_ == nullptr ? from_memory(batch) : from_files(batch);
+  pass.scale = store_->scale_;
+  pass.offset = store_->offset_;
+  pass.x = batch.x;
+  pass.cutout = draws_.cutout;
+  backend.augment(pass);
+  taken_ += count;
+  return batch;
 }
 
 TrainingEpoch::TrainingEpoch(const ImageStore& store, std::span<const std::int32_t> indices, std::int64_t batch_size,
@@ -160,12 +175,14 @@ std::int64_t TrainingEpoch::next_size() const {
   return std::min(batch_size_, static_cast<std::int64_t>(order_.size()) - batch_size_ * taken_);
 }
 
-Batch TrainingEpoch::next() {
+Batch TrainingEpoch::next(const Batch& into) {
   if (taken_ == batches_) throw std::logic_error("[loader] the epoch has no more batches");
-  const std::int64_t size = next_size();
-  draws_.first_place = batch_size_ * taken_++;
-  if (!reader_) reader_.emplace(*store_, std::span(order_).subspan(static_cast<std::size_t>(draws_.first_place)));
-  return reader_->next(size, draws_);
+  const std::int64_t size = next_size(), first = batch_size_ * taken_++;
+  if (!reader_) {
+    draws_.first_place = first;
+    reader_.emplace(*store_, std::span(order_).subspan(static_cast<std::size_t>(first)), draws_);
+  }
+  return reader_->next(size, into);
 }
 
 }  // namespace stagewise

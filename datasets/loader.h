@@ -1,6 +1,6 @@
-// From images in bytes to batches on a device. The images lie on the device, which draws each one's crop, flip and
-// cutout and applies them; the host says which images are next. Those that are too many for memory are decoded ahead,
-// and go to the device batch by batch.
+// From images in bytes to batches on a device. The images and their labels lie on the device, which draws each one's crop,
+// flip and cutout and applies them; the host says once, for all batches of a pass, in which order they come. Images that
+// are too many for memory are decoded ahead, and go to the device batch by batch.
 #pragma once
 
 #include <cstdint>
@@ -72,7 +72,6 @@ class ImageStore {
 
  private:
   friend class BatchReader;
-  Batch batch(std::span<const std::int32_t> indices, DrawAugmentation draws, ReadAhead* ahead) const;
   /// The next images of `ahead`, on the device.
   Tensor read(ReadAhead& ahead, std::int64_t count) const;
 
@@ -82,22 +81,30 @@ class ImageStore {
   std::vector<std::int32_t> labels_;
   Shape image_shape_;
   std::shared_ptr<ImageSource> source_;  // or none: all are in images_
-  Tensor images_, scale_, offset_;
+  Tensor images_, labels_of_images_;     // on the device, without a source
+  Tensor scale_, offset_;
 };
 
-/// A store's images, batch by batch, in an order that is known: what isn't in memory is decoded ahead. The store must
-/// outlive it.
+/// A store's images, batch by batch, in an order that is known: what is in memory is drawn at once, for all batches, and
+/// what isn't is decoded ahead. The store must outlive it.
 class BatchReader {
  public:
-  /// Errors: throws Error for an index that the store lacks.
-  BatchReader(const ImageStore& store, std::span<const std::int32_t> order);
-  /// The next `count` images; as many must be left. Errors: as ImageStore::batch(); after one, this reader is done.
-  Batch next(std::int64_t count, const DrawAugmentation& draws = {});
+  /// `draws` as ImageStore::batch's, for the first image of `order` and those that follow. Errors: as
+  /// ImageStore::batch's, but for images that can't be decoded.
+  BatchReader(const ImageStore& store, std::span<const std::int32_t> order, DrawAugmentation draws = {});
+  /// The next `count` images; as many must be left. Where `into` is a batch of so many, it is overwritten and returned.
+  /// Errors: throws Error for an image that can't be decoded any more; then this reader is done.
+  Batch next(std::int64_t count, const Batch& into = {});
 
  private:
+  /// What makes the next `batch`, but for what is always the same.
+  Augment from_memory(const Batch& batch) const;
+  Augment from_files(const Batch& batch);
+
   const ImageStore* store_;
   std::vector<std::int32_t> order_;
-  std::size_t taken_ = 0;
+  DrawAugmentation draws_;
+  std::int64_t taken_ = 0;
   std::unique_ptr<ReadAhead> ahead_;  // or none: all are in memory
 };
 
@@ -117,8 +124,9 @@ class TrainingEpoch {
   void skip_to(std::int64_t batch);
   /// How many images the next batch has; 0 past the last one.
   std::int64_t next_size() const;
-  /// Errors: throws std::logic_error past the last batch; Error for an image that can't be decoded any more.
-  Batch next();
+  /// The next batch, in the place of `into` where that is one of its size. Errors: throws std::logic_error past the last
+  /// batch; Error for an image that can't be decoded any more.
+  Batch next(const Batch& into = {});
 
  private:
   const ImageStore* store_;

@@ -126,10 +126,27 @@ const BatchNormParameters& Network::batch_norm(const std::string& name) const {
   return found->second;
 }
 
-ResidualBlockParameters Network::parameters(const ResidualBlockNode& block) const {
-  ResidualBlockParameters parameters{.conv1 = convolution(block.conv1.name), .conv2 = convolution(block.conv2.name)};
-  if (block.conv3) parameters.conv3 = convolution(block.conv3->name);
-  if (block.projection) parameters.projection = convolution(block.projection->name);
+Network::Convolutions Network::prepared_convolutions(DType maps) const {
+  std::vector<std::string> names;
+  std::vector<Tensor> weights;
+  Convolutions by_name;
+  for (const Node& node : active_graph_.nodes) {
+    for (const Convolution* const one : convolutions_of(node)) {
+      by_name[one->name] = convolution(one->name);
+      names.push_back(one->name);
+      weights.push_back(by_name[one->name].weight.value());
+    }
+  }
+  const std::vector<Tensor> prepared = backend_->prepare_filters(weights, maps);
+  for (std::size_t i = 0; i < prepared.size(); ++i) by_name[names[i]].prepared = prepared[i];
+  return by_name;
+}
+
+ResidualBlockParameters Network::parameters(const ResidualBlockNode& block, const Convolutions& convolutions) const {
+  ResidualBlockParameters parameters{.conv1 = convolutions.at(block.conv1.name),
+                                     .conv2 = convolutions.at(block.conv2.name)};
+  if (block.conv3) parameters.conv3 = convolutions.at(block.conv3->name);
+  if (block.projection) parameters.projection = convolutions.at(block.projection->name);
   if (block.padding) {
     parameters.padding = {.stride = block.padding->stride,
                           .zeros_before = block.padding->zeros_before,
@@ -150,28 +167,31 @@ Variable Network::walk(const Context& context, const Variable& x, std::vector<Te
   expect_shape("network", "images", value_or_none(x), {"N", image[1], image[2], image[3]});
   const std::vector<std::size_t>& ends = active_graph_.stage_ends;
   if (stage_sums != nullptr) stage_sums->assign(ends.size(), Tensor());
+  const Convolutions convolutions = prepared_convolutions(x.value().dtype());
   Variable value = x;
   std::size_t stage = 0;
   for (std::size_t index = 0; index < active_graph_.nodes.size(); ++index) {
     const bool last_of_stage = stage < ends.size() && index == ends[stage];
     Tensor* const sum = last_of_stage && stage_sums != nullptr ? &(*stage_sums)[stage] : nullptr;
-    value = run(context, active_graph_.nodes[index], value, sum);
+    value = run(context, active_graph_.nodes[index], convolutions, value, sum);
     if (last_of_stage) ++stage;
   }
   return value;
 }
 
-Variable Network::run(const Context& context, const Node& node, const Variable& x, Tensor* sum) const {
+Variable Network::run(const Context& context, const Node& node, const Convolutions& convolutions, const Variable& x,
+                      Tensor* sum) const {
   const ByKind by_kind{
       [&](const StemNode& stem) {
-        const ConvolutionParameters& of = convolution(stem.convolution.name);
-        const Variable y = conv2d(context, x, of.weight, of.bias, of.options);
+        const ConvolutionParameters& of = convolutions.at(stem.convolution.name);
+        const Variable y = conv2d(context, x, of.weight, of.bias, of.options, of.prepared);
         return stem.convolution.batch_norm.empty() ? y : stagewise::batch_norm(context, y, of.batch_norm, true);
       },
       [&](const MaxPoolNode& pool) { return max_pool(context, x, pool.window, pool.options); },
       [&](const ResidualBlockNode& block) {
-        const Variable output = block.pre_activation ? pre_activation_block(context, x, parameters(block))
-                                                     : residual_block(context, x, parameters(block), sum == nullptr);
+        const ResidualBlockParameters of = parameters(block, convolutions);
+        const Variable output = block.pre_activation ? pre_activation_block(context, x, of)
+                                                     : residual_block(context, x, of, sum == nullptr);
         if (sum == nullptr) return output;
         *sum = output.value();
         return block.pre_activation ? output : relu(context, output);

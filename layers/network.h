@@ -68,10 +68,14 @@ class Network {
   /// The active architecture and graph alone: blocks are skipped between any two steps of a trial.
   void derive_active();
   void close(const ResidualBlockNode& block) const;
-  ResidualBlockParameters parameters(const ResidualBlockNode& block) const;
+  /// The active convolutions' parameters by name, with what the backend prepares for one pass over maps of this type.
+  using Convolutions = std::map<std::string, ConvolutionParameters>;
+  Convolutions prepared_convolutions(DType maps) const;
+  ResidualBlockParameters parameters(const ResidualBlockNode& block, const Convolutions& convolutions) const;
   Variable walk(const Context& context, const Variable& x, std::vector<Tensor>* stage_sums) const;
   /// What a node makes of x. With `sum`, of a stage's last block: set to its sum before the ReLU.
-  Variable run(const Context& context, const Node& node, const Variable& x, Tensor* sum) const;
+  Variable run(const Context& context, const Node& node, const Convolutions& convolutions, const Variable& x,
+               Tensor* sum) const;
 
   Backend* backend_;
   std::uint64_t seed_;
@@ -80,7 +84,7 @@ class Network {
   Architecture architecture_, active_architecture_;
   std::set<std::string> skipped_;  // names of nodes
   Graph graph_, active_graph_;
-  std::map<std::string, ConvolutionParameters> convolutions_;
+  Convolutions convolutions_;
   std::map<std::string, BatchNormParameters> batch_norms_;  // those behind no convolution
   Variable classifier_weight_, classifier_bias_;
 };

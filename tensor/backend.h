@@ -54,6 +54,19 @@ struct BatchNormCoefficients {
   bool defined() const { return mean.defined(); }
 };
 
+/// From moments to coefficients, and the running statistics' update:
+/// running += momentum * (batch - running), the variance unbiased (times pixels/(pixels-1), as PyTorch and cuDNN do).
+struct BatchNormPrepare {
+  Tensor mean, variance;  // [C]
+  Tensor weight;          // [C]
+  double epsilon = 1e-5;
+  Tensor inverse_deviation, scale;        // [C], out
+  Tensor running_mean, running_variance;  // [C], optional, in and out
+  double momentum = 0.1;
+  std::int64_t pixels = 0;  // values per channel, with running statistics
+  bool defined() const { return weight.defined(); }
+};
+
 /// Gradients of a batch norm's weight and bias: sum of dz * x_hat and sum of dz over all pixels, with
 /// x_hat = (x - mean) * inverse_deviation and dz the gradient of its output. Both [C].
 struct BatchNormGradients {
@@ -70,9 +83,10 @@ struct ConvolutionForward {
   Conv2dOptions options;
   BatchNormCoefficients input_batch_norm;  // optional: read relu(batch_norm(x)) instead of x; padding stays zero
   Tensor mean, variance;                   // [K], optional, out: of y over N, P and Q; biased variance
+  BatchNormPrepare output_batch_norm;      // optional, with the moments, which are its own: prepared from them
   Tensor addend;                           // [N,P,Q,K], optional; may be y
   bool relu = false;                       // not with the moments
-  Tensor prepared;                         // optional: what convolution_prepare made of weight
+  Tensor prepared;                         // optional: what convolution_prepare or prepare_filters made of weight
 };
 
 /// How a backend goes about a convolution in one direction, for people to read.
@@ -96,6 +110,7 @@ struct ConvolutionBackwardData {
   BatchNormCoefficients input_batch_norm;  // optional
   Tensor relu_output;                      // [N,H,W,C], optional, with input_batch_norm
   BatchNormGradients gradients;            // with input_batch_norm, out
+  Tensor prepared;                         // optional: what prepare_filters made of weight
 };
 
 /// Its gradient *by weights* (PyTorch's grad_weight, cuDNN's wgrad):
@@ -115,16 +130,11 @@ struct ConvolutionBackwardWeights {
   Tensor dy_out;                            // [N,P,Q,K], with output_batch_norm, out; may be dy
 };
 
-/// From moments to coefficients, and the running statistics' update:
-/// running += momentum * (batch - running), the variance unbiased (times pixels/(pixels-1), as PyTorch and cuDNN do).
-struct BatchNormPrepare {
-  Tensor mean, variance;  // [C]
-  Tensor weight;          // [C]
-  double epsilon = 1e-5;
-  Tensor inverse_deviation, scale;        // [C], out
-  Tensor running_mean, running_variance;  // [C], optional, in and out
-  double momentum = 0.1;
-  std::int64_t pixels = 0;  // values per channel, with running statistics
+/// Mean and biased variance of x over N, H and W; sound where |mean| is much larger than the deviation.
+struct BatchNormMoments {
+  Tensor x;                  // [N,H,W,C]
+  Tensor mean, variance;     // [C], out
+  BatchNormPrepare prepare;  // optional, whose moments these are: done with them
 };
 
 /// y = relu?(batch_norm(x) + addend), addend = nothing, a tensor, or batch_norm(a tensor).
@@ -279,7 +289,7 @@ struct DrawNumbers {
 ///               two epochs show an image both ways (Jordan 2024, arXiv 2404.00498, section 3.6)
 enum class Flip { none, random, alternating };
 
-/// How each image of a batch is cropped, flipped and cut out: draws[b] = (indices[b], row, column, flip, top, left) for
+/// How each image of a batch, or of a whole epoch, is cropped, flipped and cut out: draws[b] = (indices[b], row, column, flip, top, left) for
 /// `augment`. With below = Random(seed, stream).below (tensor/random.h) and place = first_place + b:
 ///  row       below(3 place, 2 row_padding + 1) - row_padding, column likewise from 3 place + 1
 ///  flip      0, or below(3 place + 2, 2), or alternating Random(seed, flip_stream).below(indices[b], 2), the other one
@@ -304,16 +314,19 @@ struct DrawAugmentation {
 
 /// From images in bytes to a batch of floats, cropped, flipped and cut out:
 /// x[b,h,w,c] = images[i, reflect(h + row), reflect(w' + column), c] * scale[c] - offset[h,w,c], w' = w or W-1-w, where
-/// draws[b] = (i, row, column, flip, top, left). reflect(-1) = 1, reflect(H) = H-2: the edge is not repeated (a side of
+/// draws[first + b] = (i, row, column, flip, top, left). reflect(-1) = 1, reflect(H) = H-2: the edge is not repeated (a side of
 /// one pixel stays where it is). Shifts are smaller than the image. Then x = 0, the mean colour, in rows top to
 /// top + cutout - 1 and columns left to left + cutout - 1, as far as they are in the image.
 struct Augment {
   Tensor images;            // uint8 [M,H,W,C]
-  Tensor draws;             // int32 [B,6]
+  Tensor draws;             // int32 [D,6], such as a whole epoch's
+  std::int64_t first = 0;   // of the draws: x[0]'s
   Tensor scale;             // [C]
   Tensor offset;            // [H,W,C]
   Tensor x;                 // [B,H,W,C], out
   std::int64_t cutout = 0;  // pixels a side; 0: none
+  Tensor image_labels;      // int32 [M], optional
+  Tensor labels;            // int32 [B], with image_labels, out: labels[b] = image_labels[i]
 };
 
 /// Adds a batch of features and one-hot labels to the moments that the importance criteria need, in double. An image
@@ -380,12 +393,15 @@ class Backend {
   /// The weight as the forward pass over images of x's height and width uses it, for a weight that stays: it serves any
   /// number of images, whatever x's was. Undefined where there is nothing to prepare.
   virtual Tensor convolution_prepare(const Shape& x, const Tensor& weight, const Conv2dOptions& options) = 0;
+  /// The weights [K,R,S,C] of many convolutions as those over maps of type `maps` read them, forward and by data, all
+  /// made at once: for a pass through a network, since they are worth nothing once a weight has changed. Empty where
+  /// there is nothing to prepare.
+  virtual std::vector<Tensor> prepare_filters(std::span<const Tensor> /*weights*/, DType /*maps*/) { return {}; }
   virtual void convolution_forward(const ConvolutionForward&) = 0;
   virtual void convolution_backward_data(const ConvolutionBackwardData&) = 0;
   virtual void convolution_backward_weights(const ConvolutionBackwardWeights&) = 0;
 
-  /// Mean and biased variance [C] of x [N,H,W,C] over N, H and W; sound where |mean| is much larger than the deviation.
-  virtual void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) = 0;
+  virtual void batch_norm_moments(const BatchNormMoments&) = 0;
   virtual void batch_norm_prepare(const BatchNormPrepare&) = 0;
   virtual void batch_norm_forward(const BatchNormForward&) = 0;
   virtual void batch_norm_backward_reduce(const BatchNormBackwardReduce&) = 0;

@@ -83,8 +83,9 @@ void ComposedBackend::convolution_forward(const ConvolutionForward& call) {
   ConvolutionForward rest = call;
   if (call.mean.defined()) {
     rest.mean = rest.variance = {};
+    rest.output_batch_norm = {};
     convolution_forward(rest);
-    batch_norm_moments(call.y, call.mean, call.variance);
+    batch_norm_moments({.x = call.y, .mean = call.mean, .variance = call.variance, .prepare = call.output_batch_norm});
   } else if (call.input_batch_norm.defined()) {
     rest.x = normalised(call.x, call.input_batch_norm);
     rest.input_batch_norm = {};
@@ -205,7 +206,7 @@ void ComposedBackend::draw_numbers(const DrawNumbers& call) {
 void ComposedBackend::draw_augmentation(const DrawAugmentation& call) {
   const auto indices = call.indices.to_host<std::int32_t>();
   std::vector<std::int32_t> draws(static_cast<std::size_t>(call.draws.count()));
-  draw_on_host(call, indices.data(), draws.data());
+  draw_on_host(call, indices, draws.data());
   if (!draws.empty()) copy_from_host(draws.data(), call.draws);
 }
 

@@ -50,7 +50,7 @@ class ComposedBackend : public Backend {
   void draw_augmentation(const DrawAugmentation& call) override;
 
   // Made of nothing else.
-  void batch_norm_moments(const Tensor&, const Tensor&, const Tensor&) override { lacks("batch_norm_moments"); }
+  void batch_norm_moments(const BatchNormMoments&) override { lacks("batch_norm_moments"); }
   void batch_norm_prepare(const BatchNormPrepare&) override { lacks("batch_norm_prepare"); }
   void batch_norm_forward(const BatchNormForward&) override { lacks("batch_norm_forward"); }
   void batch_norm_backward_reduce(const BatchNormBackwardReduce&) override { lacks("batch_norm_backward_reduce"); }

@@ -22,7 +22,7 @@ void draw_on_host(const DrawNumbers& call, float* out) { draw_as(call, out); }
 
 void draw_on_host(const DrawNumbers& call, double* out) { draw_as(call, out); }
 
-void draw_on_host(const DrawAugmentation& call, const std::int32_t* indices, std::int32_t* draws) {
+void draw_on_host(const DrawAugmentation& call, std::span<const std::int32_t> indices, std::int32_t* draws) {
   const Random random(call.seed, call.stream), random_flip(call.seed, call.flip_stream),
       random_cutout(call.seed, call.cutout_stream);
   const auto flip_of = [&](std::int32_t index, std::uint64_t number) -> std::uint64_t {
@@ -43,8 +43,8 @@ void draw_on_host(const DrawAugmentation& call, const std::int32_t* indices, std
     const auto centre = static_cast<std::int64_t>(random_cutout.below(index, static_cast<std::uint64_t>(size)));
     return static_cast<std::int32_t>(centre - call.cutout / 2);
   };
-  for (std::int64_t b = 0; b < call.indices.count(); ++b) {
-    const auto place = static_cast<std::uint64_t>(call.first_place + b), number = 3 * place;
+  for (std::size_t b = 0; b < indices.size(); ++b) {
+    const std::uint64_t place = static_cast<std::uint64_t>(call.first_place) + b, number = 3 * place;
     std::int32_t* const draw = draws + 6 * b;
     draw[0] = indices[b];
     draw[1] = shift(number, call.row_padding);

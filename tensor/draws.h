@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "tensor/backend.h"
 
@@ -12,7 +13,7 @@ namespace stagewise {
 void draw_on_host(const DrawNumbers& call, float* out);
 void draw_on_host(const DrawNumbers& call, double* out);
 
-/// Writes call.draws' elements to `draws`; `indices` are call.indices' own.
-void draw_on_host(const DrawAugmentation& call, const std::int32_t* indices, std::int32_t* draws);
+/// Writes 6 numbers an index to `draws`; call.indices and call.draws are not looked at.
+void draw_on_host(const DrawAugmentation& call, std::span<const std::int32_t> indices, std::int32_t* draws);
 
 }  // namespace stagewise

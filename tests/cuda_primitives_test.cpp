@@ -202,7 +202,7 @@ TEST(Moments, AreOffByTheRoundingOfTheSpreadWhateverTheMean) {
           std::max(1.0, offset * (maps == DType::bfloat16 ? 1.0 / 64 : 0.0));  // survives the rounding
       const Tensor x = round_a_mean(cuda, {2, 32, 32, 16}, offset, spread, maps);
       const Tensor mean(cuda, {16}), variance(cuda, {16});
-      cuda.batch_norm_moments(x, mean, variance);
+      cuda.batch_norm_moments({.x = x, .mean = mean, .variance = variance});
       const auto [true_mean, true_variance] = moments_in_double(x);
       const std::vector<double> values = x.to_doubles(), got_mean = mean.to_doubles(), got = variance.to_doubles();
       const auto [low, high] = std::minmax_element(values.begin(), values.end());
@@ -225,7 +225,7 @@ TEST(Moments, AreOffByTheRoundingOfTheFirstPixelsDistanceWhereThatIsFarOut) {
     std::vector<double> values = round_a_mean(cuda, shape, 0.0, 1.0, DType::float32).to_doubles();
     for (std::size_t c = 0; c < 4; ++c) values[c] = far;
     const Tensor x = Tensor::from_doubles(cuda, shape, values, DType::float32), mean(cuda, {4}), variance(cuda, {4});
-    cuda.batch_norm_moments(x, mean, variance);
+    cuda.batch_norm_moments({.x = x, .mean = mean, .variance = variance});
     const auto [true_mean, true_variance] = moments_in_double(x);
     for (std::size_t c = 0; c < 4; ++c) {
       EXPECT_NEAR(variance.to_doubles()[c], true_variance[c], 80.0 / (1 << 24) * (far + 1) * (far + 1)) << far;

@@ -338,8 +338,12 @@ TEST(Loader, GivesTheSameBatchesOnTheFastBackend) {
   std::iota(indices.begin(), indices.end(), 0);
   TrainingEpoch expected(truth, indices, 16, {}, 3, 7), batches(store, indices, 16, {}, 3, 7);
   ASSERT_EQ(batches.batches(), expected.batches());
+  Batch batch;
   for (std::int64_t b = 0; b < batches.batches(); ++b) {
-    const Batch batch = batches.next(), other = expected.next();
+    const void* const before = batch.x.address();
+    batch = batches.next(batch);
+    if (b > 0) EXPECT_EQ(batch.x.address() == before, b < 3) << "overwritten where it is of the same size";
+    const Batch other = expected.next();
     EXPECT_EQ(batch.labels.to_host<std::int32_t>(), other.labels.to_host<std::int32_t>());
     const std::vector<double> x = batch.x.to_doubles(), y = other.x.to_doubles();
     ASSERT_EQ(x.size(), y.size());

@@ -65,10 +65,15 @@ class NotingBackend final : public Backend {
     primitives_.insert("convolution_prepare");
     return inner_.convolution_prepare(x, weight, options);
   }
+  std::vector<Tensor> prepare_filters(std::span<const Tensor> weights, DType maps) override {
+    primitives_.insert("prepare_filters");
+    return inner_.prepare_filters(weights, maps);
+  }
   void convolution_forward(const ConvolutionForward& call) override {
     note("convolution_forward", {{"bias", call.bias},
                                  {"input_batch_norm", call.input_batch_norm.mean},
                                  {"mean", call.mean},
+                                 {"output_batch_norm", call.output_batch_norm.weight},
                                  {"addend", call.addend, call.y, "y"},
                                  {"relu", call.relu},
                                  {"prepared", call.prepared}});
@@ -77,7 +82,8 @@ class NotingBackend final : public Backend {
   void convolution_backward_data(const ConvolutionBackwardData& call) override {
     note("convolution_backward_data", {{"addend", call.addend, call.dx, "dx"},
                                        {"input_batch_norm", call.input_batch_norm.mean},
-                                       {"relu_output", call.relu_output}});
+                                       {"relu_output", call.relu_output},
+                                       {"prepared", call.prepared}});
     inner_.convolution_backward_data(call);
   }
   void convolution_backward_weights(const ConvolutionBackwardWeights& call) override {
@@ -88,9 +94,9 @@ class NotingBackend final : public Backend {
     inner_.convolution_backward_weights(call);
   }
 
-  void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) override {
-    note("batch_norm_moments", {});
-    inner_.batch_norm_moments(x, mean, variance);
+  void batch_norm_moments(const BatchNormMoments& call) override {
+    note("batch_norm_moments", {{"prepare", call.prepare.weight}});
+    inner_.batch_norm_moments(call);
   }
   void batch_norm_prepare(const BatchNormPrepare& call) override {
     note("batch_norm_prepare", {{"running_mean", call.running_mean}});

@@ -250,7 +250,7 @@ TEST(PreActivationBlock, HandsOnTheMomentsOfItsSum) {
     const Variable y = block.run({.training = true}, in[0], block.parameters(in));
     ASSERT_TRUE(y.moments().defined());
     const Tensor mean(*backend, {4}), variance(*backend, {4});
-    backend->batch_norm_moments(y.value(), mean, variance);
+    backend->batch_norm_moments({.x = y.value(), .mean = mean, .variance = variance});
     EXPECT_EQ(share_off(y.moments().mean.to_doubles(), mean.to_doubles(), 1e-6), 0.0);
     EXPECT_EQ(share_off(y.moments().variance.to_doubles(), variance.to_doubles(), 1e-6), 0.0);
     EXPECT_FALSE(block.run({}, in[0], block.parameters(in)).moments().defined()) << "in evaluation nobody asks";

@@ -58,6 +58,19 @@ inline BatchNormCoefficients coefficients(Backend& backend, std::int64_t channel
           uniform(backend, {channels}, stream + 2), uniform(backend, {channels}, stream + 3)};
 }
 
+/// Of moments that are given or yet to be gathered, with running statistics.
+inline BatchNormPrepare preparation(Backend& backend, const Tensor& mean, const Tensor& variance, std::int64_t pixels) {
+  const Shape& channels = mean.shape();
+  return {.mean = mean,
+          .variance = variance,
+          .weight = uniform(backend, channels, 53),
+          .inverse_deviation = Tensor(backend, channels),
+          .scale = Tensor(backend, channels),
+          .running_mean = uniform(backend, channels, 54),
+          .running_variance = uniform(backend, channels, 55, 0.5, 2.0),
+          .pixels = pixels};
+}
+
 inline Tensor labels(Backend& backend, std::int64_t count, std::int64_t classes) {
   std::vector<std::int32_t> values(static_cast<std::size_t>(count));
   for (std::size_t i = 0; i < values.size(); ++i)
@@ -97,6 +110,12 @@ struct ConvolutionSize {
   }
 };
 
+/// As for a pass through a network.
+inline Tensor prepared_filter(Backend& backend, const Tensor& weight, DType maps) {
+  const std::vector<Tensor> prepared = backend.prepare_filters({&weight, 1}, maps);
+  return prepared.empty() ? Tensor() : prepared.front();
+}
+
 inline PrimitiveCase convolution_forward(const ConvolutionSize& size, bool fused) {
   return {concat(fused ? "convolution_forward_fused/" : "convolution_forward/", size.name()), size.flops(),
           size.traffic(1, 1),
@@ -106,9 +125,14 @@ inline PrimitiveCase convolution_forward(const ConvolutionSize& size, bool fused
                                     .y = Tensor(backend, size.output(), maps),
                                     .options = size.options};
             if (!fused) return {[=, &backend] { backend.convolution_forward(pass); }, {pass.y}};
+            pass.prepared = prepared_filter(backend, pass.weight, maps);
             pass.input_batch_norm = coefficients(backend, size.channels, 4);
             pass.mean = Tensor(backend, {size.filters}), pass.variance = Tensor(backend, {size.filters});
-            return {[=, &backend] { backend.convolution_forward(pass); }, {pass.y, pass.mean, pass.variance}};
+            const BatchNormPrepare& next = pass.output_batch_norm =
+                preparation(backend, pass.mean, pass.variance, size.output().count() / size.filters);
+            return {[=, &backend] { backend.convolution_forward(pass); },
+                    {pass.y, pass.mean, pass.variance, next.inverse_deviation, next.scale, next.running_mean,
+                     next.running_variance}};
           },
           size.rows* size.columns* size.channels};
 }
@@ -148,6 +172,7 @@ inline PrimitiveCase convolution_backward_data(const ConvolutionSize& size, bool
                                          .dx = Tensor(backend, size.input(), maps),
                                          .options = size.options};
             if (!fused) return {[=, &backend] { backend.convolution_backward_data(pass); }, {pass.dx}};
+            pass.prepared = prepared_filter(backend, pass.weight, maps);
             pass.x = map(backend, size.input(), 3, maps);
             pass.input_batch_norm = coefficients(backend, size.channels, 10);
             pass.gradients = {Tensor(backend, {size.channels}), Tensor(backend, {size.channels})};
@@ -193,7 +218,10 @@ inline std::vector<PrimitiveCase> batch_norm_cases(const Shape& shape) {
        {1 * count},
        [=](Backend& backend, DType maps) -> Call {
          const Tensor x = map(backend, shape, 1, maps), mean(backend, {channels}), variance(backend, {channels});
-         return {[=, &backend] { backend.batch_norm_moments(x, mean, variance); }, {mean, variance}};
+         const BatchNormMoments pass{x, mean, variance, preparation(backend, mean, variance, pixels)};
+         return {[=, &backend] { backend.batch_norm_moments(pass); },
+                 {mean, variance, pass.prepare.inverse_deviation, pass.prepare.scale, pass.prepare.running_mean,
+                  pass.prepare.running_variance}};
        },
        pixels},
       {name("batch_norm_forward_add_relu"),
@@ -236,15 +264,8 @@ inline PrimitiveCase batch_norm_prepare_case(std::int64_t channels) {
           8.0 * static_cast<double>(channels),
           {0, 36.0 * static_cast<double>(channels)},
           [=](Backend& backend, DType) -> Call {
-            const auto positive = [&](std::uint64_t stream) { return uniform(backend, {channels}, stream, 0.5, 2.0); };
-            const BatchNormPrepare pass{.mean = uniform(backend, {channels}, 1),
-                                        .variance = positive(2),
-                                        .weight = uniform(backend, {channels}, 3),
-                                        .inverse_deviation = Tensor(backend, {channels}),
-                                        .scale = Tensor(backend, {channels}),
-                                        .running_mean = uniform(backend, {channels}, 4),
-                                        .running_variance = positive(5),
-                                        .pixels = 7};
+            const BatchNormPrepare pass =
+                preparation(backend, uniform(backend, {channels}, 1), uniform(backend, {channels}, 2, 0.5, 2.0), 7);
             return {[=, &backend] { backend.batch_norm_prepare(pass); },
                     {pass.inverse_deviation, pass.scale, pass.running_mean, pass.running_variance}};
           }};
@@ -511,7 +532,7 @@ inline PrimitiveCase augment_case(std::int64_t images, std::int64_t size) {
           [=](Backend& backend, DType maps) -> Call {
             std::vector<std::uint8_t> bytes(static_cast<std::size_t>(batch.count()));
             for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::uint8_t>(Random(1).bits(i));
-            std::vector<std::int32_t> draws;
+            std::vector<std::int32_t> draws(12, -1);  // of two images before, which are not to be read
             for (std::int64_t i = 0; i < images; ++i) {
               const auto shift = [&](std::int64_t at) {
                 return static_cast<std::int32_t>(Random(2).below(static_cast<std::uint64_t>(at), 5)) - 2;
@@ -519,13 +540,16 @@ inline PrimitiveCase augment_case(std::int64_t images, std::int64_t size) {
               draws.insert(draws.end(), {static_cast<std::int32_t>(i), shift(2 * i), shift(2 * i + 1),
                                          static_cast<std::int32_t>(i % 2), 5 * shift(3 * i), 9 * shift(3 * i + 1)});
             }
-            const Augment pass{Tensor::from_host(backend, batch, bytes),
-                               Tensor::from_host(backend, {images, 6}, draws),
-                               uniform(backend, {3}, 1),
-                               uniform(backend, {size, size, 3}, 2),
-                               Tensor(backend, batch, maps),
-                               8};
-            return {[=, &backend] { backend.augment(pass); }, {pass.x}};
+            const Augment pass{.images = Tensor::from_host(backend, batch, bytes),
+                               .draws = Tensor::from_host(backend, {images + 2, 6}, draws),
+                               .first = 2,
+                               .scale = uniform(backend, {3}, 1),
+                               .offset = uniform(backend, {size, size, 3}, 2),
+                               .x = Tensor(backend, batch, maps),
+                               .cutout = 8,
+                               .image_labels = labels(backend, images, 10),
+                               .labels = Tensor(backend, {images}, DType::int32)};
+            return {[=, &backend] { backend.augment(pass); }, {pass.x, pass.labels}};
           }};
 }
 

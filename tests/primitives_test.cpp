@@ -246,7 +246,8 @@ TEST(BatchNorm, MomentsAreSoundWhereTheMeanIsTenThousandDeviations) {
     std::vector<float> values(2 * 40 * 40 * 3);
     for (std::size_t i = 0; i < values.size(); ++i) values[i] = 10000.0F + ((i / 3) % 2 == 0 ? 1.0F : -1.0F);
     const Tensor mean(*backend, {3}), variance(*backend, {3});
-    backend->batch_norm_moments(Tensor::from_host(*backend, {2, 40, 40, 3}, values), mean, variance);
+    backend->batch_norm_moments(
+        {.x = Tensor::from_host(*backend, {2, 40, 40, 3}, values), .mean = mean, .variance = variance});
     expect_near(mean.to_doubles(), {10000, 10000, 10000}, 1e-7, backend->description());
     expect_near(variance.to_doubles(), {1, 1, 1}, 1e-6, backend->description());
   }

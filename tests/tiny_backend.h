@@ -32,15 +32,17 @@ class TinyBackend : public ComposedBackend {
   }
 
   // Third: the batch norm. Channel c of element i is i % C.
-  void batch_norm_moments(const Tensor& x, const Tensor& mean, const Tensor& variance) override {
-    const std::int64_t C = mean.count(), pixels = x.count() / C;
+  void batch_norm_moments(const BatchNormMoments& call) override {
+    const Tensor& x = call.x;
+    const std::int64_t C = call.mean.count(), pixels = x.count() / C;
     for (std::int64_t c = 0; c < C; ++c) {
       double sum = 0, squares = 0;
       for (std::int64_t i = c; i < x.count(); i += C) sum += at(x, i);
-      at(mean, c) = static_cast<float>(sum / double(pixels));
+      at(call.mean, c) = static_cast<float>(sum / double(pixels));
       for (std::int64_t i = c; i < x.count(); i += C) squares += std::pow(at(x, i) - sum / double(pixels), 2);
-      at(variance, c) = static_cast<float>(squares / double(pixels));
+      at(call.variance, c) = static_cast<float>(squares / double(pixels));
     }
+    if (call.prepare.defined()) batch_norm_prepare(call.prepare);
   }
 
   void batch_norm_prepare(const BatchNormPrepare& call) override {

@@ -28,7 +28,8 @@ def parse():
     add = parser.add_argument
     add("--networks", nargs="+", default=["3,3,3", "10,14,8"], help="residual blocks in each stage")
     add("--modes", nargs="+", choices=["train", "inference"], default=["train", "inference"])
-    add("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32", "bf16"])
+    add("--device", choices=["cpu", "cuda"], default="cpu")
+    add("--precisions", nargs="+", choices=["fp32", "tf32", "bf16"], help="by default fp32 and bf16, on a card all three")
     add("--contestants", nargs="+", help="only these, by their names in the tables")
     add("--batch", type=int, default=128, help="images a training step, and of inference for throughput")
     add("--threads", type=int, default=os.cpu_count())
@@ -43,20 +44,25 @@ def parse():
     add("--quick", action="store_true", help="three short rounds, repeated for nothing")
     add("--build", default="build", help="the build folder, with bench/peers/peer_worker in it")
     options = parser.parse_args()
+    options.precisions = options.precisions or (["fp32", "bf16"] if options.device == "cpu" else ["fp32", "tf32", "bf16"])
+    if options.device == "cpu" and "tf32" in options.precisions:
+        parser.error("--precisions: only --device cuda computes in tf32")
     if options.quick:
         options.rounds, options.seconds, options.retries = 3, 0.5, 0
     return options
 
 
 def contestants(options, network, mode, precision, batch):
-    common = ["--depths", network, "--batch", str(batch), "--threads", str(options.threads), "--precision", precision,
+    common = ["--depths", network, "--batch", str(batch), "--threads", str(options.threads), "--device", options.device,
               "--initial", str(initial_folder(options, network))]
-    torch = [sys.executable, str(HERE / "torch_worker.py"), *common, "--mode", mode]
-    every = [Contestant("ours", [str(worker_path(options)), *common])]
-    for engine in ("eager", "compile"):
+    torch = [sys.executable, str(HERE / "torch_worker.py"), *common, "--mode", mode, "--precision", precision]
+    ours = ["--precision", "fp32", "--tf32", "on"] if precision == "tf32" else ["--precision", precision]
+    every = [Contestant("ours", [str(worker_path(options)), *common, *ours])]
+    graphs = options.device == "cuda" and mode == "train"
+    for engine in ("eager", "compile", "graph") if graphs else ("eager", "compile"):
         for layout in ("nchw", "nhwc"):
             every.append(Contestant(f"torch-{engine}-{layout}", [*torch, "--engine", engine, "--layout", layout]))
-    if mode == "inference" and precision == "fp32":
+    if mode == "inference" and precision == "fp32" and options.device == "cpu":
         every.append(Contestant("onnxruntime", [*torch, "--engine", "onnxruntime"]))
     return [c for c in every if not options.contestants or c.name in options.contestants]
 
@@ -109,7 +115,8 @@ def play_round(peer, options):
 def rerun_line(options, row, name):
     words = [sys.executable, "bench/peers/run.py", "--networks", row["network"], "--modes", row["mode"],
              "--precisions", row["precision"], "--contestants", *dict.fromkeys(["ours", name]),
-             "--batch", str(options.batch), "--threads", str(options.threads), "--build", options.build]
+             "--batch", str(options.batch), "--threads", str(options.threads), "--build", options.build,
+             "--device", options.device]
     words += ["--waiting", options.waiting]
     return shlex.join(word.replace(f"{Path.cwd()}/", "") for word in words)
 
@@ -142,6 +149,21 @@ def compare(options, network, mode, precision, batch):
     return group
 
 
+def roof_of(options):
+    """What the card does at its best, by our worker: what it is, copies on it, and its cores by their properties."""
+    folder = initial_folder(options, options.networks[0])
+    command = [str(worker_path(options)), "--depths", options.networks[0], "--batch", "2", "--device", "cuda",
+               "--initial", str(folder)]
+    try:
+        peer = Peer(Contestant("roof", command), folder / "roof.log")
+        roof = peer.ask("roof", 60)
+    except Dropped as reason:  # no card, and why
+        raise SystemExit(str(reason))
+    peer.stop()
+    print(f"{roof['device']}: copies {roof['gigabytes']:,.0f} GB/s, {roof['gflops']:,.0f} GFLOP/s in fp32 by its properties.")
+    return roof
+
+
 def settle_waiting(options):
     """PyTorch shall be at its best, whatever else runs here."""
     if options.waiting == "auto":
@@ -159,6 +181,8 @@ def main():
     groups = []
     for network in options.networks:
         prepare(options, network)
+    options.roof = roof_of(options) if options.device == "cuda" else None
+    for network in options.networks:
         for mode in options.modes:
             for precision in options.precisions:
                 for batch in [options.batch] if mode == "train" else sorted({1, options.batch}):

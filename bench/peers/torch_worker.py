@@ -16,16 +16,24 @@ class TorchWorker:
     def __init__(self, options):
         self.options = options
         torch.set_num_threads(options.threads)
+        if options.device == "cuda":
+            torch.backends.cudnn.benchmark = True  # the fastest plan for these shapes
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = options.precision == "tf32"
         self.format = torch.channels_last if options.layout == "nhwc" else torch.contiguous_format
-        images, self.labels = load_batch(f"{options.initial}/batch.safetensors", options.batch)
-        self.images = images.contiguous(memory_format=self.format)
-        self.network = ResNet([int(depth) for depth in options.depths.split(",")]).to(memory_format=self.format)
+        images, labels = load_batch(f"{options.initial}/batch.safetensors", options.batch)
+        self.images = images.contiguous(memory_format=self.format).to(options.device)
+        self.labels = labels.to(options.device)
+        self.network = ResNet([int(depth) for depth in options.depths.split(",")])
+        self.network.to(options.device, memory_format=self.format)
         self.restart()
         self.forward = self.compiled(self.network)
         self.loss = self.compiled(self.loss_of_batch)
 
     def compiled(self, function):
-        return torch.compile(function) if self.options.engine == "compile" else function
+        if self.options.engine != "compile":
+            return function
+        # On a card, with CUDA graphs of its own.
+        return torch.compile(function, mode="reduce-overhead" if self.options.device == "cuda" else None)
 
     def loss_of_batch(self, images, labels):
         return F.cross_entropy(self.network(images), labels, label_smoothing=self.options.smoothing)
@@ -36,22 +44,54 @@ class TorchWorker:
         others = [p for p in self.network.parameters() if p.dim() == 1]
         groups = [{"params": decayed, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0.0}]
         self.optimiser = torch.optim.SGD(groups, lr=self.options.learning_rate, momentum=0.9, nesterov=True, fused=True)
+        self.graph, self.eager_steps = None, 0
 
     def precision(self):
         if self.options.precision == "bf16":
-            return torch.autocast("cpu", torch.bfloat16)
+            return torch.autocast(self.options.device, torch.bfloat16, cache_enabled=self.options.engine != "graph")
         return contextlib.nullcontext()
 
-    def step(self):
+    def queue_step(self):
         with self.precision():
             self.last = self.loss(self.images, self.labels)
         self.optimiser.zero_grad(set_to_none=True)
         self.last.backward()
         self.optimiser.step()
 
+    def step(self):
+        """With `graph`, the whole step is a CUDA graph from the fourth on (docs.pytorch.org/docs/stable/notes/cuda.html)."""
+        if self.options.engine != "graph":
+            self.queue_step()
+        elif self.graph is not None:
+            self.graph.replay()
+        elif self.eager_steps < 3:
+            self.eager_steps += 1
+            beside = torch.cuda.Stream()
+            beside.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(beside):
+                self.queue_step()
+            torch.cuda.current_stream().wait_stream(beside)
+        else:
+            self.optimiser.zero_grad(set_to_none=True)
+            self.graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self.graph):
+                self.queue_step()
+            self.graph.replay()
+
+    def wait(self):
+        if self.options.device == "cuda":
+            torch.cuda.synchronize()
+
+    def memory(self):
+        if self.options.device != "cuda":
+            return resident_memory()
+        peak = torch.cuda.max_memory_allocated()
+        torch.cuda.reset_peak_memory_stats()
+        return {"bytes": peak}
+
     def steps(self, count):
         self.network.train()
-        return {"ms": timed(count, self.step), "loss": self.last.item()}
+        return {"ms": timed(count, self.step, self.wait), "loss": self.last.item()}
 
     def losses(self, count):
         self.restart()
@@ -68,7 +108,7 @@ class TorchWorker:
 
     def infer(self, count):
         self.network.eval()
-        return {"ms": timed(count, self.infer_once)}
+        return {"ms": timed(count, self.infer_once, self.wait)}
 
     def logits(self):
         self.network.eval()
@@ -95,20 +135,24 @@ class OnnxWorker:
     def infer(self, count):
         return {"ms": timed(count, lambda: self.session.run(None, self.feed))}
 
+    def memory(self):
+        return resident_memory()
+
     def logits(self):
         return {"logits": self.session.run(None, self.feed)[0].flatten().tolist()}
 
 
-def timed(count, work):
+def timed(count, work, wait=lambda: None):
     milliseconds = []
     for _ in range(count):
         start = time.perf_counter()
         work()
+        wait()
         milliseconds.append(1e3 * (time.perf_counter() - start))
     return milliseconds
 
 
-def memory():
+def resident_memory():
     """Peak resident memory since this was last asked (worker.cpp does the same)."""
     with open("/proc/self/status") as status:
         kilobytes = int(re.search(r"VmHWM:\s*(\d+)", status.read())[1])
@@ -119,7 +163,7 @@ def memory():
 
 def answer(worker, command, count=None):
     if command == "memory":
-        return memory()
+        return worker.memory()
     if command == "logits":
         return worker.logits()
     if command in ("steps", "losses", "infer") and count is not None and hasattr(worker, command):
@@ -129,9 +173,10 @@ def answer(worker, command, count=None):
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--engine", choices=["eager", "compile", "onnxruntime"], required=True)
+    parser.add_argument("--engine", choices=["eager", "compile", "graph", "onnxruntime"], required=True)
     parser.add_argument("--layout", choices=["nchw", "nhwc"], default="nchw")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"], default="fp32")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--mode", choices=["train", "inference"], default="train")
     parser.add_argument("--depths", default="3,3,3")
     parser.add_argument("--batch", type=int, default=128)

@@ -4,7 +4,9 @@
 //   losses N   N training steps from the initial weights:                  {"losses": [...]}
 //   infer N    N forward passes in evaluation mode:                        {"ms": [of each pass]}
 //   logits     of the batch, with the initial weights, in evaluation mode: {"logits": [...]}
-//   memory     peak resident memory since `memory` was last asked:         {"bytes": ...}
+//   memory     peak memory since `memory` was last asked, resident or, of CUDA, the device's: {"bytes": ...}
+//   roof       what the card does at its best (CUDA):                      {"device": ..., "gflops": ..., "gigabytes": ...}
+// On CUDA a training step is recorded once it is steady, and replayed, as in a run.
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <fstream>
@@ -14,6 +16,8 @@
 #include <optional>
 #include <sstream>
 
+#include "bench/card_roof.h"
+#include "cuda/cuda_backend.h"
 #include "layers/inference.h"
 #include "layers/sgd.h"
 #include "search/run/device.h"
@@ -38,6 +42,7 @@ void parse(CLI::App& program, WorkerOptions& options) {
   program.add_option("--threads", options.device.threads, "CPU threads; 0 takes one a core");
   program.add_option("--device", options.device.device, "auto, cpu, reference or cuda");
   program.add_option("--precision", options.device.precision, "fp32 or bf16");
+  program.add_option("--tf32", options.device.tf32, "on or off: CUDA's float32 convolutions may round to TF32");
   program.add_option("--learning-rate", options.learning_rate, "Of every step");
   program.add_option("--initial", options.initial, "Folder with model.safetensors and batch.safetensors");
   program.add_option("--write-initial", options.write_initial, "Write model.safetensors to this folder, and end");
@@ -72,12 +77,14 @@ class Worker {
     images_ = first_images(to_tensor(*backend_, batch.tensors.at("images")), options.batch,
                            feature_map_type(options.device, *backend_));
     labels_ = first_labels(to_tensor(*backend_, batch.tensors.at("labels")), options.batch);
+    rate_ = Tensor::full(*backend_, {1}, options.learning_rate);
+    loss_ = Tensor(*backend_, {1});
     restart();
   }
 
   json steps(int count) {
     json answer{{"ms", timed(count, [this] { step(); })}};
-    answer["loss"] = loss_.value().to_host<float>().front();
+    answer["loss"] = loss_.to_host<float>().front();
     return answer;
   }
 
@@ -86,7 +93,7 @@ class Worker {
     json losses = json::array();
     for (int i = 0; i < count; ++i) {
       step();
-      losses.push_back(loss_.value().to_host<float>().front());
+      losses.push_back(loss_.to_host<float>().front());
     }
     return {{"losses", losses}};
   }
@@ -101,19 +108,35 @@ class Worker {
     return {{"logits", InferenceNetwork(network_).logits(images_).to_host<float>()}};
   }
 
+  json memory();
+  json roof();
+
  private:
+  static constexpr int kUntilSteady = 2;  // steps: the optimiser's state is there, plans are made, memory is cached
+
   void restart() {
     load_network(model_, "", model_path_, network_);
     inference_.reset();
+    recording_.reset();
+    steps_ = 0;
     optimiser_ = Sgd();
   }
 
   void step() {
+    if (recording_) return recording_->replay();
+    if (!backend_->can_record() || steps_++ < kUntilSteady) return queue_step();
+    recording_ = backend_->record([this] { queue_step(); });
+    require(recording_ != nullptr, "a step could not be recorded");
+  }
+
+  void queue_step() {
     Tape tape;
     const Context context{.tape = &tape, .training = true};
-    loss_ = softmax_cross_entropy(context, network_.forward(context, Variable(images_)), labels_, options_.smoothing);
-    tape.backward(loss_);
-    optimiser_.step(network_, options_.learning_rate);
+    const Variable loss =
+        softmax_cross_entropy(context, network_.forward(context, Variable(images_)), labels_, options_.smoothing);
+    tape.backward(loss);
+    optimiser_.step(network_, rate_);
+    backend_->copy(loss.value(), loss_);
   }
 
   template <class Work>
@@ -135,13 +158,14 @@ class Worker {
   Safetensors model_;
   Network network_;
   Sgd optimiser_;
-  Tensor images_, labels_;
-  Variable loss_;
+  Tensor images_, labels_, rate_, loss_;
   std::optional<InferenceNetwork> inference_;  // of the network as it stands
+  int steps_ = 0;
+  std::unique_ptr<Recording> recording_;
 };
 
 // The kernel keeps the peak; writing 5 to clear_refs starts it anew (proc(5)).
-json memory() {
+json resident_memory() {
   std::ifstream status("/proc/self/status");
   std::int64_t kilobytes = 0;
   for (std::string line; std::getline(status, line);) {
@@ -151,18 +175,30 @@ json memory() {
   return {{"bytes", kilobytes * 1024}};
 }
 
+json Worker::memory() {
+  if (options_.device.device == "cpu") return resident_memory();
+  return {{"bytes", backend_->allocator().statistics().peak_bytes_in_use}};
+}
+
+json Worker::roof() {
+  return {{"device", backend_->description()},
+          {"gflops", cuda_peak_gflops()},
+          {"gigabytes", bench::copy_roof(*backend_).gigabytes}};
+}
+
 json answer(Worker& worker, const std::string& line) {
   std::istringstream words(line);
   std::string command;
   int count = 0;
   words >> command >> count;
-  if (command == "memory") return memory();
+  if (command == "memory") return worker.memory();
   if (command == "logits") return worker.logits();
-  require(count > 0, "expected `steps N`, `losses N`, `infer N`, `logits` or `memory`, got `", line, "`");
+  if (command == "roof") return worker.roof();
+  require(count > 0, "expected `steps N`, `losses N`, `infer N`, `logits`, `memory` or `roof`, got `", line, "`");
   if (command == "steps") return worker.steps(count);
   if (command == "losses") return worker.losses(count);
   if (command == "infer") return worker.infer(count);
-  fail("expected `steps N`, `losses N`, `infer N`, `logits` or `memory`, got `", line, "`");
+  fail("expected `steps N`, `losses N`, `infer N`, `logits`, `memory` or `roof`, got `", line, "`");
 }
 
 void write_initial(const WorkerOptions& options) {

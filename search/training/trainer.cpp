@@ -67,7 +67,8 @@ class Tally {
 
 /// One step of training again and again. Where the device can, a step of a full batch is recorded once it is steady and
 /// replayed from then on, with the batch and the learning rate handed over in tensors that stay: a recording for each
-/// form of the network. They last until the pass ends, so a network that has grown gets its own.
+/// form of the network. They last until the pass ends, so a network that has grown gets its own. The device makes the
+/// batch where it will be read, and the rate travels with a launch: nothing is uploaded, which would wait for the device.
 class TrainingStep {
  public:
   TrainingStep(Learner& learner, const TrainingOptions& options, const Tensor& totals)
@@ -75,20 +76,15 @@ class TrainingStep {
     if (options.freeze_trunk) trunk_.emplace(*learner.network);
   }
 
-  void run(const Batch& batch, const StepChoice& choice) {
+  /// On the next of `batches`.
+  void run(TrainingEpoch& batches, const StepChoice& choice) {
     Backend& backend = learner_.network->backend();
-    const bool full = batch.count() == options_.batch_size;
+    const bool full = batches.next_size() == options_.batch_size;
     Form& form = forms_[choice.network_form];
-    if (!full || !backend.can_record() || form.eager_steps++ < kUntilSteady) return step(batch, choice.rate);
-    if (!kept_.x.defined()) {
-      kept_ = {.x = Tensor(backend, batch.x.shape(), batch.x.dtype()),
-               .labels = Tensor(backend, batch.labels.shape(), batch.labels.dtype())};
-      rate_ = Tensor(backend, {1});
-    }
-    backend.copy(batch.x, kept_.x);
-    backend.copy(batch.labels, kept_.labels);
-    const auto rate = static_cast<float>(choice.rate);
-    backend.copy_from_host(&rate, rate_);
+    if (!full || !backend.can_record() || form.eager_steps++ < kUntilSteady) return step(batches.next(), choice.rate);
+    kept_ = batches.next(kept_);
+    if (!rate_.defined()) rate_ = Tensor(backend, {1});
+    backend.fill(rate_, choice.rate);
     if (form.recording) return form.recording->replay();
     form.recording = backend.record([this] { step(kept_, rate_); });
     if (form.recording) return;
@@ -187,9 +183,9 @@ bool train_pass(Learner& learner, const ImageStore& images, std::span<const std:
       check_last_step(learner, images, indices, position, options);
       return false;
     }
-    const Batch batch = batches.next();
-    step.run(batch, *choice);
-    tally.add_batch(batch.count());
+    const std::int64_t size = batches.next_size();
+    step.run(batches, *choice);
+    tally.add_batch(size);
   }
   result = tally.result();
   check_sound(result.loss, position, options);
