@@ -17,6 +17,7 @@ from safetensors.numpy import save_file  # noqa: E402
 
 import report  # noqa: E402
 from peer import Contestant, Dropped, Peer, measured, others_now  # noqa: E402
+from torch_network import architecture_of  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 COMPILE_SECONDS = 1800  # a first step may compile for long
@@ -26,7 +27,8 @@ PAUSE_SECONDS = 0.05    # OpenMP's threads spin a few milliseconds after their w
 def parse():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
-    add("--networks", nargs="+", default=["3,3,3", "10,14,8"], help="residual blocks in each stage")
+    add("--networks", nargs="+", default=["3,3,3", "10,14,8"], help="residual blocks in each stage, or a name that "
+        "`stagewise describe --network` knows, such as resnet50")
     add("--modes", nargs="+", choices=["train", "inference"], default=["train", "inference"])
     add("--device", choices=["cpu", "cuda"], default="cpu")
     add("--precisions", nargs="+", choices=["fp32", "tf32", "bf16"], help="by default fp32 and bf16, on a card all three")
@@ -53,7 +55,7 @@ def parse():
 
 
 def contestants(options, network, mode, precision, batch):
-    common = ["--depths", network, "--batch", str(batch), "--threads", str(options.threads), "--device", options.device,
+    common = ["--batch", str(batch), "--threads", str(options.threads), "--device", options.device,
               "--initial", str(initial_folder(options, network))]
     torch = [sys.executable, str(HERE / "torch_worker.py"), *common, "--mode", mode, "--precision", precision]
     ours = ["--precision", "fp32", "--tf32", "on"] if precision == "tf32" else ["--precision", precision]
@@ -79,12 +81,14 @@ def prepare(options, network):
     """Weights from our initialiser, one batch of noise."""
     folder = initial_folder(options, network)
     folder.mkdir(parents=True, exist_ok=True)
-    command = [worker_path(options), "--depths", network, "--write-initial", folder]
+    command = [worker_path(options), "--network", network, "--write-initial", folder]
     if os.spawnv(os.P_WAIT, command[0], [str(word) for word in command]) != 0:
         raise SystemExit(f"{command[0]} could not write the initial weights; build it with `make bench-peers`")
-    random = np.random.default_rng(1)
-    save_file({"images": random.standard_normal((options.batch, 32, 32, 3), dtype=np.float32),
-               "labels": random.integers(0, 10, options.batch, dtype=np.int32)}, folder / "batch.safetensors")
+    architecture, random = architecture_of(folder / "model.safetensors"), np.random.default_rng(1)
+    shape = (options.batch, architecture["height"], architecture["width"], 3)
+    save_file({"images": random.standard_normal(shape, dtype=np.float32),
+               "labels": random.integers(0, architecture["classes"], options.batch, dtype=np.int32)},
+              folder / "batch.safetensors")
 
 
 def warm_up(peer, options, mode):
@@ -152,8 +156,7 @@ def compare(options, network, mode, precision, batch):
 def roof_of(options):
     """What the card does at its best, by our worker: what it is, copies on it, and its cores by their properties."""
     folder = initial_folder(options, options.networks[0])
-    command = [str(worker_path(options)), "--depths", options.networks[0], "--batch", "2", "--device", "cuda",
-               "--initial", str(folder)]
+    command = [str(worker_path(options)), "--batch", "2", "--device", "cuda", "--initial", str(folder)]
     try:
         peer = Peer(Contestant("roof", command), folder / "roof.log")
         roof = peer.ask("roof", 60)

@@ -9,7 +9,7 @@ import time
 import torch
 import torch.nn.functional as F
 
-from torch_network import ResNet, load_batch, load_weights
+from torch_network import ResNet, architecture_of, load_batch, load_weights
 
 
 class TorchWorker:
@@ -23,7 +23,7 @@ class TorchWorker:
         images, labels = load_batch(f"{options.initial}/batch.safetensors", options.batch)
         self.images = images.contiguous(memory_format=self.format).to(options.device)
         self.labels = labels.to(options.device)
-        self.network = ResNet([int(depth) for depth in options.depths.split(",")])
+        self.network = ResNet(architecture_of(f"{options.initial}/model.safetensors"))
         self.network.to(options.device, memory_format=self.format)
         self.restart()
         self.forward = self.compiled(self.network)
@@ -122,7 +122,7 @@ class OnnxWorker:
         import onnxruntime
 
         images, _ = load_batch(f"{options.initial}/batch.safetensors", options.batch)
-        network = ResNet([int(depth) for depth in options.depths.split(",")])
+        network = ResNet(architecture_of(f"{options.initial}/model.safetensors"))
         load_weights(network, f"{options.initial}/model.safetensors")
         path = f"{options.initial}/batch{options.batch}.onnx"
         with contextlib.redirect_stdout(sys.stderr):  # the exporter tells its progress; stdout is for answers
@@ -178,7 +178,6 @@ def parse():
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"], default="fp32")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--mode", choices=["train", "inference"], default="train")
-    parser.add_argument("--depths", default="3,3,3")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--learning-rate", type=float, default=0.01)

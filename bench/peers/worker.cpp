@@ -19,8 +19,10 @@
 #include "bench/card_roof.h"
 #include "cuda/cuda_backend.h"
 #include "layers/inference.h"
+#include "layers/presets.h"
 #include "layers/sgd.h"
 #include "search/run/device.h"
+#include "search/training/model_file.h"
 #include "search/training/network_tensors.h"
 
 namespace stagewise {
@@ -29,7 +31,7 @@ namespace {
 using nlohmann::json;
 
 struct WorkerOptions {
-  std::string depths = "3,3,3", initial, write_initial;
+  std::string network = "3,3,3", initial, write_initial;
   DeviceOptions device{.device = "cpu"};
   std::int64_t batch = 128;
   double learning_rate = 0.01, smoothing = 0.1;
@@ -37,7 +39,7 @@ struct WorkerOptions {
 
 void parse(CLI::App& program, WorkerOptions& options) {
   program.option_defaults()->always_capture_default();
-  program.add_option("--depths", options.depths, "Residual blocks in each stage");
+  program.add_option("--network", options.network, "With --write-initial: residual blocks in each stage, or a name");
   program.add_option("--batch", options.batch, "Images a step, the first of batch.safetensors");
   program.add_option("--threads", options.device.threads, "CPU threads; 0 takes one a core");
   program.add_option("--device", options.device.device, "auto, cpu, reference or cuda");
@@ -72,7 +74,7 @@ class Worker {
         backend_(open_backend(options.device)),
         model_path_(options.initial + "/model.safetensors"),
         model_(read_safetensors(model_path_)),
-        network_(*backend_, Architecture::of_depths(parse_depths(options.depths, "--depths")), 1) {
+        network_(*backend_, load_architecture(model_path_), 1) {
     const Safetensors batch = read_safetensors(options.initial + "/batch.safetensors");
     images_ = first_images(to_tensor(*backend_, batch.tensors.at("images")), options.batch,
                            feature_map_type(options.device, *backend_));
@@ -201,9 +203,14 @@ json answer(Worker& worker, const std::string& line) {
   fail("expected `steps N`, `losses N`, `infer N`, `logits`, `memory` or `roof`, got `", line, "`");
 }
 
+Architecture architecture_named(const std::string& network) {
+  const bool depths = network.find_first_not_of("0123456789,") == std::string::npos;
+  return depths ? Architecture::of_depths(parse_depths(network, "--network")) : preset(network);
+}
+
 void write_initial(const WorkerOptions& options) {
   const auto backend = open_backend({.device = "cpu", .threads = 1});
-  const Network network(*backend, Architecture::of_depths(parse_depths(options.depths, "--depths")), 1);
+  const Network network(*backend, architecture_named(options.network), 1);
   Safetensors file;
   store_network(network, "", file);
   write_safetensors(options.write_initial + "/model.safetensors", file);
