@@ -23,10 +23,10 @@
 namespace stagewise::cuda {
 
 struct ConvolutionSettings {
-  bool tf32 = false;          // float32 operands may be rounded to TF32's 10 bits: the tensor cores' speed
-  bool strict = false;        // no Winograd transforms
-  bool deterministic = true;  // no engine whose sums depend on the order in which blocks finish
-  bool fuse = true;           // use cuDNN's fused patterns; off: for comparison
+  bool tf32 = false;                 // float32 operands may be rounded to TF32's 10 bits: the tensor cores' speed
+  bool strict = false;               // no Winograd transforms
+  bool deterministic = true;         // no engine whose sums depend on the order in which blocks finish
+  bool fuse = true;                  // use cuDNN's fused patterns; off: for comparison
   bool own_filter_gradient = false;  // our own kernel by weights wherever it applies, unless a plan file says otherwise
   std::size_t workspace_bytes = std::size_t{256} << 20;
   bool shared_workspace = false;  // one buffer for all plans, which grows; off: each call gets its own

@@ -1,12 +1,12 @@
 #include "cuda/plan_file.h"
 
 #include <cmath>
-#include <cstdint>
 #include <iomanip>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
 #include "tensor/error.h"
+#include "tensor/xxh64.h"
 
 namespace stagewise {
 namespace {
@@ -15,16 +15,13 @@ using nlohmann::json;
 
 constexpr const char* kFormat = "stagewise plans 1";
 
-/// FNV-1a (Fowler, Noll, Vo) of a convolution and its plan: tells an edit or a mix-up, not a forgery. cuDNN would run
-/// another convolution's plan without a word, beyond the tensors' ends.
+/// Of a convolution and its plan: tells an edit or a mix-up, not a forgery. cuDNN would run another convolution's plan
+/// without a word, beyond the tensors' ends.
 std::string check_of(const std::string& convolution, const TunedPlan& tuned) {
-  std::uint64_t hash = 0xcbf29ce484222325;
-  for (const std::string& part : {convolution, tuned.engine, tuned.plan}) {
-    for (const char byte : part + '\n') hash = (hash ^ static_cast<unsigned char>(byte)) * 0x100000001b3;
-  }
-  std::ostringstream text;
-  text << std::hex << std::setfill('0') << std::setw(16) << hash;
-  return text.str();
+  const std::string text = concat(convolution, '\n', tuned.engine, '\n', tuned.plan);
+  std::ostringstream digest;
+  digest << std::hex << std::setfill('0') << std::setw(16) << xxh64(text.data(), text.size());
+  return digest.str();
 }
 
 double microseconds_from(const json& value) {

@@ -5,8 +5,8 @@
 #include <sstream>
 
 #include "datasets/image_source.h"
-#include "datasets/xxh64.h"
 #include "tensor/error.h"
+#include "tensor/xxh64.h"
 
 namespace stagewise {
 namespace {

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "datasets/image_files.h"
-#include "datasets/xxh64.h"
 #include "tensor/error.h"
+#include "tensor/xxh64.h"
 
 namespace stagewise {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "datasets/xxh64.h"
+#include "tensor/xxh64.h"
 #include "tests/temporary_folder.h"
 
 namespace stagewise {

@@ -1,4 +1,4 @@
-#include "datasets/xxh64.h"
+#include "tensor/xxh64.h"
 
 #include <algorithm>
 #include <bit>
