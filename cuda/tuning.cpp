@@ -141,22 +141,22 @@ int complexity(const ConvolutionGraph& graph) {
          int{graph.maps != graph.filters};
 }
 
-/// How far a result may be from the direct kernel's, in units of its root mean square: the largest difference among
-/// millions of sums whose operands are rounded to 8, 11 or 24 bits.
+/// How far a result may be from the direct kernel's: operands and, in bfloat16, results are rounded to 8, 11 or 24 bits.
 double tolerance(const ConvolutionGraph& graph, bool tf32) {
   return graph.maps == DType::bfloat16 ? 5e-2 : tf32 ? 2e-2 : 1e-3;
 }
 
-/// The largest difference, in units of the truth's root mean square; infinite where one is no number.
+/// The largest difference, in units of the truth's own size and its root mean square; infinite where one is no number.
 double distance(const std::vector<double>& got, const std::vector<double>& truth) {
-  double largest = 0.0, squares = 0.0;
+  double squares = 0.0, largest = 0.0;
+  for (const double value : truth) squares += value * value;
+  const double size = std::sqrt(squares / static_cast<double>(truth.size()));
   for (std::size_t i = 0; i < truth.size(); ++i) {
-    const double difference = std::abs(got[i] - truth[i]);
+    const double difference = std::abs(got[i] - truth[i]) / (size + std::abs(truth[i]));
     if (!std::isfinite(difference)) return HUGE_VAL;
     largest = std::max(largest, difference);
-    squares += truth[i] * truth[i];
   }
-  return largest / std::sqrt(squares / static_cast<double>(truth.size()));
+  return largest;
 }
 
 class Tuner {

@@ -64,6 +64,16 @@ TEST(Tuning, TimesEveryConvolutionOfAStepInEveryDirectionFusedAndBare) {
   EXPECT_EQ(PlanFile::from_json(file.to_json(), "it"), file);
 }
 
+/// The software GPU's cuDNN proposes one first, which takes as long as the others.
+TEST(Tuning, NeverTakesAPlanWhoseSumsAreWrong) {
+  ASSERT_EQ(setenv("SOFTGPU_CUDNN", "wrong", 1), 0);
+  const auto backend = make_cuda_backend();
+  const PlanFile file = tune_convolutions(*backend, [&] { train_a_step(*backend, DType::float32); });
+  unsetenv("SOFTGPU_CUDNN");
+  EXPECT_GT(file.plans.size(), 10U);
+  for (const auto& [name, tuned] : file.plans) EXPECT_FALSE(tuned.description.starts_with("engine 2")) << name;
+}
+
 TEST(Tuning, NeedsACudaBackendWithCudnn) {
   const auto direct = make_cuda_backend({.direct_convolution = true});
   EXPECT_THROW(tune_convolutions(*direct, [] {}), Error);

@@ -85,9 +85,10 @@ struct Engine {
   std::vector<cudnnBackendNumericalNote_t> notes;
   bool compiled = false;  // its kernels are generated for the graph, as the real one does for what is fused
 };
-/// Those that can run the graph, fastest first. SOFTGPU_CUDNN=none: none for any.
+/// Those that can run the graph, fastest first. SOFTGPU_CUDNN=none: none for any; wrong: in front one that gives sums
+/// which are wrong by a half.
 std::vector<Engine> engines_of(const Descriptor& graph);
-constexpr std::int64_t kExactEngine = 0, kTensorCoreEngine = 1;
+constexpr std::int64_t kExactEngine = 0, kTensorCoreEngine = 1, kWrongEngine = 2;
 
 /// A plan as text, and what text says: the configuration that the plan was made of. Throws Refusal for text of another
 /// version, or none of ours.
