@@ -74,6 +74,28 @@ TEST(Tuning, NeverTakesAPlanWhoseSumsAreWrong) {
   for (const auto& [name, tuned] : file.plans) EXPECT_FALSE(tuned.description.starts_with("engine 2")) << name;
 }
 
+TEST(Tuning, OurOwnGradientOfTheFiltersIsOneWayAmongTheOthersAndTheFileHasTheLastWord) {
+  const auto backend = make_cuda_backend();
+  PlanFile file = tune_convolutions(*backend, [&] { train_a_step(*backend, DType::bfloat16); });
+  for (const char* engine : {kOwnEngine, kInParts}) {
+    std::size_t ours = 0;
+    for (auto& [name, tuned] : file.plans) {
+      if (!name.starts_with("by weights, ") || name.find("maps bfloat16") == std::string::npos) continue;
+      bool timed = tuned.description.starts_with("our own kernel");
+      for (const auto& [other, time] : tuned.slower) timed = timed || other.starts_with("our own kernel");
+      EXPECT_TRUE(timed) << name;
+      tuned.engine = engine, tuned.plan.clear();
+      ours += 1;
+    }
+    EXPECT_EQ(ours, 4U);
+    const auto planned = make_cuda_backend({.plans = std::make_shared<PlanFile>(file)});
+    const ConvolutionPlanText by_weights =
+        planned->convolution_plan({kBatch, kSide, kSide, 16}, {16, 3, 3, 16}, {1, 1, 1}, DType::bfloat16).back();
+    EXPECT_EQ(by_weights.algorithm == "own", std::string(engine) == kOwnEngine) << by_weights.algorithm;
+    EXPECT_NE(by_weights.reason.find("by the plan file"), std::string::npos) << by_weights.reason;
+  }
+}
+
 TEST(Tuning, NeedsACudaBackendWithCudnn) {
   const auto direct = make_cuda_backend({.direct_convolution = true});
   EXPECT_THROW(tune_convolutions(*direct, [] {}), Error);

@@ -7,13 +7,14 @@
 #
 #   --minutes N        no section begins after N minutes, and none goes on beyond them (default 30)
 #   --no-build FOLDER  use the programs that tests/pack_for_gpu put into FOLDER, build nothing
-#   SECTION            devices cudnn recording repeats tuning epochs filters together kernels plans primitives
+#   SECTION            devices cudnn recording repeats tuning epochs filters steps together kernels plans primitives
 #                      sanitizers benches; default all
 #
 # Environment: BUILD (folder, default build-gpu), JOBS, ARCHITECTURES (default: the card's own).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
-all_sections=(devices cudnn recording repeats tuning epochs filters together kernels plans primitives sanitizers benches)
+all_sections=(devices cudnn recording repeats tuning epochs filters steps together kernels plans primitives sanitizers
+  benches)
 report=gpu-report.md minutes=30 packed='' sections=()
 while (($#)); do
   case $1 in
@@ -50,16 +51,16 @@ find_libraries() {
 
 if [[ -n $packed ]]; then
   packed=$(realpath "$packed")
-  stagewise=$packed/stagewise tests=$packed bench=$packed/cuda
+  stagewise=$packed/stagewise tests=$packed bench=$packed/cuda whole_steps=$packed/steps
 else
   build=${BUILD:-build-gpu}
   cmake -S . -B "$build" -DSTAGEWISE_CUDA=ON -DSTAGEWISE_CUDA_ARCHITECTURES="${ARCHITECTURES:-${capability/./}}" \
     -DSTAGEWISE_BENCH=ON && cmake --build "$build" -j "${JOBS:-$(nproc)}" | tail -3 || exit 1
-  stagewise=$build/stagewise tests=$build/tests bench=$build/bench/cuda
+  stagewise=$build/stagewise tests=$build/tests bench=$build/bench/cuda whole_steps=$build/bench/steps
 fi
 find_libraries
 export XDG_CACHE_HOME=$work/cache  # where no plans are found but those that are made here
-export stagewise tests bench work
+export stagewise tests bench whole_steps work
 
 # A small training on built-in data: its folder is $work/NAME.
 train() {
@@ -169,6 +170,9 @@ epochs() {
 # The gradient of the filters at the networks' shapes, sixteen calls a row: by our own kernel (tf32, bf16) and by cuDNN
 # (fp32, tf32_cudnn, bf16_cudnn).
 filters() { "$bench" --benchmark_filter='16_replayed' --benchmark_repetitions=3; }
+
+# Whole steps without the images' way to the card, in three precisions at batches of 128, 512 and 1024.
+steps() { "$whole_steps" --device cuda --benchmark_filter='training/resnet(8|20|56)' --benchmark_repetitions=3; }
 
 # What several trainings at once come to: a small network leaves most of a card idle.
 together() {
