@@ -201,10 +201,13 @@ TEST_F(Export, TheFieldsWeightFilesLoadByTheirNamesAndAnswerTheSame) {
 }
 
 TEST_F(Export, ThePeersLoaderReadsATrainedModel) {
-  write_case(Variant::standard);
-  const Result judged =
-      judged_by("peers_referee.py", "'" STAGEWISE_SOURCE_DIR "/bench/peers' model.safetensors case.safetensors 3,2");
-  EXPECT_EQ(judged.code, 0) << judged.error;
+  for (const NetworkStyle& style : {NetworkStyle{}, NetworkStyle{.block = BlockKind::bottleneck, .stem_width = 8},
+                                    NetworkStyle{.stem = StemKind::imagenet}}) {
+    write_case(Variant::standard, style);
+    const Result judged =
+        judged_by("peers_referee.py", "'" STAGEWISE_SOURCE_DIR "/bench/peers' model.safetensors case.safetensors");
+    EXPECT_EQ(judged.code, 0) << judged.error;
+  }
 }
 
 /// The `number`-th block of `language` in docs/export.md.
