@@ -59,6 +59,10 @@ def latencies(result):
     return np.percentile(times, 50), np.percentile(times, 99)
 
 
+def rate(images):
+    return f"{images:,.0f}" if images >= 100 else f"{images:.3g}"
+
+
 def row(group, name, result, busy):
     if "dropped" in result:
         return f"| {name} | – | – | – | – | – | – | {result['dropped']} |"
@@ -67,7 +71,7 @@ def row(group, name, result, busy):
     times_ours, far = ratio(group, result), distance(group, result)
     loud = sum(r["others"] > busy for r in result["rounds"])
     note = f"{loud} of {len(images)} rounds not quiet" if loud else ""
-    return (f"| {name} | {median(images):,.0f} | {min(images):,.0f} to {max(images):,.0f} | "
+    return (f"| {name} | {rate(median(images))} | {rate(min(images))} to {rate(max(images))} | "
             f"{'–' if times_ours is None else f'{times_ours:.2f}'} | {p50:.2f} / {p99:.2f} | "
             f"{result['memory'] / 2**20:,.0f} | {'–' if far is None else f'{far:.0e}'} | {note} |")
 
@@ -104,7 +108,7 @@ def best(group, options):
     times_ours = ratio(group, group["contestants"][name])
     verdict = "" if times_ours is None else f"; ours does {times_ours:.2f} times as many"
     loud = any(is_loud(r, options.busy) for r in group["contestants"].values())
-    return [f"\nPyTorch's best: {name}, {theirs[name]:,.0f} images/s{verdict}"
+    return [f"\nPyTorch's best: {name}, {rate(theirs[name])} images/s{verdict}"
             f"{' (not quiet: see below)' if loud else ''}."]
 
 

@@ -213,6 +213,7 @@ void write_initial(const WorkerOptions& options) {
   const Network network(*backend, architecture_named(options.network), 1);
   Safetensors file;
   store_network(network, "", file);
+  file.metadata["architecture"] = network.architecture().to_json();
   write_safetensors(options.write_initial + "/model.safetensors", file);
 }
 
