@@ -1,9 +1,7 @@
 #include "cuda/plan_file.h"
 
 #include <cmath>
-#include <iomanip>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "tensor/error.h"
 #include "tensor/xxh64.h"
@@ -19,9 +17,7 @@ constexpr const char* kFormat = "stagewise plans 1";
 /// without a word, beyond the tensors' ends.
 std::string check_of(const std::string& convolution, const TunedPlan& tuned) {
   const std::string text = concat(convolution, '\n', tuned.engine, '\n', tuned.plan);
-  std::ostringstream digest;
-  digest << std::hex << std::setfill('0') << std::setw(16) << xxh64(text.data(), text.size());
-  return digest.str();
+  return digest_text(xxh64(text.data(), text.size()));
 }
 
 double microseconds_from(const json& value) {

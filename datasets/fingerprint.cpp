@@ -1,8 +1,6 @@
 #include "datasets/fingerprint.h"
 
 #include <algorithm>
-#include <iomanip>
-#include <sstream>
 
 #include "datasets/image_source.h"
 #include "tensor/error.h"
@@ -49,9 +47,7 @@ DataFingerprint fingerprint_of(const Dataset& dataset) {
             "[fingerprint] expected labels from 0 to ", dataset.classes.size() - 1, ", got ", label);
     ++fingerprint.counts[static_cast<std::size_t>(label)];
   }
-  std::ostringstream text;
-  text << std::hex << std::setfill('0') << std::setw(16) << digest_of(train);
-  fingerprint.digest = text.str();
+  fingerprint.digest = digest_text(digest_of(train));
   return fingerprint;
 }
 

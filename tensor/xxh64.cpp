@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <iomanip>
+#include <sstream>
 
 namespace stagewise {
 namespace {
@@ -75,6 +77,12 @@ std::uint64_t xxh64(const void* bytes, std::size_t count, std::uint64_t seed) {
   Xxh64 hash(seed);
   hash.add(bytes, count);
   return hash.digest();
+}
+
+std::string digest_text(std::uint64_t digest) {
+  std::ostringstream text;
+  text << std::hex << std::setfill('0') << std::setw(16) << digest;
+  return text.str();
 }
 
 }  // namespace stagewise

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 
 namespace stagewise {
 
@@ -29,5 +30,8 @@ class Xxh64 {
 
 /// The hash of bytes that are all there.
 std::uint64_t xxh64(const void* bytes, std::size_t count, std::uint64_t seed = 0);
+
+/// A hash as people see it: 16 hexadecimal digits.
+std::string digest_text(std::uint64_t digest);
 
 }  // namespace stagewise
