@@ -134,7 +134,7 @@ __global__ void __launch_bounds__(Layout::kThreads)
   __trap();  // filter_gradient_applies() says no
 #else
   constexpr int kSlice = Layout::kSlice;
-  __shared__ alignas(16) typename Layout::Tile tiles[2];
+  alignas(16) __shared__ typename Layout::Tile tiles[2];
   const int warp = static_cast<int>(threadIdx.x) / kWarp, tap = warp % Layout::kTaps, share = warp / Layout::kTaps;
   const int slices = of.C / kSlice;
   const int k = static_cast<int>(blockIdx.y) / slices * kSlice, c = static_cast<int>(blockIdx.y) % slices * kSlice;
