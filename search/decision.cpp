@@ -1,21 +1,13 @@
 #include "search/decision.h"
 
 #include <cmath>
-#include <cstdio>
 
+#include "search/run/text.h"
 #include "tensor/error.h"
-#include "tensor/text.h"
 
 namespace stagewise {
 
 namespace {
-
-/// 0.0123456 to `0.0123`.
-std::string short_number(double number) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3g", number);
-  return text;
-}
 
 Verdict verdict_of(const StageScore& score, double margin) {
   if (score.lower > margin) return Verdict::pays;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
-#include <sstream>
 
 #include "layers/cost.h"
 #include "search/run/text.h"
@@ -24,14 +23,6 @@ void check(const Architecture& current, const std::vector<double>& before, const
   }
   require(rules.step >= 1, "[growth] expected a step of at least 1 block, got ", rules.step);
   require(std::isfinite(rules.margin), "[growth] expected a finite margin, got ", rules.margin);
-}
-
-/// 0.0123456 to `0.0123`.
-std::string short_number(double number) {
-  std::ostringstream text;
-  text.precision(3);
-  text << number;
-  return text.str();
 }
 
 std::string describe_change(const GrowthDecision& decision, double margin) {

@@ -12,6 +12,12 @@ std::string fixed(double value, int digits) {
   return text;
 }
 
+std::string short_number(double number) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.3g", number);
+  return text;
+}
+
 std::string percent(double share) { return fixed(100.0 * share, 2) + "%"; }
 
 std::string in_millions(std::int64_t number) {

@@ -11,6 +11,8 @@ namespace stagewise {
 
 /// `digits` places behind the point.
 std::string fixed(double value, int digits);
+/// Three significant digits: 0.0123456 to `0.0123`.
+std::string short_number(double number);
 /// 0.9338 to `93.38%`.
 std::string percent(double share);
 /// 92735488 to `92.7 M`; below a million the number itself.

@@ -10,15 +10,13 @@
 
 #include "layers/graph.h"
 #include "search/training/foreign_names.h"
+#include "search/training/network_tensors.h"
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
 
 namespace stagewise {
 
 namespace {
-
-constexpr const char* kScale = "normalisation.scale";
-constexpr const char* kOffset = "normalisation.offset";
 
 /// The same values, axis i of the result being axis `axes[i]` of `entry`, which is float32.
 SafetensorsEntry permuted(const SafetensorsEntry& entry, std::span<const int> axes) {
@@ -66,8 +64,8 @@ std::string with_ending(const std::string& name, const std::string& ending, cons
 SafetensorsEntry ours_of(const std::string& name, SafetensorsEntry entry) {
   if (entry.dtype != DType::float32) return entry;  // the loader refuses it by name
   if (entry.shape.rank() == 4) return permuted(entry, kToKrsc);
-  if (name == kOffset && entry.shape.rank() == 3) return permuted(entry, kToHwc);
-  if (name == kScale && entry.shape.rank() == 3) entry.shape = {entry.shape.count()};
+  if (name == kOffsetTensor && entry.shape.rank() == 3) return permuted(entry, kToHwc);
+  if (name == kScaleTensor && entry.shape.rank() == 3) entry.shape = {entry.shape.count()};
   return entry;
 }
 
@@ -140,8 +138,8 @@ Architecture seen_in(const Safetensors& file, const std::string& path) {
       (architecture.stages.size() > 1 && !has("stages.1.blocks.0.projection.weight"))) {
     architecture.shortcut = Shortcut::padding;
   }
-  if (file.tensors.contains(kOffset)) {
-    const Shape image = shape_of(kOffset, 3);
+  if (file.tensors.contains(kOffsetTensor)) {
+    const Shape image = shape_of(kOffsetTensor, 3);
     architecture.height = image[0];
     architecture.width = image[1];
   } else if (architecture.stem == StemKind::imagenet) {
@@ -198,8 +196,8 @@ Safetensors as_pytorch(const Safetensors& file, const Architecture& architecture
     SafetensorsEntry& made = result.tensors[theirs];
     made = entry;
     if (entry.shape.rank() == 4) made = permuted(entry, kToKcrs);
-    if (name == kOffset) made = permuted(entry, kToChw);
-    if (name == kScale) made.shape = {entry.shape.count(), 1, 1};
+    if (name == kOffsetTensor) made = permuted(entry, kToChw);
+    if (name == kScaleTensor) made.shape = {entry.shape.count(), 1, 1};
   }
   return result;
 }
@@ -245,7 +243,7 @@ Architecture architecture_from_tensors(const Safetensors& file, const std::strin
   if (std::any_of(seen.stages.begin(), seen.stages.end(), [](const auto& stage) { return stage.blocks.size() > 2; })) {
     assumed += ", its blocks are taken to run in the order of their numbers";
   }
-  if (!file.tensors.contains(kOffset)) assumed += concat(", its images to be ", seen.height, "x", seen.width);
+  if (!file.tensors.contains(kOffsetTensor)) assumed += concat(", its images to be ", seen.height, "x", seen.width);
   say(lost + "its network is made out from its tensors" + assumed + ", its classes have no names");
   return seen;
 }

@@ -9,9 +9,6 @@ namespace stagewise {
 
 namespace {
 
-constexpr const char* kScale = "normalisation.scale";
-constexpr const char* kOffset = "normalisation.offset";
-
 /// The file that a person means by `path`.
 std::string model_path(const std::string& path) {
   namespace fs = std::filesystem;
@@ -71,10 +68,10 @@ SafetensorsEntry entry_of(const std::vector<float>& values, const Shape& shape) 
 
 std::optional<Normalisation> normalisation_in(const Safetensors& file, const std::string& path,
                                               const Architecture& architecture) {
-  if (!file.tensors.contains(kScale) && !file.tensors.contains(kOffset)) return {};
+  if (!file.tensors.contains(kScaleTensor) && !file.tensors.contains(kOffsetTensor)) return {};
   const Shape image{architecture.height, architecture.width, architecture.channels};
-  return Normalisation{.scale = floats_of(file, kScale, {architecture.channels}, path),
-                       .offset = floats_of(file, kOffset, image, path)};
+  return Normalisation{.scale = floats_of(file, kScaleTensor, {architecture.channels}, path),
+                       .offset = floats_of(file, kOffsetTensor, image, path)};
 }
 
 std::vector<std::string> classes_in(const Safetensors& file, const std::string& path, std::int64_t expected) {
@@ -94,8 +91,8 @@ std::vector<std::string> classes_in(const Safetensors& file, const std::string& 
 void refuse_extra_tensors(const Safetensors& file, const std::string& path, const Network& network) {
   const std::map<std::string, Tensor> known = network.tensors();
   for (const auto& [name, entry] : file.tensors) {
-    require(name == kScale || name == kOffset || known.contains(name), "`", path, "` holds the tensor `", name, "` ",
-            entry.shape, ", which its network doesn't have");
+    require(name == kScaleTensor || name == kOffsetTensor || known.contains(name), "`", path, "` holds the tensor `",
+            name, "` ", entry.shape, ", which its network doesn't have");
   }
 }
 
@@ -120,8 +117,8 @@ Safetensors model_tensors(const Network& network, const Normalisation& normalisa
   const Architecture& architecture = network.architecture();
   Safetensors file;
   store_network(network, "", file);
-  file.tensors[kScale] = entry_of(normalisation.scale, {architecture.channels});
-  file.tensors[kOffset] =
+  file.tensors[kScaleTensor] = entry_of(normalisation.scale, {architecture.channels});
+  file.tensors[kOffsetTensor] =
       entry_of(normalisation.offset, {architecture.height, architecture.width, architecture.channels});
   file.metadata["architecture"] = architecture.to_json();
   file.metadata["classes"] = nlohmann::json(classes).dump();

@@ -8,6 +8,10 @@
 
 namespace stagewise {
 
+/// By these a model file brings images to the scale that its network was trained on: pixel * scale - offset.
+inline constexpr const char* kScaleTensor = "normalisation.scale";
+inline constexpr const char* kOffsetTensor = "normalisation.offset";
+
 /// A copy of `tensor` in host memory.
 SafetensorsEntry to_entry(const Tensor& tensor);
 /// A tensor of its own on `backend`.
