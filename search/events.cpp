@@ -12,7 +12,7 @@
 
 namespace stagewise {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 namespace {
 
@@ -25,7 +25,7 @@ std::string utc_now() {
   return text;
 }
 
-void add_cost(const Architecture& architecture, Json& line) {
+void add_cost(const Architecture& architecture, OrderedJson& line) {
   const Cost cost = cost_of(architecture).total();
   line["parameters"] = cost.parameters();
   line["macs"] = cost.macs;
@@ -46,27 +46,27 @@ Event start_event(const SearchOptions& options, const RunData& data, const std::
                   const std::string& plan, const std::string& config) {
   const TrainingOptions& training = options.training;
   const OptimiserOptions& optimiser = training.optimiser;
-  Json line = {{"event", "start"},
-               {"program", program_version()},
-               {"device", device},
-               {"data", data.description},
-               {"training_images", data.train.size()},
-               {"validation_images", data.validation.size()},
-               {"blocks", options.start},
-               {"variant", name_of(options.variant)},
-               {"strategy", options.strategy},
-               {"seed", options.seed},
-               {"batch_size", training.batch_size},
-               {"optimiser", name_of(optimiser.kind)},
-               {"learning_rate", training.schedule.peak},
-               {"weight_decay", optimiser.weight_decay},
-               {"work", work},
-               {"plan", plan},
-               {"config", config},
-               {"utc", utc_now()}};
+  OrderedJson line = {{"event", "start"},
+                      {"program", program_version()},
+                      {"device", device},
+                      {"data", data.description},
+                      {"training_images", data.train.size()},
+                      {"validation_images", data.validation.size()},
+                      {"blocks", options.start},
+                      {"variant", name_of(options.variant)},
+                      {"strategy", options.strategy},
+                      {"seed", options.seed},
+                      {"batch_size", training.batch_size},
+                      {"optimiser", name_of(optimiser.kind)},
+                      {"learning_rate", training.schedule.peak},
+                      {"weight_decay", optimiser.weight_decay},
+                      {"work", work},
+                      {"plan", plan},
+                      {"config", config},
+                      {"utc", utc_now()}};
   // Of basic blocks, depths and variant say it all.
   if (options.style != NetworkStyle()) {
-    line["architecture"] = Json::parse(architecture_of(options, data, options.start).to_json());
+    line["architecture"] = OrderedJson::parse(architecture_of(options, data, options.start).to_json());
   }
   return {line, concat("Work: ", work_text(static_cast<double>(work)), ". Plan: ", plan, "\nBatches of ",
                        training.batch_size, ", ", name_of(optimiser.kind), ", learning rate up to ",
@@ -90,7 +90,7 @@ Event test_opened_event(std::int64_t images) {
 }
 
 Event epoch_event(const EndedPass& pass, const SearchState& state) {
-  Json line = {
+  OrderedJson line = {
       {"event", "epoch"},   {"epoch", state.passes}, {"round", state.round},     {"blocks", pass.network.depths()},
       {"work", state.work}, {"rate", pass.rate},     {"loss", pass.result.loss}, {"accuracy", pass.result.accuracy()}};
   if (pass.validated) line["validation_loss"] = state.validation_loss;
@@ -117,7 +117,7 @@ Event insertion_event(const Architecture& network, const SearchState& state,
 Event trial_decision_event(const Architecture& after, const SearchState& state, const std::string& criterion,
                            double margin, bool long_enough, const std::vector<StageDecision>& decisions,
                            const std::vector<std::int64_t>& counts) {
-  Json stages = Json::array();
+  OrderedJson stages = OrderedJson::array();
   std::vector<std::string> notes;
   std::vector<std::int64_t> fresh;
   for (std::size_t stage = 0; stage < decisions.size(); ++stage) {
@@ -132,17 +132,18 @@ Event trial_decision_event(const Architecture& after, const SearchState& state, 
     notes.push_back(decision.reason);
     fresh.push_back(decision.stays ? counts[stage] : 0);
   }
-  Json line = {{"event", "decision"}, {"round", state.round},          {"criterion", criterion},
-               {"margin", margin},    {"long_enough", long_enough},    {"work", state.work},
-               {"stages", stages},    {"blocks_after", after.depths()}};
+  OrderedJson line = {{"event", "decision"}, {"round", state.round},          {"criterion", criterion},
+                      {"margin", margin},    {"long_enough", long_enough},    {"work", state.work},
+                      {"stages", stages},    {"blocks_after", after.depths()}};
   add_cost(after, line);
   return {line, draw_network(after, notes, fresh)};
 }
 
 Event score_event(const Architecture& network, const SearchState& state, const std::string& criterion,
                   const std::vector<double>& scores, const std::vector<double>& errors) {
-  Json line = {{"event", "score"},       {"round", state.round}, {"work", state.work}, {"blocks", network.depths()},
-               {"criterion", criterion}, {"scores", scores},     {"errors", errors}};
+  OrderedJson line = {
+      {"event", "score"},       {"round", state.round}, {"work", state.work}, {"blocks", network.depths()},
+      {"criterion", criterion}, {"scores", scores},     {"errors", errors}};
   if (state.validated) line["validation_accuracy"] = state.validation_accuracy;  // which network is kept rests on it
   return {line, draw_network(network, score_notes(scores))};
 }
@@ -150,7 +151,7 @@ Event score_event(const Architecture& network, const SearchState& state, const s
 Event growth_decision_event(const Architecture& before, const Architecture& after, std::int64_t round,
                             const std::string& criterion, const GrowthRules& rules,
                             const std::vector<GrowthDecision>& decisions) {
-  Json stages = Json::array();
+  OrderedJson stages = OrderedJson::array();
   std::vector<std::string> notes;
   std::vector<std::int64_t> fresh;
   for (const GrowthDecision& decision : decisions) {
@@ -163,16 +164,16 @@ Event growth_decision_event(const Architecture& before, const Architecture& afte
     notes.push_back(decision.reason);
     fresh.push_back(decision.grown ? rules.step : 0);
   }
-  Json line = {{"event", "decision"},
-               {"round", round},
-               {"criterion", criterion},
-               {"step", rules.step},
-               {"margin", rules.margin},
-               {"max_parameters", rules.limits.max_parameters},
-               {"max_macs", rules.limits.max_macs},
-               {"stages", stages},
-               {"blocks_before", before.depths()},
-               {"blocks_after", after.depths()}};
+  OrderedJson line = {{"event", "decision"},
+                      {"round", round},
+                      {"criterion", criterion},
+                      {"step", rules.step},
+                      {"margin", rules.margin},
+                      {"max_parameters", rules.limits.max_parameters},
+                      {"max_macs", rules.limits.max_macs},
+                      {"stages", stages},
+                      {"blocks_before", before.depths()},
+                      {"blocks_after", after.depths()}};
   add_cost(after, line);
   return {line, draw_network(after, notes, fresh)};
 }
@@ -189,7 +190,7 @@ Event individual_event(std::size_t number, const std::vector<std::int64_t>& dept
 
 Event finished_event(const Architecture& network, const SearchState& state, const std::string& device,
                      const std::optional<PassResult>& tested) {
-  Json line = {{"event", "finished"}, {"blocks", network.depths()}};
+  OrderedJson line = {{"event", "finished"}, {"blocks", network.depths()}};
   add_cost(network, line);
   line["work"] = state.work;
   line["looking"] = state.looking;

@@ -21,7 +21,7 @@ namespace stagewise {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr std::size_t kLargestPage = 2'000'000;
 constexpr std::int64_t kLargestMatrix = 20;  // classes; of more, only the most frequent confusions are listed
@@ -90,7 +90,7 @@ std::int64_t classes_of(const Evidence& evidence) {
   return largest + 1;
 }
 
-Json share_json(const Share& share) {
+OrderedJson share_json(const Share& share) {
   return {{"count", share.count},
           {"of", share.of},
           {"share", share.value()},
@@ -98,23 +98,23 @@ Json share_json(const Share& share) {
           {"upper", share.upper}};
 }
 
-Json mistakes_json(const Evidence& evidence, std::size_t count) {
-  Json list = Json::array();
+OrderedJson mistakes_json(const Evidence& evidence, std::size_t count) {
+  OrderedJson list = OrderedJson::array();
   const Predictions& predictions = *evidence.predictions;
   for (const std::size_t image : surest_mistakes(predictions, count)) {
-    Json mistake = {{"image", image},
-                    {"label", predictions.labels[image]},
-                    {"predicted", predictions.predicted[image]},
-                    {"confidence", predictions.confidence[image]}};
+    OrderedJson mistake = {{"image", image},
+                           {"label", predictions.labels[image]},
+                           {"predicted", predictions.predicted[image]},
+                           {"confidence", predictions.confidence[image]}};
     if (evidence.test.count() > 0) mistake["picture"] = data_uri_of(evidence.test, image);
     list.push_back(mistake);
   }
   return list;
 }
 
-Json calibration_json(const Predictions& predictions) {
+OrderedJson calibration_json(const Predictions& predictions) {
   const Reliability calibration = reliability_of(predictions);
-  Json bins = Json::array();
+  OrderedJson bins = OrderedJson::array();
   for (const ConfidenceBin& bin : calibration.bins) {
     bins.push_back({{"from", bin.from},
                     {"to", bin.to},
@@ -127,32 +127,32 @@ Json calibration_json(const Predictions& predictions) {
   return {{"error", calibration.expected_error}, {"confidence", calibration.mean_confidence}, {"bins", bins}};
 }
 
-Json answers_json(const Evidence& evidence, std::size_t pictures) {
+OrderedJson answers_json(const Evidence& evidence, std::size_t pictures) {
   if (!evidence.predictions) return nullptr;
   const Predictions& predictions = *evidence.predictions;
   const std::int64_t classes = classes_of(evidence);
   const PassResult result = predictions.result();
-  Json answers = {{"all", share_json(share_of(result.right, result.images))}, {"loss", result.loss}};
-  answers["classes"] = Json::array();
+  OrderedJson answers = {{"all", share_json(share_of(result.right, result.images))}, {"loss", result.loss}};
+  answers["classes"] = OrderedJson::array();
   for (const Share& share : share_by_class(predictions, classes)) {
-    Json of_class = share_json(share);
+    OrderedJson of_class = share_json(share);
     of_class["name"] = class_name(evidence, static_cast<std::int32_t>(answers["classes"].size()));
     answers["classes"].push_back(of_class);
   }
   std::vector<Confusion> wrong = confusions(predictions);
   if (classes > kLargestMatrix) wrong.resize(std::min(wrong.size(), kMostConfusions));
-  answers["confusions"] = Json::array();
+  answers["confusions"] = OrderedJson::array();
   for (const Confusion& answer : wrong)
     answers["confusions"].push_back({answer.label, answer.predicted, answer.images});
   const bool sure = !predictions.confidence.empty();
-  answers["calibration"] = sure ? calibration_json(predictions) : Json();
-  answers["mistakes"] = sure ? mistakes_json(evidence, pictures) : Json();
+  answers["calibration"] = sure ? calibration_json(predictions) : OrderedJson();
+  answers["mistakes"] = sure ? mistakes_json(evidence, pictures) : OrderedJson();
   return answers;
 }
 
 /// Of the run's network, or where its weights are gone of one like it, which takes as long.
-Json latency_json(const Evidence& evidence, const nlohmann::json& start, const std::vector<std::int64_t>& depths,
-                  Backend& backend, const ReportOptions& options) {
+OrderedJson latency_json(const Evidence& evidence, const nlohmann::json& start, const std::vector<std::int64_t>& depths,
+                         Backend& backend, const ReportOptions& options) {
   std::unique_ptr<Network> alike;
   if (!evidence.model) {
     const auto architecture = architecture_in(start, depths);
@@ -161,15 +161,16 @@ Json latency_json(const Evidence& evidence, const nlohmann::json& start, const s
   }
   const Network& network = evidence.model ? *evidence.model->network : *alike;
   EnergyMeter energy(backend.name() == "cuda");
-  Json batches = Json::array();
+  OrderedJson batches = OrderedJson::array();
   for (const std::int64_t batch : kBatches) {
     const Latency latency = measure_latency(network, batch, options.feature_maps, options.latency_seconds, energy);
-    batches.push_back({{"batch", batch},
-                       {"repetitions", latency.repetitions},
-                       {"p50", latency.median},
-                       {"p95", latency.percentile95},
-                       {"images_per_second", latency.images_per_second()},
-                       {"joules_an_image", latency.joules_an_image ? Json(*latency.joules_an_image) : Json()}});
+    batches.push_back(
+        {{"batch", batch},
+         {"repetitions", latency.repetitions},
+         {"p50", latency.median},
+         {"p95", latency.percentile95},
+         {"images_per_second", latency.images_per_second()},
+         {"joules_an_image", latency.joules_an_image ? OrderedJson(*latency.joules_an_image) : OrderedJson()}});
   }
   return {{"device", backend.name() + ": " + backend.description()},
           {"maps", name_of(options.feature_maps)},
@@ -178,7 +179,7 @@ Json latency_json(const Evidence& evidence, const nlohmann::json& start, const s
 }
 
 /// Where it is asked for and can be told; why it can't is noted already, or here.
-Json robustness_json(Evidence& evidence, const ReportOptions& options, Progress& progress) {
+OrderedJson robustness_json(Evidence& evidence, const ReportOptions& options, Progress& progress) {
   if (options.disturbed == 0 || !evidence.model || evidence.test.count() == 0) return nullptr;
   const Images images = some_of(evidence.test, options.disturbed);
   const auto began = std::chrono::steady_clock::now();
@@ -188,13 +189,13 @@ Json robustness_json(Evidence& evidence, const ReportOptions& options, Progress&
     forecast.add(pass.images_done, seconds.count());
     progress.pass("disturbed images", pass, forecast.left(pass.images_total - pass.images_done));
   };
-  Json curves = Json::array();
+  OrderedJson curves = OrderedJson::array();
   or_note(evidence.notes, "Its robustness couldn't be measured", [&] {
     const Model& model = *evidence.model;
     require(model.normalisation.has_value(), "the model doesn't say how images are normalised");
     for (const Disturbance& one :
          robustness_of(*model.network, images, *model.normalisation, options.feature_maps, show)) {
-      Json points = Json::array();
+      OrderedJson points = OrderedJson::array();
       for (const Disturbance::Point& point : one.points) {
         points.push_back(share_json(point.right));
         points.back()["strength"] = point.strength;
@@ -203,21 +204,21 @@ Json robustness_json(Evidence& evidence, const ReportOptions& options, Progress&
       curves.push_back({{"name", one.name}, {"unit", one.unit}, {"points", points}});
     }
   });
-  return curves.empty() ? Json() : Json{{"images", images.count()}, {"curves", curves}};
+  return curves.empty() ? OrderedJson() : OrderedJson{{"images", images.count()}, {"curves", curves}};
 }
 
-Json repeat_json(const std::string& run, const Json& story) {
+OrderedJson repeat_json(const std::string& run, const OrderedJson& story) {
   const std::string config = run + "/config.toml";
   const std::string command = story["strategy"] == "train" ? "train" : "search";
   return {{"command", "stagewise " + command + " --config " + config},
-          {"config", RunDirectory::holds_file(config) ? Json(read_file(config)) : story["config"]}};
+          {"config", RunDirectory::holds_file(config) ? OrderedJson(read_file(config)) : story["config"]}};
 }
 
-Json run_json(const ReportedRun& run, Backend& backend, const ReportOptions& options, Progress& progress) {
+OrderedJson run_json(const ReportedRun& run, Backend& backend, const ReportOptions& options, Progress& progress) {
   const std::string journal = run.path + "/journal.jsonl";
   require(RunDirectory::holds_file(journal), "[report] `", run.path, "` is no run's folder: there is no journal.jsonl");
   const std::vector<nlohmann::json> events = read_journal(journal);
-  Json story = run_story(events);
+  OrderedJson story = run_story(events);
   Evidence evidence = evidence_of(run, backend, options, progress);
   if (options.on_evidence) options.on_evidence(run, evidence);
   progress.status("timing the network");
@@ -233,10 +234,10 @@ Json run_json(const ReportedRun& run, Backend& backend, const ReportOptions& opt
   return story;
 }
 
-void forget_pictures(Json& value) {
+void forget_pictures(OrderedJson& value) {
   if (value.is_object()) value.erase("picture");
   if (value.is_structured()) {
-    for (Json& part : value) forget_pictures(part);
+    for (OrderedJson& part : value) forget_pictures(part);
   }
 }
 
@@ -281,7 +282,7 @@ std::string report_page(const std::vector<ReportedRun>& runs, Backend& backend, 
                         Progress& progress) {
   ReportOptions each = options;
   each.pictures = (options.pictures + runs.size() - 1) / runs.size();
-  Json data = {{"runs", Json::array()}, {"known", known_networks()}};
+  OrderedJson data = {{"runs", OrderedJson::array()}, {"known", known_networks()}};
   std::string title = "stagewise:";
   for (const ReportedRun& run : runs) {
     if (runs.size() > 1) progress.line(run.path);
@@ -290,7 +291,7 @@ std::string report_page(const std::vector<ReportedRun>& runs, Backend& backend, 
   }
   std::string page = page_of(title, data);
   if (page.size() > kLargestPage) {  // the figures matter more than the pictures
-    for (Json& run : data["runs"]) forget_pictures(run);
+    for (OrderedJson& run : data["runs"]) forget_pictures(run);
     page = page_of(title, data);
   }
   require(page.size() <= kLargestPage, "[report] ", runs.size(), " runs take ", page.size(),

@@ -14,7 +14,7 @@ namespace stagewise {
 namespace {
 
 using Event = nlohmann::json;
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 using Depths = std::vector<std::int64_t>;
 
 constexpr std::size_t kMostEpochs = 500;
@@ -24,7 +24,7 @@ Event field(const Event& event, const char* key) { return event.value(key, Event
 
 Depths depths_in(const Event& event, const char* key = "blocks") { return event.value(key, Depths{}); }
 
-void add_cost(const Event& start, const Depths& depths, Json& network) {
+void add_cost(const Event& start, const Depths& depths, OrderedJson& network) {
   const auto architecture = architecture_in(start, depths);
   if (!architecture) return;
   const Cost cost = cost_of(*architecture).total();
@@ -54,8 +54,8 @@ class Teller {
     seconds_ = event.value("seconds", seconds_);
   }
 
-  Json story() const {
-    Json story;
+  OrderedJson story() const {
+    OrderedJson story;
     for (const char* key : {"device", "data", "training_images", "validation_images", "variant", "strategy", "seed",
                             "batch_size", "optimiser", "learning_rate", "weight_decay", "plan", "config", "utc"}) {
       story[key] = field(start_, key);
@@ -65,7 +65,7 @@ class Teller {
     story["seconds"] = seconds_;
     story["finished"] = !end_.is_null();
     story["stop_reason"] = stop_reason_;
-    story["held_out_joined_at"] = held_out_joined_at_ ? Json(*held_out_joined_at_) : Json();
+    story["held_out_joined_at"] = held_out_joined_at_ ? OrderedJson(*held_out_joined_at_) : OrderedJson();
     for (const char* key : {"looking", "models", "images_seen", "validation_accuracy", "test_right", "test_accuracy",
                             "joules", "joules_seconds"}) {
       story[key] = end_.is_null() ? Event() : field(end_, key);
@@ -81,12 +81,12 @@ class Teller {
  private:
   /// A drawing of the network as it is from here on, beside the one before.
   void show(const Depths& depths, const std::string& label, double work) {
-    Json stages = Json::array();
+    OrderedJson stages = OrderedJson::array();
     for (std::size_t stage = 0; stage < depths.size(); ++stage) {
       const std::int64_t before = stage < shown_.size() ? shown_[stage] : depths[stage], now = depths[stage];
-      Json drawn = {{"kept", std::min(before, now)},
-                    {"fresh", std::max<std::int64_t>(0, now - before)},
-                    {"out", std::max<std::int64_t>(0, before - now)}};
+      OrderedJson drawn = {{"kept", std::min(before, now)},
+                           {"fresh", std::max<std::int64_t>(0, now - before)},
+                           {"out", std::max<std::int64_t>(0, before - now)}};
       if (const auto architecture = architecture_in(start_, depths)) {
         drawn["maps"] = map_size(*architecture, stage) + "x" + std::to_string(architecture->stage_channels(stage));
       }
@@ -97,7 +97,7 @@ class Teller {
   }
 
   void add_network(const Depths& depths, double accuracy, const char* measured_on) {
-    Json network = {{"blocks", join(depths)}, {"accuracy", accuracy}, {"measured_on", measured_on}};
+    OrderedJson network = {{"blocks", join(depths)}, {"accuracy", accuracy}, {"measured_on", measured_on}};
     add_cost(start_, depths, network);
     networks_.push_back(network);
   }
@@ -141,7 +141,7 @@ class Teller {
   void hear_decision(const Event& event) {
     const bool trial = !event.contains("blocks_before");  // else the paper's
     const Depths after = depths_in(event, "blocks_after");
-    Json stages = Json::array();
+    OrderedJson stages = OrderedJson::array();
     for (std::size_t stage = 0; stage < event.at("stages").size(); ++stage) {
       const Event& decided = event.at("stages")[stage];
       stages.push_back(trial ? trial_row(decided) : rise_row(decided, stage));
@@ -172,7 +172,7 @@ class Teller {
     return concat(out, " of the ", all, " new blocks are taken out");
   }
 
-  static Json trial_row(const Event& decided) {
+  static OrderedJson trial_row(const Event& decided) {
     return {{"score", decided.value("new", 1) == 0 ? Event() : field(decided, "score")},
             {"lower", field(decided, "lower")},
             {"upper", field(decided, "upper")},
@@ -180,8 +180,8 @@ class Teller {
   }
 
   /// By how much the score rose, with the errors of both networks' scores.
-  Json rise_row(const Event& decided, std::size_t stage) const {
-    Json row = {{"score", field(decided, "rise")}, {"reason", field(decided, "reason")}};
+  OrderedJson rise_row(const Event& decided, std::size_t stage) const {
+    OrderedJson row = {{"score", field(decided, "rise")}, {"reason", field(decided, "reason")}};
     double variance = 0.0;
     for (const Event* score : {&before_, &last_score_}) {
       const auto errors = score->is_null() ? std::vector<double>{} : score->value("errors", std::vector<double>{});
@@ -217,8 +217,8 @@ class Teller {
     }
   }
 
-  Json final_network() const {
-    Json network = {{"blocks", join(shown_)}};
+  OrderedJson final_network() const {
+    OrderedJson network = {{"blocks", join(shown_)}};
     add_cost(start_, shown_, network);
     for (const char* key : {"parameters", "macs"}) {
       if (!end_.is_null() && end_.contains(key)) network[key] = end_.at(key);
@@ -226,8 +226,8 @@ class Teller {
     return network;
   }
 
-  Json thinned() const {
-    Json list = Json::array();
+  OrderedJson thinned() const {
+    OrderedJson list = OrderedJson::array();
     const std::size_t count = epochs_.size(), shown = std::min(count, kMostEpochs);
     for (std::size_t i = 0; i < shown; ++i) list.push_back(epochs_[(i + 1) * count / shown - 1]);  // the last is in it
     return list;
@@ -239,8 +239,8 @@ class Teller {
   double work_ = 0.0, seconds_ = 0.0;
   std::optional<double> held_out_joined_at_;
   Depths shown_;
-  std::vector<Json> epochs_;
-  Json growth_ = Json::array(), decisions_ = Json::array(), networks_ = Json::array();
+  std::vector<OrderedJson> epochs_;
+  OrderedJson growth_ = OrderedJson::array(), decisions_ = OrderedJson::array(), networks_ = OrderedJson::array();
 };
 
 }  // namespace
@@ -320,7 +320,7 @@ nlohmann::ordered_json known_networks() {
                                   {"iteration 3", paper, {10, 12, 6}, Variant::paper, 0.9337},
                                   {"iteration 4", paper, {10, 12, 8}, Variant::paper, 0.9364},
                                   {"iteration 5", paper, {10, 14, 8}, Variant::paper, 0.9426}};
-  Json list = Json::array();
+  OrderedJson list = OrderedJson::array();
   for (const Known& known : all) {
     const Cost cost = cost_of(Architecture::of_depths(known.blocks, known.variant)).total();
     list.push_back({{"name", known.name},

@@ -15,7 +15,7 @@ namespace stagewise {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr std::size_t kPopulation = 4, kTournament = 3;
 
@@ -42,7 +42,7 @@ class Evolution final : public Strategy {
   void next(SearchRun& run) override {
     SearchState& state = run.state();
     if (state.strategy_memory.empty()) {
-      state.strategy_memory = Json::array().dump();
+      state.strategy_memory = OrderedJson::array().dump();
       state.schedule.end = work_a_model_;
       return run.stretch_to(work_a_model_);
     }
@@ -64,12 +64,12 @@ class Evolution final : public Strategy {
  private:
   static std::vector<Individual> recall(const std::string& memory) {
     std::vector<Individual> seen;
-    for (const Json& one : Json::parse(memory)) seen.push_back({one["depths"], one["accuracy"]});
+    for (const OrderedJson& one : OrderedJson::parse(memory)) seen.push_back({one["depths"], one["accuracy"]});
     return seen;
   }
 
   static std::string remembered(const std::vector<Individual>& seen) {
-    Json memory = Json::array();
+    OrderedJson memory = OrderedJson::array();
     for (const Individual& one : seen) memory.push_back({{"depths", one.depths}, {"accuracy", one.accuracy}});
     return memory.dump();
   }

@@ -14,7 +14,7 @@ namespace stagewise {
 
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 class Paper final : public Strategy {
  public:
@@ -39,11 +39,12 @@ class Paper final : public Strategy {
   void next(SearchRun& run) override {
     SearchState& state = run.state();
     if (state.strategy_memory.empty()) {
-      state.strategy_memory = Json{{"deeper", false}, {"scores", Json::array()}, {"blocks", Json::array()}}.dump();
+      state.strategy_memory =
+          OrderedJson{{"deeper", false}, {"scores", OrderedJson::array()}, {"blocks", OrderedJson::array()}}.dump();
       state.schedule.end = work_a_model_;
       return run.stretch_to(work_a_model_);
     }
-    const Json memory = Json::parse(state.strategy_memory);
+    const OrderedJson memory = OrderedJson::parse(state.strategy_memory);
     run.validate();
     run.keep_if_best();
     const std::vector<double> scores = score(run);
@@ -53,7 +54,8 @@ class Paper final : public Strategy {
                                        : concat("all ", iterations_, " iterations are done"));
     state.round += 1;
     const Architecture architecture = run.learner().network->architecture();
-    state.strategy_memory = Json{{"deeper", true}, {"scores", scores}, {"architecture", architecture.to_json()}}.dump();
+    state.strategy_memory =
+        OrderedJson{{"deeper", true}, {"scores", scores}, {"architecture", architecture.to_json()}}.dump();
     train(run, deeper(architecture, rules_.step));
   }
 
@@ -83,7 +85,7 @@ class Paper final : public Strategy {
     return scores;
   }
 
-  void decide(SearchRun& run, const Json& memory, const std::vector<double>& deeper_scores) const {
+  void decide(SearchRun& run, const OrderedJson& memory, const std::vector<double>& deeper_scores) const {
     const Architecture before = Architecture::from_json(memory["architecture"]);
     const std::vector<GrowthDecision> decisions = decide_growth(before, memory["scores"], deeper_scores, rules_);
     const std::vector<std::size_t> stages = growing_stages(decisions);
@@ -94,7 +96,7 @@ class Paper final : public Strategy {
       return run.stop(limit ? "no stage that qualifies fits the limits"
                             : "no stage's score rose by more than the margin");
     }
-    run.state().strategy_memory = Json{{"deeper", false}}.dump();
+    run.state().strategy_memory = OrderedJson{{"deeper", false}}.dump();
     train(run, after);
   }
 
