@@ -7,7 +7,7 @@
 namespace stagewise::cpu {
 namespace {
 
-constexpr std::int64_t kRowsAtOnce = 16;
+constexpr std::int64_t kRowsAnItem = 16;
 
 /// exp(logits - largest) into `out`; returns their sum.
 double exponentials(const float* logits, std::int64_t classes, double largest, double* out) {
@@ -35,9 +35,9 @@ void CpuBackend::softmax_cross_entropy(const SoftmaxCrossEntropy& call) {
   const double smoothed = call.smoothing / static_cast<double>(classes), kept = 1.0 - call.smoothing;
   std::vector<double> losses(static_cast<std::size_t>(rows));
   std::vector<char> right(losses.size());
-  pool_.run((rows + kRowsAtOnce - 1) / kRowsAtOnce, [&](std::int64_t item) {
+  pool_.run((rows + kRowsAnItem - 1) / kRowsAnItem, [&](std::int64_t item) {
     std::vector<double> weights(static_cast<std::size_t>(classes));
-    for (std::int64_t row = item * kRowsAtOnce; row < std::min(rows, (item + 1) * kRowsAtOnce); ++row) {
+    for (std::int64_t row = item * kRowsAnItem; row < std::min(rows, (item + 1) * kRowsAnItem); ++row) {
       const float* const logits = call.logits.data<float>() + row * classes;
       const std::int32_t label = call.labels.data<std::int32_t>()[row];
       const bool known = label >= 0 && label < classes;

@@ -22,7 +22,7 @@ const std::string& metadata(const Safetensors& file, const std::string& key, con
   return found->second;
 }
 
-Architecture architecture_in(const CheckpointFile& file, const std::string& key) {
+Architecture stored_architecture(const CheckpointFile& file, const std::string& key) {
   const std::string& text = metadata(file.contents, key, file.path);
   try {
     return Architecture::from_json(text);
@@ -40,7 +40,7 @@ double average_decay_in(const CheckpointFile& file) {
 }
 
 std::unique_ptr<Network> load(const CheckpointFile& file, const std::string& prefix, Backend& backend) {
-  const Architecture architecture = architecture_in(file, prefix + "architecture");
+  const Architecture architecture = stored_architecture(file, prefix + "architecture");
   require_size(file.contents, file.path, architecture);
   auto network = std::make_unique<Network>(backend, architecture, file.state.network_seed);
   load_network(file.contents, prefix, file.path, *network);

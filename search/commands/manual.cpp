@@ -45,7 +45,7 @@ std::string escaped(const std::string& text, const std::string& letters) {
 }
 
 /// Between single quotes, in which a shell reads nothing but their end.
-std::string quoted(const std::string& text) {
+std::string in_quotes(const std::string& text) {
   std::string quoted = "'";
   for (const char letter : text) quoted += letter == '\'' ? "'\\''" : std::string(1, letter);
   return quoted + "'";
@@ -126,12 +126,12 @@ void write_bash(const CLI::App& program) {
                "  local word=${COMP_WORDS[COMP_CWORD]} known=\n"
                "  case ${COMP_WORDS[1]} in\n";
   for (const CLI::App* command : commands_of(program)) {
-    std::cout << "    " << command->get_name() << ") known=" << quoted(option_names(*command)) << " ;;\n";
+    std::cout << "    " << command->get_name() << ") known=" << in_quotes(option_names(*command)) << " ;;\n";
   }
   std::cout
       << "  esac\n"
          "  ((COMP_CWORD > 1)) || known="
-      << quoted(command_names(program) + " " + option_names(program))
+      << in_quotes(command_names(program) + " " + option_names(program))
       << "\n"
          "  # Nothing of ours: -o default completes files.\n"
          "  [[ COMP_CWORD -gt 1 && $word != -* ]] || mapfile -t COMPREPLY < <(compgen -W \"$known\" -- \"$word\")\n"
@@ -141,15 +141,15 @@ void write_bash(const CLI::App& program) {
 
 /// `--out[where to]:TEXT:_files`, as _arguments reads it.
 std::string zsh_option(const CLI::Option& option, const std::string& name) {
-  return quoted(name + "[" + escaped(option.get_description(), "[]:\\") + "]" +
-                (takes_a_value(option) ? ":" + escaped(option.get_type_name(), ":\\") + ":_files" : ""));
+  return in_quotes(name + "[" + escaped(option.get_description(), "[]:\\") + "]" +
+                   (takes_a_value(option) ? ":" + escaped(option.get_type_name(), ":\\") + ":_files" : ""));
 }
 
 void write_zsh(const CLI::App& program) {
   std::cout << "#compdef stagewise\n"
                "local -a commands=(\n";
   for (const CLI::App* command : commands_of(program)) {
-    std::cout << "  " << quoted(command->get_name() + ":" + escaped(command->get_description(), ":\\")) << '\n';
+    std::cout << "  " << in_quotes(command->get_name() + ":" + escaped(command->get_description(), ":\\")) << '\n';
   }
   std::cout << ")\n"
                "if ((CURRENT == 2)); then\n"
@@ -172,13 +172,13 @@ void write_zsh(const CLI::App& program) {
 void write_fish(const CLI::App& program) {
   for (const CLI::App* command : commands_of(program)) {
     std::cout << "complete -c stagewise -f -n __fish_use_subcommand -a " << command->get_name() << " -d "
-              << quoted(command->get_description()) << '\n';
+              << in_quotes(command->get_description()) << '\n';
     for (const CLI::Option* option : flags_of(*command)) {
       std::cout << "complete -c stagewise -n '__fish_seen_subcommand_from " << command->get_name() << "'";
       for (const std::string& name : names_of(*option)) {
         std::cout << (name.starts_with("--") ? " -l " + name.substr(2) : " -s " + name.substr(1));
       }
-      std::cout << (takes_a_value(*option) ? " -r" : "") << " -d " << quoted(option->get_description()) << '\n';
+      std::cout << (takes_a_value(*option) ? " -r" : "") << " -d " << in_quotes(option->get_description()) << '\n';
     }
   }
 }

@@ -29,8 +29,8 @@ Safetensors as_ours(Safetensors file, const std::string& path) {
 
 Safetensors read_as_ours(const std::string& path) { return as_ours(read_safetensors(path), path); }
 
-Architecture architecture_in(const Safetensors& file, const std::string& path, std::optional<Variant> asked,
-                             const Remark& remark) {
+Architecture stored_architecture(const Safetensors& file, const std::string& path, std::optional<Variant> asked,
+                                 const Remark& remark) {
   const Variant seen = file.tensors.contains("stem.conv.bias") ? Variant::paper : Variant::standard;
   require(!asked || *asked == seen, "`", path, "` holds a network of the variant ", name_of(seen), ", not ",
           name_of(asked.value_or(seen)));
@@ -98,7 +98,7 @@ void refuse_extra_tensors(const Safetensors& file, const std::string& path, cons
 
 Model model_in(const Safetensors& file, Backend& backend, const std::string& path, std::optional<Variant> variant,
                const Remark& remark) {
-  const Architecture architecture = architecture_in(file, path, variant, remark);
+  const Architecture architecture = stored_architecture(file, path, variant, remark);
   require_size(file, path, architecture);
   Model model;
   model.network = std::make_unique<Network>(backend, architecture, 0);
@@ -143,7 +143,7 @@ Model parse_model(Backend& backend, std::string_view contents, const std::string
 
 Architecture load_architecture(const std::string& path, std::optional<Variant> variant, const Remark& remark) {
   const std::string file_path = model_path(path);
-  return architecture_in(read_as_ours(file_path), file_path, variant, remark);
+  return stored_architecture(read_as_ours(file_path), file_path, variant, remark);
 }
 
 }  // namespace stagewise
