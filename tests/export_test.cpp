@@ -13,6 +13,7 @@ namespace stagewise {
 namespace {
 
 constexpr std::int64_t kTrainedOn = 64, kSteps = 10;
+constexpr double kRate = 0.003;  // at higher ones some of these networks double what was rounded with every step
 
 SafetensorsEntry floats(const std::vector<float>& values, const Shape& shape) {
   const auto* const bytes = reinterpret_cast<const unsigned char*>(values.data());
@@ -83,7 +84,7 @@ class Export : public RefereedProgram {
       const Variable loss =
           softmax_cross_entropy(context, network.forward(context, Variable(batch.x)), batch.labels, /*smoothing=*/0.1);
       tape.backward(loss);
-      optimiser.step(network, /*learning_rate=*/0.01);
+      optimiser.step(network, kRate);
       losses.push_back(loss.value().to_host<float>().front());
     }
     return losses;

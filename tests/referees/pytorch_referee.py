@@ -26,7 +26,7 @@ def logits():
         return network.eval()(images)
 
 
-def train(steps, learning_rate=0.01, smoothing=0.1):
+def train(steps, learning_rate=0.003, smoothing=0.1):
     filters = [p for p in network.parameters() if p.dim() > 1]
     others = [p for p in network.parameters() if p.dim() == 1]
     optimiser = torch.optim.SGD([{"params": filters, "weight_decay": 5e-4}, {"params": others, "weight_decay": 0}],
@@ -44,7 +44,7 @@ difference = (logits() - case["logits"]).abs().max().item()
 assert difference <= 1e-4, f"logits differ by {difference}"
 losses = torch.tensor(list(train(len(case["losses"]))))
 print("logits differ by", difference, "losses by", (losses - case["losses"]).abs().max().item())
-assert torch.allclose(losses, case["losses"], rtol=1e-4, atol=0), f"losses {losses} are not {case['losses']}"
+assert torch.allclose(losses, case["losses"], rtol=1e-5, atol=0), f"losses {losses} are not {case['losses']}"
 
 save_file(network.state_dict(), f"{folder}/trained.safetensors")
 save_file({"logits": logits()}, f"{folder}/trained_logits.safetensors")
