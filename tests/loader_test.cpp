@@ -342,7 +342,9 @@ TEST(Loader, GivesTheSameBatchesOnTheFastBackend) {
   for (std::int64_t b = 0; b < batches.batches(); ++b) {
     const void* const before = batch.x.address();
     batch = batches.next(batch);
-    if (b > 0) EXPECT_EQ(batch.x.address() == before, b < 3) << "overwritten where it is of the same size";
+    if (b > 0) {
+      EXPECT_EQ(batch.x.address() == before, b < 3) << "overwritten where it is of the same size";
+    }
     const Batch other = expected.next();
     EXPECT_EQ(batch.labels.to_host<std::int32_t>(), other.labels.to_host<std::int32_t>());
     const std::vector<double> x = batch.x.to_doubles(), y = other.x.to_doubles();
