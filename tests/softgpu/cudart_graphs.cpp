@@ -74,14 +74,6 @@ bool same_shape(const Graph& a, const Graph& b) {
                     });
 }
 
-template <class Body>
-cudaError_t with_stream(cudaStream_t handle, const Body& body) {
-  return api([&] {
-    Stream* const stream = find_stream(handle);
-    return stream ? body(stream) : cudaErrorInvalidResourceHandle;
-  });
-}
-
 cudaStreamCaptureStatus status_of(const Stream& stream) {
   if (!stream.capture) return cudaStreamCaptureStatusNone;
   return stream.capture->invalid ? cudaStreamCaptureStatusInvalidated : cudaStreamCaptureStatusActive;

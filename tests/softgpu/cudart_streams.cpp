@@ -8,15 +8,6 @@ namespace {
 
 Event* find_event(cudaEvent_t handle) { return reinterpret_cast<Event*>(handle); }
 
-/// Runs `body(stream)` on the stream behind a handle.
-template <class Body>
-cudaError_t with_stream(cudaStream_t handle, const Body& body) {
-  return api([&] {
-    Stream* const stream = find_stream(handle);
-    return stream ? body(stream) : cudaErrorInvalidResourceHandle;
-  });
-}
-
 cudaError_t create(cudaStream_t* handle, unsigned flags, int priority) {
   return api([&] {
     if (flags > cudaStreamNonBlocking) return cudaErrorInvalidValue;

@@ -70,6 +70,15 @@ struct Event {
 
 /// The stream behind a handle (null, cudaStreamLegacy and cudaStreamPerThread too); null where there is none.
 Stream* find_stream(cudaStream_t handle);
+/// An API function whose `body(stream)` runs on the stream behind a handle.
+template <class Body>
+cudaError_t with_stream(cudaStream_t handle, const Body& body) {
+  return api([&] {
+    Stream* const stream = find_stream(handle);
+    return stream ? body(stream) : cudaErrorInvalidResourceHandle;
+  });
+}
+
 Stream* create_stream(unsigned flags, int priority);
 void destroy_stream(Stream* stream);
 
