@@ -1,8 +1,7 @@
 #include "search/work.h"
 
-#include <cstdio>
-
 #include "layers/cost.h"
+#include "search/run/text.h"
 
 namespace stagewise {
 
@@ -19,10 +18,6 @@ std::int64_t evaluation_work(const Architecture& architecture, std::int64_t imag
   return training_work(architecture, images) / 3;
 }
 
-std::string work_text(double work) {
-  char text[64];
-  std::snprintf(text, sizeof text, "%.3g MACs", work);
-  return text;
-}
+std::string work_text(double work) { return short_number(work) + " MACs"; }
 
 }  // namespace stagewise

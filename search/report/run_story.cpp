@@ -13,18 +13,18 @@ namespace stagewise {
 
 namespace {
 
-using Line = nlohmann::json;
+using Json = nlohmann::json;
 using OrderedJson = nlohmann::ordered_json;
 using Depths = std::vector<std::int64_t>;
 
 constexpr std::size_t kMostEpochs = 500;
 constexpr double kHalfInterval = 1.96;  // standard errors on either side of a normal mean, for 95%
 
-Line field(const Line& event, const char* key) { return event.value(key, Line()); }
+Json field(const Json& event, const char* key) { return event.value(key, Json()); }
 
-Depths depths_in(const Line& event, const char* key = "blocks") { return event.value(key, Depths{}); }
+Depths depths_in(const Json& event, const char* key = "blocks") { return event.value(key, Depths{}); }
 
-void add_cost(const Line& start, const Depths& depths, OrderedJson& network) {
+void add_cost(const Json& start, const Depths& depths, OrderedJson& network) {
   const auto architecture = architecture_in(start, depths);
   if (!architecture) return;
   const Cost cost = cost_of(*architecture).total();
@@ -35,12 +35,12 @@ void add_cost(const Line& start, const Depths& depths, OrderedJson& network) {
 /// Goes through the events once and keeps what the story is made of.
 class Teller {
  public:
-  explicit Teller(const Line& start) : start_(start) {
+  explicit Teller(const Json& start) : start_(start) {
     const bool grows = start.value("strategy", "train") != "train";
     show(depths_in(start), grows ? "the network that it starts from" : "the network that is trained", 0.0);
   }
 
-  void hear(const Line& event) {
+  void hear(const Json& event) {
     const std::string name = event.at("event");
     work_ = event.value("work", work_);
     if (name == "epoch") hear_epoch(event);
@@ -68,7 +68,7 @@ class Teller {
     story["held_out_joined_at"] = held_out_joined_at_ ? OrderedJson(*held_out_joined_at_) : OrderedJson();
     for (const char* key : {"looking", "models", "images_seen", "validation_accuracy", "test_right", "test_accuracy",
                             "joules", "joules_seconds"}) {
-      story[key] = end_.is_null() ? Line() : field(end_, key);
+      story[key] = end_.is_null() ? Json() : field(end_, key);
     }
     story["network"] = final_network();
     story["epochs"] = thinned();
@@ -109,7 +109,7 @@ class Teller {
     }
   }
 
-  void hear_epoch(const Line& event) {
+  void hear_epoch(const Json& event) {
     if (depths_in(event) != shown_) {
       shown_ = {};
       show(depths_in(event), "another network is trained", work_);
@@ -124,13 +124,13 @@ class Teller {
     last_epoch_ = event;
   }
 
-  void hear_insertion(const Line& event) {
+  void hear_insertion(const Json& event) {
     leave_network();
     const std::string blocks = event.contains("new") ? "new blocks, put in as the identity" : "new blocks";
     show(depths_in(event), concat("round ", event.value("round", 0), ": ", blocks), work_);
   }
 
-  void hear_score(const Line& event) {
+  void hear_score(const Json& event) {
     if (event.contains("validation_accuracy")) {
       add_network(depths_in(event), event.at("validation_accuracy"), "held-out");
     }
@@ -138,12 +138,12 @@ class Teller {
     before_ = std::exchange(last_score_, event);
   }
 
-  void hear_decision(const Line& event) {
+  void hear_decision(const Json& event) {
     const bool trial = !event.contains("blocks_before");  // else the paper's
     const Depths after = depths_in(event, "blocks_after");
     OrderedJson stages = OrderedJson::array();
     for (std::size_t stage = 0; stage < event.at("stages").size(); ++stage) {
-      const Line& decided = event.at("stages")[stage];
+      const Json& decided = event.at("stages")[stage];
       stages.push_back(trial ? trial_row(decided) : rise_row(decided, stage));
     }
     const auto round = event.value("round", std::int64_t{0});
@@ -161,9 +161,9 @@ class Teller {
          work_);
   }
 
-  static std::string trial_outcome(const Line& stages) {
+  static std::string trial_outcome(const Json& stages) {
     std::int64_t all = 0, out = 0;
-    for (const Line& stage : stages) {
+    for (const Json& stage : stages) {
       const auto fresh = stage.value("new", std::int64_t{0});
       all += fresh;
       out += stage.value("stays", true) ? 0 : fresh;
@@ -172,18 +172,18 @@ class Teller {
     return concat(out, " of the ", all, " new blocks are taken out");
   }
 
-  static OrderedJson trial_row(const Line& decided) {
-    return {{"score", decided.value("new", 1) == 0 ? Line() : field(decided, "score")},
+  static OrderedJson trial_row(const Json& decided) {
+    return {{"score", decided.value("new", 1) == 0 ? Json() : field(decided, "score")},
             {"lower", field(decided, "lower")},
             {"upper", field(decided, "upper")},
             {"reason", field(decided, "reason")}};
   }
 
   /// By how much the score rose, with the errors of both networks' scores.
-  OrderedJson rise_row(const Line& decided, std::size_t stage) const {
+  OrderedJson rise_row(const Json& decided, std::size_t stage) const {
     OrderedJson row = {{"score", field(decided, "rise")}, {"reason", field(decided, "reason")}};
     double variance = 0.0;
-    for (const Line* score : {&before_, &last_score_}) {
+    for (const Json* score : {&before_, &last_score_}) {
       const auto errors = score->is_null() ? std::vector<double>{} : score->value("errors", std::vector<double>{});
       if (stage >= errors.size() || !row["score"].is_number()) return row;
       variance += errors[stage] * errors[stage];
@@ -194,7 +194,7 @@ class Teller {
     return row;
   }
 
-  void hear_individual(const Line& event) {
+  void hear_individual(const Json& event) {
     const double accuracy = event.value("validation_accuracy", 0.0);
     add_network(depths_in(event), accuracy, "held-out");
     shown_ = {};  // no network is the one before with more blocks
@@ -202,7 +202,7 @@ class Teller {
          concat("network ", event.value("number", 0), ": ", percent(accuracy), " of the held-out images"), work_);
   }
 
-  void hear_end(const Line& event) {
+  void hear_end(const Json& event) {
     end_ = event;
     if (depths_in(event) != shown_) show(depths_in(event), "the network that was kept", work_);
     if (event.contains("test_accuracy")) {
@@ -233,8 +233,8 @@ class Teller {
     return list;
   }
 
-  const Line start_;
-  Line last_epoch_, before_, last_score_, end_;
+  const Json start_;
+  Json last_epoch_, before_, last_score_, end_;
   std::string stop_reason_;
   double work_ = 0.0, seconds_ = 0.0;
   std::optional<double> held_out_joined_at_;
@@ -249,7 +249,7 @@ nlohmann::ordered_json run_story(const std::vector<nlohmann::json>& events) {
   require(!events.empty(), "the journal is empty: the run has not begun");
   try {
     Teller teller(events.front());
-    for (const Line& event : events) teller.hear(event);
+    for (const Json& event : events) teller.hear(event);
     return teller.story();
   } catch (const nlohmann::json::exception& error) {
     fail("the journal holds an event that is not what this program writes: ", error.what());
