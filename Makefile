@@ -32,12 +32,13 @@ PREFIX ?= /usr/local
 
 # Several files are compiled as one, in three quarters of the time; UNITY=OFF compiles each alone, for who edits them.
 UNITY ?= ON
+CONFIGURE = cmake -S . -DCMAKE_UNITY_BUILD=$(UNITY)
 
 .PHONY: build search install deb test test-all crash fuzz neon outside softgpu bench bench-peers docs cifar10 format check lint clean
 
 build:
 	@.ci/install-packages $(BUILD_PACKAGES)
-	@cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=OFF -DCMAKE_UNITY_BUILD=$(UNITY) >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
+	@$(CONFIGURE) -B $(BUILD) -DSTAGEWISE_TESTS=OFF >$(BUILD).log 2>&1 || { cat $(BUILD).log; exit 1; }
 	@rm -f $(BUILD).log
 	@cmake --build $(BUILD) -j $(JOBS) --target stagewise
 
@@ -52,7 +53,7 @@ install: build
 DEB = $(BUILD)-deb
 deb:
 	@.ci/install-packages $(BUILD_PACKAGES) dpkg-dev file
-	cmake -S . -B $(DEB) -DSTAGEWISE_TESTS=OFF -DSTAGEWISE_CUDA=OFF -DCMAKE_UNITY_BUILD=$(UNITY) $(CMAKE_FLAGS)
+	$(CONFIGURE) -B $(DEB) -DSTAGEWISE_TESTS=OFF -DSTAGEWISE_CUDA=OFF $(CMAKE_FLAGS)
 	cmake --build $(DEB) -j $(JOBS)
 	cd $(DEB) && cpack -G DEB
 
@@ -60,7 +61,7 @@ test:
 	@.ci/install-packages $(TEST_PACKAGES)
 	-@.ci/install-packages $(REFEREE_PACKAGES)
 	@tests/referees/install build-referees
-	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=ON -DCMAKE_UNITY_BUILD=$(UNITY) $(CMAKE_FLAGS)
+	$(CONFIGURE) -B $(BUILD) -DSTAGEWISE_TESTS=ON $(CMAKE_FLAGS)
 	cmake --build $(BUILD) -j $(JOBS) --target $(TARGETS)
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) $(CTEST_FLAGS)
 
@@ -75,7 +76,7 @@ outside:
 
 crash:
 	@.ci/install-packages $(BUILD_PACKAGES) libgtest-dev
-	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=ON -DCMAKE_UNITY_BUILD=$(UNITY) $(CMAKE_FLAGS)
+	$(CONFIGURE) -B $(BUILD) -DSTAGEWISE_TESTS=ON $(CMAKE_FLAGS)
 	cmake --build $(BUILD) -j $(JOBS) --target crash_test
 	STAGEWISE_EVERY_CRASH=1 ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -R '^Every/Crash'
 
@@ -83,8 +84,8 @@ FUZZ = $(BUILD)-fuzz
 SECONDS ?= 60
 fuzz:
 	@.ci/install-packages $(BUILD_PACKAGES) libgtest-dev clang libclang-rt-dev
-	@cmake -S . -B $(FUZZ) -DSTAGEWISE_SANITIZE=fuzz -DSTAGEWISE_CUDA=OFF -DSTAGEWISE_KERNELS=portable \
-	  -DCMAKE_CXX_COMPILER=clang++ -DCMAKE_UNITY_BUILD=$(UNITY) $(CMAKE_FLAGS) >/dev/null
+	@$(CONFIGURE) -B $(FUZZ) -DSTAGEWISE_SANITIZE=fuzz -DSTAGEWISE_CUDA=OFF -DSTAGEWISE_KERNELS=portable \
+	  -DCMAKE_CXX_COMPILER=clang++ $(CMAKE_FLAGS) >/dev/null
 	@cmake --build $(FUZZ) -j $(JOBS) --target fuzzers
 	@tests/fuzz/run $(FUZZ) $(SECONDS) $(FUZZ_FLAGS)
 
@@ -92,7 +93,7 @@ fuzz:
 SOFTGPU = $(BUILD)-softgpu
 softgpu:
 	@.ci/install-packages $(TEST_PACKAGES)
-	cmake -S . -B $(SOFTGPU) -DSTAGEWISE_CUDA=ON -DSTAGEWISE_CUDA_ARCHITECTURES=90 -DCMAKE_UNITY_BUILD=$(UNITY) $(CMAKE_FLAGS)
+	$(CONFIGURE) -B $(SOFTGPU) -DSTAGEWISE_CUDA=ON -DSTAGEWISE_CUDA_ARCHITECTURES=90 $(CMAKE_FLAGS)
 	cmake --build $(SOFTGPU) -j $(JOBS) --target stagewise softgpu
 	@echo "The CUDA half on the CPU, checked as it runs (small things only; how, and what else: tests/softgpu/README.md):"
 	@echo "  LD_LIBRARY_PATH=$(SOFTGPU)/tests/softgpu/lib $(SOFTGPU)/stagewise train --device cuda --data synthetic \\"
@@ -102,7 +103,7 @@ BENCHES ?= primitives onednn steps
 bench:
 	@.ci/install-packages $(BUILD_PACKAGES) libbenchmark-dev gnuplot-nox
 	-@.ci/install-packages libdnnl-dev  # without it, onednn is left out
-	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=OFF -DSTAGEWISE_BENCH=ON -DCMAKE_UNITY_BUILD=$(UNITY)
+	$(CONFIGURE) -B $(BUILD) -DSTAGEWISE_TESTS=OFF -DSTAGEWISE_BENCH=ON
 	cmake --build $(BUILD) -j $(JOBS) --target benches
 	@for bench in $(BENCHES); do \
 	  [ -x $(BUILD)/bench/$$bench ] || { echo "no $$bench here: left out"; continue; }; \
@@ -115,7 +116,7 @@ bench:
 PEERS = $(BUILD)/peers-venv
 bench-peers:
 	@.ci/install-packages $(BUILD_PACKAGES) libbenchmark-dev python3-venv
-	cmake -S . -B $(BUILD) -DSTAGEWISE_TESTS=OFF -DSTAGEWISE_BENCH=ON -DCMAKE_UNITY_BUILD=$(UNITY)
+	$(CONFIGURE) -B $(BUILD) -DSTAGEWISE_TESTS=OFF -DSTAGEWISE_BENCH=ON
 	cmake --build $(BUILD) -j $(JOBS) --target peer_worker
 	@[ -d $(PEERS) ] || python3 -m venv $(PEERS)
 	$(PEERS)/bin/pip install --quiet -r bench/peers/requirements.txt
