@@ -40,6 +40,14 @@ double passes_of(const Architecture& start, const GrowthPlan& plan, double work,
   return passes / images;
 }
 
+bool grows(const SearchOptions& options) { return options.strategy == "stagewise" || options.strategy == "jump"; }
+
+/// The images that a run trains on, those included that join once everything is decided.
+double trained_images(const SearchOptions& options, const RunData& data) {
+  const bool join = grows(options) && options.join_held_out && data.fingerprint.held_out == 0;
+  return static_cast<double>(data.train.size() + (join ? data.validation.size() : 0));
+}
+
 }  // namespace
 
 GrowthPlan growth_plan(const SearchOptions& options, const RunData& data, std::int64_t work) {
@@ -78,7 +86,7 @@ std::int64_t work_of(const SearchOptions& options, const RunData& data) {
   if (options.strategy == "train") {
     return work + options.training.epochs * evaluation_work(start, std::ssize(data.validation));
   }
-  if (options.strategy != "stagewise" && options.strategy != "jump") return work;
+  if (!grows(options)) return work;
   // The plan depends on the work, and the work on the plan's networks: a few rounds settle both.
   for (int round = 0; round < 8; ++round) {
     const double passes =
@@ -112,9 +120,8 @@ SearchOptions settled(SearchOptions options, const RunData& data) {
   if (training.optimiser.weight_decay < 0.0) {
     const auto work = static_cast<double>(work_of(options, data)) * (training.freeze_trunk ? 3.0 : 1.0);
     const Architecture start = architecture_of(options, data, options.start);
-    const bool grows = options.strategy == "stagewise" || options.strategy == "jump";
-    const GrowthPlan plan = grows ? growth_plan(options, data, std::llround(work)) : GrowthPlan{};
-    const double passes = passes_of(start, plan, work, images);
+    const GrowthPlan plan = grows(options) ? growth_plan(options, data, std::llround(work)) : GrowthPlan{};
+    const double passes = passes_of(start, plan, work, trained_images(options, data));
     // The longer a training, the less a step must forget: 5e-4 at 8 passes, and as 1/sqrt(passes) from there. AdamW's
     // rate is a hundredth, so that rate x decay, what a step forgets, is the same.
     training.optimiser.weight_decay = (adamw ? 5e-2 : 5e-4) * std::min(1.0, std::sqrt(8.0 / passes));
