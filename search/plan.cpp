@@ -23,8 +23,9 @@ constexpr double kNearEnough = 1.25;
 // Growth by up to these factors takes one round, or two.
 constexpr double kOneRound = 3.5, kTwoRounds = 6.0;
 
-// What is trained before the growth is nearly lost, so the first round comes as early as a first look allows.
-constexpr double kFirstInsertion = 0.02;
+// What is trained before the growth is nearly lost, so the first round comes as early as a first look allows: at this
+// share of the work, or after so many images.
+constexpr double kFirstInsertion = 0.02, kFirstImages = 130'000;
 // A trial takes its share of the work, and no more images than the blocks were seen to need: trials of that length told
 // the stages apart for every seed (bench/SEARCH.md), and skipping costs as long as it lasts.
 constexpr double kTrialImages = 210'000;
@@ -68,9 +69,14 @@ std::vector<std::int64_t> within_limits(const Architecture& start, std::vector<s
 /// Adds the round that brings the network to `depths`, on trial for at most `share` of the work.
 void add_round(GrowthPlan& plan, const Architecture& start, const std::vector<std::int64_t>& depths, double share,
                std::int64_t work) {
-  const auto macs = static_cast<double>(cost_of(deepened(start, depths)).total().macs);
-  const double insert = plan.rounds.empty() ? kFirstInsertion : plan.rounds.back().decide;
-  const double decide = insert + std::min(share, kTrialImages * macs / static_cast<double>(work));
+  // The share of the work, but no more than so many images take in the network at these depths.
+  const auto at_most = [&](double most, double images, const std::vector<std::int64_t>& at) {
+    const auto macs = static_cast<double>(cost_of(deepened(start, at)).total().macs);
+    return std::min(most, images * macs / static_cast<double>(work));
+  };
+  const double insert =
+      plan.rounds.empty() ? at_most(kFirstInsertion, kFirstImages, start.depths()) : plan.rounds.back().decide;
+  const double decide = insert + at_most(share, kTrialImages, depths);
   plan.rounds.push_back({.insert = insert, .decide = decide, .depths = depths});
   plan.final_depths = depths;
 }

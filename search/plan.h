@@ -34,9 +34,9 @@ struct GrowthPlan {
 double best_blocks_a_stage(double block_passes);
 
 /// Rounds from `start` towards the best depth for `work`: none where the start is deep enough, one up to 3.5 times its
-/// depth, two up to 6 times, else three; in each every stage grows by the same factor. A trial takes a share of the work,
-/// at most as many images as were seen to be enough. A round is cut down to the limits, stage by stage from the last, and
-/// left out where nothing remains. Errors: throws Error when the start itself is beyond the limits.
+/// depth, two up to 6 times, else three; in each every stage grows by the same factor. The first look and the trials take
+/// shares of the work, at most as many images as were seen to be enough. A round is cut down to the limits, stage by stage
+/// from the last, and left out where nothing remains. Errors: throws Error when the start itself is beyond the limits.
 GrowthPlan plan_growth(const Architecture& start, std::int64_t work, std::int64_t images, const GrowthLimits& limits);
 
 /// One jump to `depths` (as --grow-to asks), none of them less than the start's, in place of the table's.

@@ -100,7 +100,7 @@ TEST(Plan, KeepsWithinTheLimits) {
   EXPECT_TRUE(contains(message_of([&] { plan_of({1, 1, 1}, 3008, {.max_macs = 1000}); }), "--max-macs"));
 }
 
-TEST(Plan, ATrialTakesItsShareAndNoMoreImagesThanItNeeds) {
+TEST(Plan, TheFirstLookAndATrialTakeTheirShareAndNoMoreImagesThanTheyNeed) {
   const GrowthRound little = plan_of({1, 1, 1}, 130).rounds.front(), more = plan_of({1, 1, 1}, 340).rounds.front();
   EXPECT_DOUBLE_EQ(little.insert, 0.02);
   EXPECT_DOUBLE_EQ(little.decide, 0.20);
@@ -110,6 +110,8 @@ TEST(Plan, ATrialTakesItsShareAndNoMoreImagesThanItNeeds) {
   const std::vector<GrowthRound> rounds = plan_of({1, 1, 1}, 1017).rounds;
   EXPECT_EQ(rounds[1].insert, rounds[0].decide);
   EXPECT_LT(rounds[1].decide, 0.12);
+  const auto start = static_cast<double>(cost_of(Architecture::of_depths({1, 1, 1})).total().macs);
+  EXPECT_NEAR(rounds[0].insert * 1017.0 * kBlock * kImages / start, 130'000, 1);
 }
 
 TEST(Plan, GrowsToWhatItIsTold) {
