@@ -28,6 +28,7 @@ std::vector<Device> devices() {
   constexpr double kTf32 = 1.0 / 512, kBf16 = 1.0 / 64;
   std::vector<Device> all;
   all.push_back({"fp32", make_cuda_backend()});
+  all.push_back({"fp32_cudnn", make_cuda_backend({.own_filter_gradient = false}), DType::float32, 0.0, filters});
   all.push_back({"tf32", make_cuda_backend({.tf32 = true}), DType::float32, kTf32, convolutions});
   all.push_back(
       {"tf32_cudnn", make_cuda_backend({.tf32 = true, .own_filter_gradient = false}), DType::float32, kTf32, filters});

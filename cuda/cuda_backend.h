@@ -20,7 +20,7 @@ struct CudaOptions {
   bool tf32 = false;                // convolutions in float32 may round their operands to TF32's 10 bits
   bool strict_convolution = false;  // no Winograd
   bool direct_convolution = false;  // our readable kernels in place of cuDNN: the oracle
-  bool own_filter_gradient = true;  // the gradient of filters by our own tensor core kernel where it can; off: cuDNN's
+  bool own_filter_gradient = true;  // the gradient of filters by our own kernel where it can; off: cuDNN's
   bool fuse = true;                 // cuDNN's fused graphs where it has them; off: always in parts, for comparison
   std::shared_ptr<const PlanFile> plans;  // tuned on plan_device(); what it has no plan for, cuDNN's order decides
   Memory memory = Memory::cached;

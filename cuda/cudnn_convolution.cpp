@@ -169,7 +169,7 @@ CudnnConvolutions::CachedPlan& CudnnConvolutions::cached(const ConvolutionGraph&
 
 bool CudnnConvolutions::own_applies(const ConvolutionGraph& graph) const {
   return settings_.own_filter_gradient && graph.direction == Direction::by_weights &&
-         filter_gradient_applies(graph.x, graph.weight, graph.options, graph.maps, settings_.tf32);
+         filter_gradient_applies(graph.x, graph.weight, graph.options, graph.maps);
 }
 
 void CudnnConvolutions::use(const ConvolutionGraph& graph, std::optional<cudnn::Plan> plan, bool own) {
@@ -285,7 +285,8 @@ bool CudnnConvolutions::run(const ConvolutionBackwardWeights& call) {
   if (asked_ == nullptr && own_applies(graph) && cached(graph).own) {
     cudaStream_t stream = nullptr;
     STAGEWISE_CHECK(cudnnGetStream(target_.handle(), &stream));
-    filter_gradient({.x = call.x, .weight = call.d_weight, .y = call.dy, .options = call.options}, stream);
+    filter_gradient({.x = call.x, .weight = call.d_weight, .y = call.dy, .options = call.options}, settings_.tf32,
+                    stream);
     return true;
   }
   if (gives_wrong_sums(graph)) return false;
@@ -308,7 +309,7 @@ ConvolutionPlanText CudnnConvolutions::describe(const ConvolutionGraph& bare) {
   for (const ConvolutionGraph& graph : tried) {
     if (own_applies(graph) && cached(graph).own) {
       return {name_of(bare.direction), "own",
-              concat(filter_gradient_description(graph.x, graph.weight, graph.options, graph.maps),
+              concat(filter_gradient_description(graph.x, graph.weight, graph.options, graph.maps, settings_.tf32),
                      cached(graph).tuned.empty() ? "" : ", by the plan file")};
     }
     if (gives_wrong_sums(graph)) {

@@ -5,7 +5,7 @@
 // writes; in exact float32 it does neither. So `run` does a call in one go or says that it can't, and the backend tries
 // the whole call first, then its parts with our own kernels between them, and where cuDNN has no plan even for the bare
 // convolution, our direct convolution (cuda/convolution_direct.cu). One plan among cuDNN's is our own kernel: the
-// gradient of the filters on tensor cores (cuda/filter_gradient.h).
+// gradient of the filters (cuda/filter_gradient.h).
 #pragma once
 
 #include <functional>

@@ -77,13 +77,18 @@ struct TensorCore<float> {
   }
 };
 
-/// Begins to copy 16 bytes to shared memory, zeros where not `there`: nothing is read then. Both addresses are multiples
-/// of 16.
-__device__ inline void begin_copy(void* shared, const void* global, bool there) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
-                   static_cast<std::uint32_t>(__cvta_generic_to_shared(shared))),
-               "l"(__cvta_generic_to_global(global)), "r"(there ? 16 : 0)
-               : "memory");
+/// Begins to copy kBytes, 16 or 4, to shared memory, zeros where not `there`: nothing is read then. Both addresses are
+/// multiples of kBytes.
+template <int kBytes>
+__device__ void begin_copy(void* shared, const void* global, bool there) {
+  static_assert(kBytes == 16 || kBytes == 4);
+  const auto to = static_cast<std::uint32_t>(__cvta_generic_to_shared(shared));
+  const std::size_t from = __cvta_generic_to_global(global);
+  if constexpr (kBytes == 16) {  // .cg goes past the first-level cache, and knows no other size
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(there ? 16 : 0) : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(to), "l"(from), "r"(there ? 4 : 0) : "memory");
+  }
 }
 /// What this thread has begun since the last call is a group.
 __device__ inline void end_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }

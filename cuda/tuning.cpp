@@ -193,7 +193,8 @@ class Tuner {
       if (sound(call, graph, truth)) {
         *by_order = time_of(call, HUGE_VAL);
         keep_faster({.engine = kOwnEngine,
-                     .description = filter_gradient_description(graph.x, graph.weight, graph.options, graph.maps),
+                     .description = filter_gradient_description(graph.x, graph.weight, graph.options, graph.maps,
+                                                                convolutions_.tf32()),
                      .microseconds = *by_order,
                      .slower = {},
                      .plan = {}});

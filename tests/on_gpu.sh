@@ -167,8 +167,8 @@ epochs() {
   done
 }
 
-# The gradient of the filters at the networks' shapes, sixteen calls a row: by our own kernel (tf32, bf16) and by cuDNN
-# (fp32, tf32_cudnn, bf16_cudnn).
+# The gradient of the filters at the networks' shapes, sixteen calls a row: by our own kernel and by cuDNN (fp32_cudnn,
+# tf32_cudnn, bf16_cudnn).
 filters() { "$bench" --benchmark_filter='16_replayed' --benchmark_repetitions=3; }
 
 # Whole steps without the images' way to the card, in three precisions at batches of 128, 512 and 1024.
