@@ -234,20 +234,20 @@ TEST_F(Program, NumbersAreDecimalAndSpelledInOneWay) {
 TEST_F(Program, ReadsConfigsAsTomlDoes) {
   folder_.write("a.toml",
                 "# TOML, as a person writes it\n"
-                "epochs = 0x1 # not that many\n\"synthetic-train\" = 1_00\nsynthetic-test = +20\nblocks = '1'\n"
+                "epochs = 0x1 # not that many\n\"synthetic-train\" = 1_00\nsynthetic-test = +20\nblocks = [1, 1]\n"
                 "learning-rate = 5e-2\nflip = \"none\"\nbatch-size = 20\nschedule = \"cos\\u0069ne\"\n"
                 "any-device = \"off\"\nstrict-convolution = \"y\"\nweight-decay = -0e-1\n");
   const Result result = run({"train", "--config", "a.toml", "--out", "a", "--quiet"});
   ASSERT_EQ(result.code, 0) << result.error;
   const std::string config = read_file(path("a/config.toml"));
-  for (const char* line : {"epochs = 1\n", "synthetic-train = 100\n", "synthetic-test = 20\n", "blocks = \"1\"\n",
+  for (const char* line : {"epochs = 1\n", "synthetic-train = 100\n", "synthetic-test = 20\n", "blocks = \"1,1\"\n",
                            "learning-rate = 0.05\n", "flip = \"none\"\n", "schedule = \"cosine\"\n",
                            "any-device = false\n", "strict-convolution = true\n", "weight-decay = 0\n"}) {
     EXPECT_TRUE(contains(config, line));
   }
-  for (const char* wrong :
-       {"epochs = 007\n", "learning-rate = .05\n", "epochs = [1]\n", "[epochs]\na = 1\n", "epochs = 1\nepochs = 2\n",
-        "data = no quotes\n", "epochs = 1979-05-27\n", "epochs = nan\n", "seed = -1\n", "epochs = \"1\"x\n"}) {
+  for (const char* wrong : {"epochs = 007\n", "learning-rate = .05\n", "epochs = [1, 2]\n", "blocks = []\n",
+                            "[epochs]\na = 1\n", "epochs = 1\nepochs = 2\n", "data = no quotes\n",
+                            "epochs = 1979-05-27\n", "epochs = nan\n", "seed = -1\n", "epochs = \"1\"x\n"}) {
     folder_.write("wrong.toml", wrong);
     expect_refused({"train", "--config", "wrong.toml", "--out", "x"}, "wrong.toml");
   }

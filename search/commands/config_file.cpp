@@ -1,12 +1,11 @@
 #include "search/commands/config_file.h"
 
-#include <toml++/toml.h>
-
 #include <algorithm>
 #include <cstdio>
 #include <set>
 
 #include "search/commands/numbers.h"
+#include "search/commands/toml_value.h"
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
 
@@ -34,15 +33,6 @@ std::string quoted(const std::string& value) {
 bool is_bare(const CLI::Option& option) {
   const std::string type = option.get_type_name();
   return option.get_expected_min() == 0 || type == "INT" || type == "UINT" || type == "FLOAT";
-}
-
-/// What TOML holds, as the command line would have it.
-std::string text_of(const toml::node& node, const std::string& where) {
-  if (const auto text = node.value_exact<std::string>()) return *text;
-  if (const auto truth = node.value_exact<bool>()) return *truth ? "true" : "false";
-  if (const auto whole = node.value_exact<std::int64_t>()) return spelled(*whole);
-  if (const auto number = node.value_exact<double>()) return spelled(*number);
-  fail(where, ": expected a number, a text in quotes, true or false");
 }
 
 std::string value_of(const CLI::Option& option) {
@@ -91,7 +81,7 @@ std::map<std::string, std::string> parse_config(std::string_view contents, const
   }
   std::map<std::string, std::string> values;
   for (const auto& [key, node] : table) {
-    values.emplace(key.str(), text_of(node, concat(line(node.source()), ": `", key.str(), "`")));
+    values.emplace(key.str(), toml_value_text(node, concat(line(node.source()), ": `", key.str(), "`")));
   }
   return values;
 }

@@ -1,12 +1,8 @@
 #include "search/commands/sweep_file.h"
 
-#include <toml++/toml.h>
-
 #include <algorithm>
-#include <charconv>
-#include <cmath>
-#include <sstream>
 
+#include "search/commands/toml_value.h"
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
 
@@ -25,26 +21,6 @@ struct Arm {
   std::vector<std::uint64_t> seeds;
   std::vector<std::pair<std::string, std::string>> options;
 };
-
-std::string text_of(double value) {
-  char text[64];
-  constexpr double kExact = 1e15;  // whole numbers up to here are written as such: not every option takes 3e13
-  if (value == std::round(value) && std::abs(value) < kExact) return std::to_string(std::llround(value));
-  return {text, std::to_chars(text, text + sizeof text, value).ptr};
-}
-
-/// As the command line takes it; a list with commas between.
-std::string text_of(const toml::node& node, const Place& place) {
-  if (const auto* value = node.as_string()) return value->get();
-  if (const auto* value = node.as_integer()) return std::to_string(value->get());
-  if (const auto* value = node.as_boolean()) return value->get() ? "true" : "false";
-  if (const auto* value = node.as_floating_point(); value && std::isfinite(value->get())) return text_of(value->get());
-  const toml::array* list = node.as_array();
-  require(list != nullptr && !list->empty(), place.at(node), ": expected a text, a number, true, false or a list");
-  std::string text;
-  for (const toml::node& item : *list) text += (text.empty() ? "" : ",") + text_of(item, place);
-  return text;
-}
 
 std::string string_of(const toml::node& node, const char* what, const Place& place) {
   require(node.is_string() && !node.as_string()->get().empty(), place.at(node), ": expected ", what, " in quotes");
@@ -83,7 +59,7 @@ Arm arm_of(const std::string& name, const toml::node& node, const toml::table& c
   const toml::table& own = table_of(node, "arms." + name, place);
   Arm arm{.name = name, .seeds = seeds};
   for (const auto& [key, value] : common) {
-    if (!own.contains(key.str())) arm.options.emplace_back(key.str(), text_of(value, place));
+    if (!own.contains(key.str())) arm.options.emplace_back(key.str(), toml_value_text(value, place.at(value)));
   }
   for (const auto& [key, value] : own) {
     if (key == "command") {
@@ -91,7 +67,7 @@ Arm arm_of(const std::string& name, const toml::node& node, const toml::table& c
     } else if (key == "seeds") {
       arm.seeds = seeds_of(value, place);
     } else {
-      arm.options.emplace_back(key.str(), text_of(value, place));
+      arm.options.emplace_back(key.str(), toml_value_text(value, place.at(value)));
     }
   }
   require(arm.command == "train" || arm.command == "search", place.at(node), ": arm `", name,
