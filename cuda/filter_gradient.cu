@@ -38,17 +38,17 @@ template <class T, int kSlice>
 struct ByTensorCores {
   using Element = T;
   using Core = TensorCore<T>;
-  static constexpr int kFilters = kSlice, kChannels = kSlice, kDepth = Core::kDepth, kPitch = pitch_of(kSlice);
+  static constexpr int kFilters = kSlice, kChannels = kSlice, kDepth = Core::kDepth;
   Sums16x8 sums[kSlice / 16][kSlice / 8];
 
   /// Adds what kDepth pixels of dy and of x make, rows of kColumns that lie `dy_row` and `x_row` elements apart.
   __device__ void add(const T* dy, int dy_row, const T* x, int x_row) {
     Fragment left[kSlice / 16];
 #pragma unroll
-    for (int m = 0; m < kSlice / 16; ++m) left[m] = Core::read(dy + 16 * m, dy + dy_row + 16 * m, kPitch);
+    for (int m = 0; m < kSlice / 16; ++m) left[m] = Core::read(dy + 16 * m, dy + dy_row + 16 * m, pitch_of(kSlice));
 #pragma unroll
     for (int n = 0; n < kSlice / 16; ++n) {
-      const Fragment right = Core::read(x + 16 * n, x + x_row + 16 * n, kPitch);
+      const Fragment right = Core::read(x + 16 * n, x + x_row + 16 * n, pitch_of(kSlice));
 #pragma unroll
       for (int m = 0; m < kSlice / 16; ++m) {
         Core::multiply_add(left[m], right, 0, sums[m][2 * n]);
