@@ -164,8 +164,7 @@ void SearchRun::begin_pass() {
 }
 
 void SearchRun::join_held_out() {
-  const bool apart = data_.fingerprint.held_out > 0;  // the data itself keeps them from training
-  if (state_.held_out_joined || data_.validation.empty() || apart) return;
+  if (state_.held_out_joined || !data_.held_out_may_join()) return;
   state_.held_out_joined = true;
   begin_pass();
   log(held_out_join_event(std::ssize(data_.validation)));

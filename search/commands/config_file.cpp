@@ -5,7 +5,7 @@
 #include <set>
 
 #include "search/commands/numbers.h"
-#include "search/commands/toml_value.h"
+#include "search/commands/toml_file.h"
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
 
@@ -72,16 +72,9 @@ std::string config_text(const CLI::App& command, const std::string& name) {
 std::map<std::string, std::string> read_config(const std::string& path) { return parse_config(read_file(path), path); }
 
 std::map<std::string, std::string> parse_config(std::string_view contents, const std::string& path) {
-  const auto line = [&](const toml::source_region& source) { return concat("`", path, "`, line ", source.begin.line); };
-  toml::table table;
-  try {
-    table = toml::parse(contents);
-  } catch (const toml::parse_error& error) {
-    fail(line(error.source()), ": ", error.description());
-  }
   std::map<std::string, std::string> values;
-  for (const auto& [key, node] : table) {
-    values.emplace(key.str(), toml_value_text(node, concat(line(node.source()), ": `", key.str(), "`")));
+  for (const auto& [key, node] : parse_toml(contents, path)) {
+    values.emplace(key.str(), toml_value_text(node, concat(toml_place(path, node.source()), ": `", key.str(), "`")));
   }
   return values;
 }

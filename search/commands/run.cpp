@@ -75,9 +75,7 @@ RunData open_data(CLI::App& command, Settings& settings, bool begins, Backend& b
   std::optional<RunData> data = run_data_of(backend, dataset, wanted, variant, maps, progress.listener());
   if (begins && settings.hours > 0.0) take_hours(command, settings, backend, *data, progress);
   const SearchOptions options = settings.search_options();
-  if (data->validation.empty() || data->fingerprint.held_out > 0 || !options.join_held_out ||
-      needs_held_out(options, *data))
-    return std::move(*data);
+  if (!data->held_out_may_join() || !options.join_held_out || needs_held_out(options, *data)) return std::move(*data);
   progress.line("  nothing is decided on held-out images, so all are trained on");
   wanted.validation = 0.0;
   data.reset();  // before its images are there once more

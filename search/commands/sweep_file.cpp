@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "search/commands/toml_value.h"
+#include "search/commands/toml_file.h"
 #include "tensor/atomic_file.h"
 #include "tensor/error.h"
 
@@ -13,7 +13,7 @@ namespace {
 /// Where in the file things are, for messages.
 struct Place {
   const std::string& path;
-  std::string at(const toml::node& node) const { return concat("`", path, "`, line ", node.source().begin.line); }
+  std::string at(const toml::node& node) const { return toml_place(path, node.source()); }
 };
 
 struct Arm {
@@ -107,14 +107,6 @@ std::vector<SweepRun> in_order(const std::vector<Arm>& arms, const std::string& 
   return runs;
 }
 
-toml::table parse(const std::string& path) {
-  try {
-    return toml::parse(read_file(path), path);
-  } catch (const toml::parse_error& error) {
-    fail("`", path, "`, line ", error.source().begin.line, ": ", error.description());
-  }
-}
-
 }  // namespace
 
 std::string SweepRun::name() const { return arm + "/seed-" + std::to_string(seed); }
@@ -126,7 +118,7 @@ std::vector<std::string> SweepRun::arguments() const {
 }
 
 Sweep read_sweep(const std::string& path, const std::string& out, const std::string& data) {
-  const toml::table file = parse(path);
+  const toml::table file = parse_toml(read_file(path), path);
   const Place place{path};
   Sweep sweep{.out = out, .runs = {}};
   std::vector<std::uint64_t> seeds;

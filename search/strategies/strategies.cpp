@@ -44,7 +44,7 @@ bool grows(const SearchOptions& options) { return options.strategy == "stagewise
 
 /// The images that a run trains on, those included that join once everything is decided.
 double trained_images(const SearchOptions& options, const RunData& data) {
-  const bool join = grows(options) && options.join_held_out && data.fingerprint.held_out == 0;
+  const bool join = grows(options) && options.join_held_out && data.held_out_may_join();
   return static_cast<double>(data.train.size() + (join ? data.validation.size() : 0));
 }
 

@@ -44,6 +44,8 @@ struct RunData {
   std::function<Images()> load_test;
   DataFingerprint fingerprint;  // of all of this but the test set
 
+  /// Whether held-out images are there that may be trained on in the end: not where the data itself keeps them apart.
+  bool held_out_may_join() const { return !validation.empty() && fingerprint.held_out == 0; }
   /// A network for these images.
   Architecture architecture(const std::vector<std::int64_t>& depths, Variant variant,
                             const NetworkStyle& style = {}) const;

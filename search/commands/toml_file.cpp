@@ -1,9 +1,21 @@
-#include "search/commands/toml_value.h"
+#include "search/commands/toml_file.h"
 
 #include "search/commands/numbers.h"
 #include "tensor/error.h"
 
 namespace stagewise {
+
+toml::table parse_toml(std::string_view contents, const std::string& path) {
+  try {
+    return toml::parse(contents);
+  } catch (const toml::parse_error& error) {
+    fail(toml_place(path, error.source()), ": ", error.description());
+  }
+}
+
+std::string toml_place(const std::string& path, const toml::source_region& source) {
+  return concat("`", path, "`, line ", source.begin.line);
+}
 
 std::string toml_value_text(const toml::node& node, const std::string& where) {
   if (const auto text = node.value_exact<std::string>()) return *text;
