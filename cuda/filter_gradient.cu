@@ -30,7 +30,7 @@ namespace {
 constexpr int kColumns = 8;      // of a tile of dy: what ldmatrix takes as rows of one matrix
 constexpr int kFewChannels = 4;  // an image's
 
-/// Elements from pixel to pixel in shared memory.
+/// Elements from pixel to pixel in shared memory: with those that nobody uses, but for an image's few channels.
 __host__ __device__ constexpr int pitch_of(int slice) { return slice % 16 == 0 ? slice + 8 : slice; }
 
 /// A tap's [kSlice, kSlice] sums by tensor cores, shared out over a warp's lanes.
@@ -39,6 +39,7 @@ struct ByTensorCores {
   using Element = T;
   using Core = TensorCore<T>;
   static constexpr int kFilters = kSlice, kChannels = kSlice, kDepth = Core::kDepth;
+  static constexpr const char* kCores = " (tensor cores)";
   Sums16x8 sums[kSlice / 16][kSlice / 8];
 
   /// Adds what kDepth pixels of dy and of x make, rows of kColumns that lie `dy_row` and `x_row` elements apart.
@@ -83,6 +84,7 @@ struct InFloat32 {
   static constexpr int kFilters = kFiltersOf, kChannels = kChannelsOf, kDepth = kColumns;
   static constexpr int kAcross = kChannels < 16 ? kChannels / 2 : 4;  // lanes that share a filter
   static constexpr int kOfFilters = kFilters * kAcross / kWarp, kOfChannels = kChannels / kAcross;
+  static constexpr const char* kCores = "";
   float sums[kOfFilters][kOfChannels];
 
   __device__ static int filter() { return static_cast<int>(threadIdx.x) % kWarp / kAcross * kOfFilters; }
@@ -356,9 +358,8 @@ std::string filter_gradient_description(const Shape& x, const Shape& filter, con
   std::string text;
   with_layout(filter, options.stride, maps, tf32, [&]<class Layout>() {
     const Cut cut = Cut::of<Layout>(convolution_output(x, filter, options), x[3]);
-    const bool rounds = filter[3] > kFewChannels && (maps == DType::bfloat16 || tf32);
-    text = concat("our own kernel", rounds ? " (tensor cores), " : ", ", cut.blocks * cut.slices, " blocks, ",
-                  cut.parts, " parts in ", cut.parts * filter.count() * 4 >> 10, " KiB");
+    text = concat("our own kernel", Layout::Sums::kCores, ", ", cut.blocks * cut.slices, " blocks, ", cut.parts,
+                  " parts in ", cut.parts * filter.count() * 4 >> 10, " KiB");
   });
   return text;
 }
