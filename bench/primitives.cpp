@@ -1,8 +1,8 @@
 // Every primitive of the backend at the networks' shapes, from the table that the tests compare with the reference.
 #include <iostream>
 
+#include "bench/flags.h"
 #include "bench/report.h"
-#include "bench/shape_flag.h"
 #include "bench/timing.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/reference_backend.h"

@@ -120,6 +120,7 @@ void TableReporter::ReportRuns(const std::vector<Run>& runs) {
   if (times.empty()) return;
   times = sorted(times);
   const double median = times[times.size() / 2];
+  medians_[runs.front().run_name.function_name] = median;
   // Half of the distance between the quartiles.
   const double spread = 0.5 * (times[times.size() * 3 / 4] - times[times.size() / 4]) / median;
   std::printf("%-*s %9.3f ms %6.1f%%", name_width_, runs.front().run_name.function_name.c_str(), 1e3 * median,
@@ -142,7 +143,7 @@ void TableReporter::Finalize() {
   if (wrong_ > 0) std::printf("%d rows are WRONG.\n", wrong_);
 }
 
-int run(int argc, char** argv, const Table& table) {
+int run(int argc, char** argv, const Table& table, const std::function<void(const Medians&)>& conclude) {
   std::vector<char*> arguments(argv, argv + argc);
   std::string repetitions = "--benchmark_repetitions=9", interleave = "--benchmark_enable_random_interleaving=false",
               time = "--benchmark_min_time=0.05";
@@ -160,6 +161,7 @@ int run(int argc, char** argv, const Table& table) {
   const std::size_t rows = benchmark::RunSpecifiedBenchmarks(&reporter);
   benchmark::Shutdown();
   if (rows == 0) return 2;  // it has said that none matches
+  if (conclude) conclude(reporter.medians());
   return reporter.wrong() > 0 ? 1 : 0;
 }
 

@@ -3,6 +3,8 @@
 
 #include <benchmark/benchmark.h>
 
+#include <functional>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,6 +38,9 @@ struct Table {
 /// A row that can't be: SkipWithError's text for it. All other texts are failures.
 inline constexpr const char* kUnsupported = "not supported";
 
+/// Seconds, by the rows' names.
+using Medians = std::map<std::string, double>;
+
 /// Prints name, median and spread of the repetitions, the counters' medians, the label, and what else was running.
 class TableReporter : public benchmark::BenchmarkReporter {
  public:
@@ -45,6 +50,7 @@ class TableReporter : public benchmark::BenchmarkReporter {
   void Finalize() override;
   /// Rows whose results were wrong.
   int wrong() const { return wrong_; }
+  const Medians& medians() const { return medians_; }
 
  private:
   void print_counter(const Column& column, const std::vector<Run>& runs) const;
@@ -54,10 +60,11 @@ class TableReporter : public benchmark::BenchmarkReporter {
   int name_width_ = 0;
   OtherWork other_;
   int disturbed_ = 0, wrong_ = 0;
+  Medians medians_;
 };
 
 /// Runs the registered benchmarks: nine repetitions each unless the flags say otherwise. Returns main's value: 1 when a
-/// row's results were wrong, 2 when the flags aren't understood or choose no row.
-int run(int argc, char** argv, const Table& table = {});
+/// row's results were wrong, 2 when the flags aren't understood or choose no row. `conclude` is called behind the last row.
+int run(int argc, char** argv, const Table& table = {}, const std::function<void(const Medians&)>& conclude = {});
 
 }  // namespace stagewise::bench

@@ -3,7 +3,6 @@
 // on more and more threads. With `--device cuda` on the first card instead, in three precisions (`tf32`: float32's
 // convolutions may round to TF32), a step replayed from its recording as in a run, and the wait for it.
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <iostream>
 #include <map>
@@ -11,6 +10,7 @@
 #include <numeric>
 
 #include "bench/card_roof.h"
+#include "bench/flags.h"
 #include "bench/report.h"
 #include "cuda/cuda_backend.h"
 #include "layers/cost.h"
@@ -235,30 +235,6 @@ void register_on_card(double peak_gflops, const std::vector<std::int64_t>& batch
   }
 }
 
-/// Takes `--NAME VALUE` or `--NAME=VALUE` out of the arguments. Errors: throws Error where no value follows.
-std::string take_flag(const std::string& name, const std::string& otherwise, int& argc, char** argv) {
-  for (int i = 1; i < argc; ++i) {
-    const std::string argument = argv[i];
-    const bool apart = argument == name;
-    if (!apart && !argument.starts_with(name + "=")) continue;
-    require(!apart || i + 1 < argc, "[", name, "] expected a value behind it");
-    const std::string value = apart ? argv[i + 1] : argument.substr(name.size() + 1);
-    argc = static_cast<int>(std::copy(argv + i + (apart ? 2 : 1), argv + argc, argv + i) - argv);
-    return value;
-  }
-  return otherwise;
-}
-
-/// The numbers of images that cards are timed with, or the one that was asked for.
-std::vector<std::int64_t> batches_of(const std::string& asked) {
-  if (asked.empty()) return {128, 512, 1024};
-  std::int64_t batch = 0;
-  const auto [end, error] = std::from_chars(asked.data(), asked.data() + asked.size(), batch);
-  require(error == std::errc() && end == asked.data() + asked.size() && batch >= 2 && batch <= 1 << 16,
-          "[--batch] expected a number of images from 2 to 65536, got `", asked, "`");
-  return {batch};
-}
-
 int run_on_cpu(int argc, char** argv) {
   const Roofs roofs = note_machine(argc, argv);
   register_networks(roofs);
@@ -287,11 +263,13 @@ int run_on_card(const std::vector<std::int64_t>& batches, int argc, char** argv)
 int main(int argc, char** argv) {
   using namespace stagewise;
   try {
-    const std::string device = bench::take_flag("--device", "cpu", argc, argv);
-    const std::string batch = bench::take_flag("--batch", "", argc, argv);
+    const std::string device = bench::take_flag("--device", argc, argv).value_or("cpu");
+    const std::optional<std::int64_t> batch = bench::batch_flag(argc, argv);
     require(device == "cpu" || device == "cuda", "[--device] expected cpu or cuda, got `", device, "`");
-    if (device == "cuda") return bench::run_on_card(bench::batches_of(batch), argc, argv);
-    require(batch.empty(), "[--batch] is for --device cuda");
+    if (device == "cuda") {
+      return bench::run_on_card(batch ? std::vector{*batch} : std::vector<std::int64_t>{128, 512, 1024}, argc, argv);
+    }
+    require(!batch, "[--batch] is for --device cuda");
     return bench::run_on_cpu(argc, argv);
   } catch (const std::exception& error) {
     std::cerr << error.what() << '\n';

@@ -4,8 +4,8 @@
 // roof each is. The formula stands in tensor/backend.h (ConvolutionForward); images are NHWC, filters KRSC, padding zeros.
 #include <iostream>
 
+#include "bench/flags.h"
 #include "bench/report.h"
-#include "bench/shape_flag.h"
 #include "bench/timing.h"
 #include "cpu/cpu_backend.h"
 #include "cpu/reference_backend.h"

@@ -1,8 +1,7 @@
-#include "bench/shape_flag.h"
+#include "bench/flags.h"
 
 #include <algorithm>
 #include <charconv>
-#include <string>
 
 #include "tensor/error.h"
 
@@ -32,15 +31,33 @@ std::vector<std::int64_t> numbers_in(const std::string& text) {
 
 }  // namespace
 
+std::optional<std::string> take_flag(const std::string& name, int& argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string argument = argv[i];
+    const bool apart = argument == name;
+    if (!apart && !argument.starts_with(name + "=")) continue;
+    require(!apart || i + 1 < argc, "[", name, "] expected a value behind it");
+    const std::string value = apart ? argv[i + 1] : argument.substr(name.size() + 1);
+    argc = static_cast<int>(std::copy(argv + i + (apart ? 2 : 1), argv + argc, argv + i) - argv);
+    return value;
+  }
+  return {};
+}
+
+std::optional<std::int64_t> batch_flag(int& argc, char** argv) {
+  const std::optional<std::string> text = take_flag("--batch", argc, argv);
+  if (!text) return {};
+  std::int64_t batch = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), batch);
+  require(error == std::errc() && end == text->data() + text->size() && batch >= 2 && batch <= 1 << 16,
+          "[--batch] expected a number of images from 2 to 65536, got `", *text, "`");
+  return batch;
+}
+
 std::optional<primitive_cases::ConvolutionSize> shape_flag(int& argc, char** argv) {
-  const auto found = std::find_if(argv + 1, argv + argc, [](const char* argument) {
-    return std::string(argument) == "--shape" || std::string(argument).starts_with("--shape=");
-  });
-  if (found == argv + argc) return {};
-  const bool apart = std::string(*found) == "--shape";
-  require(!apart || found + 1 < argv + argc, "[--shape] expected a shape behind it");
-  const std::string text = apart ? found[1] : std::string(*found).substr(std::string("--shape=").size());
-  argc = static_cast<int>(std::copy(found + (apart ? 2 : 1), argv + argc, found) - argv);
+  const std::optional<std::string> given = take_flag("--shape", argc, argv);
+  if (!given) return {};
+  const std::string& text = *given;
   const std::vector<std::int64_t> n = numbers_in(text);
   const primitive_cases::ConvolutionSize size{n[0], n[1], n[2], n[3], n[4], n[5], n[6], {n[7], n[5] / 2, n[5] / 2}};
   require(n[5] == n[6], "[--shape] expected a square filter, got ", n[5], "x", n[6]);
