@@ -240,11 +240,11 @@ std::array<double, 4> seconds_of(const Repeated& convolution, Pass pass, const M
 
 void print_sum(const char* name, const std::array<double, 4>& seconds) {
   std::printf("%-12s", name);
-  for (const double sum : seconds) std::printf(" %10.1f", 1e3 * sum);
+  for (const double sum : seconds) std::isfinite(sum) ? std::printf(" %10.1f", 1e3 * sum) : std::printf(" %10s", "-");
   std::printf("\n");
 }
 
-/// All convolutions of a step, each as often as the network has it; `inf` where a filter left out one of them.
+/// All convolutions of a step, each as often as the network has it; a line where a filter left out one of them.
 void print_sums(const std::string& network, const std::vector<Repeated>& convolutions, const Medians& medians) {
   std::printf("\nAll convolutions of a step of %s, cold, ms; the faster one of oneDNN's algorithms for each:\n",
               network.c_str());

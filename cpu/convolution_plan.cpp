@@ -13,8 +13,17 @@ constexpr std::int64_t kGroupPixels = 64;
 constexpr std::int64_t kStripPixels = 1024;
 // A sweep's rows of x and dy are to stay in L1, the chunks' filters together in the last-level cache.
 constexpr std::int64_t kSweepBytes = 24 << 10, kPartialBytes = 1 << 20;
+// Channels that a filter's packing reads at a time: a cache line of floats.
+constexpr std::int64_t kPackedAtOnce = 16;
+// Of a large filter's gradient, a part: it is to stay in L2.
+constexpr std::int64_t kGradientTaps = 64, kGradientChannels = 256;
 // Tiles of a block: enough for the product's registers and to reuse the filter, few enough for L2.
 constexpr std::int64_t kBlockTiles = 16;
+// A transformed filter that no cache holds, how many tiles then go by while it passes through, and how many of its
+// channels make a work item: few enough to go round, enough that transforming the tiles for each costs little.
+constexpr std::int64_t kLargeFilterBytes = 4 << 20, kLargeBlockTiles = 32, kPartChannels = 128;
+// One that comes from memory each time, and the multiply-adds in the time that one of its floats takes.
+constexpr double kStreamedBytes = 16 << 20, kStreamCost = 16;
 // And of a work item, which are a CIFAR image's.
 constexpr std::int64_t kStripTiles = 64;
 // What Winograd's transforms take a value that they store, on its way through both of their passes and through memory,
@@ -36,12 +45,18 @@ struct Direction {
         pairs(static_cast<double>(in_channels * round_up(out_channels, lanes))) {}
 };
 
+/// What a filter of so many floats makes of a multiply-add when it passes by once for so many pixels or tiles.
+double streamed(double floats, std::int64_t at_once) {
+  return 4 * floats < kStreamedBytes ? 1 : 1 + kStreamCost / static_cast<double>(at_once);
+}
+
 /// Multiply-adds an image.
 double direct_steps(const ConvolutionShape& shape, const Direction& direction) {
   // By data, only every stride-th row and column of taps reaches a pixel.
   const std::int64_t grids = direction.by_data ? shape.options.stride * shape.options.stride : 1;
   const auto pixels = static_cast<double>(direction.out_height * direction.out_width) / static_cast<double>(grids);
-  return pixels * direction.pairs * static_cast<double>(shape.filter_height * shape.filter_width);
+  const double filter = direction.pairs * static_cast<double>(shape.filter_height * shape.filter_width);
+  return pixels * filter * streamed(filter, kGroupPixels);
 }
 
 /// The same with the transforms, which take their time by what they store for a tile and a channel.
@@ -50,9 +65,10 @@ double winograd_steps(const WinogradKernels& form, const Direction& direction, s
   const std::int64_t stored =
       planes * (form.input_step + planes) * round_up(direction.in_channels, lanes) +
       (products * (products + outputs) + outputs * outputs) * round_up(direction.out_channels, lanes);
+  const double filter = products * products * direction.pairs;
   const auto tiles = [outputs](std::int64_t size) { return (size + outputs - 1) / outputs; };
   return static_cast<double>(tiles(direction.out_height) * tiles(direction.out_width)) *
-         (products * products * direction.pairs + kTransformCost * static_cast<double>(stored));
+         (filter * streamed(filter, kLargeBlockTiles) + kTransformCost * static_cast<double>(stored));
 }
 
 /// Why no form fits; empty where one does.
@@ -90,12 +106,13 @@ AlgorithmChoice choose(const ConvolutionShape& shape, const Kernels& kernels, bo
   return choice;
 }
 
-/// Blocks of about kBlockTiles tiles; items of whole blocks and about kStripTiles tiles, and at least kManyImages of
+/// Blocks of about `block_tiles` tiles; items of whole blocks and about kStripTiles tiles, and at least `least_items` of
 /// them where there are rows enough.
-TileRows tile_rows(std::int64_t images, std::int64_t height, std::int64_t width, std::int64_t outputs) {
+TileRows tile_rows(std::int64_t images, std::int64_t height, std::int64_t width, std::int64_t outputs,
+                   std::int64_t block_tiles = kBlockTiles, std::int64_t least_items = kManyImages) {
   TileRows rows{(height + outputs - 1) / outputs, (width + outputs - 1) / outputs};
-  rows.block_rows = std::max<std::int64_t>(kBlockTiles / rows.tile_columns, 1);
-  const std::int64_t most = std::max<std::int64_t>(images * rows.tile_rows / kManyImages, 1);
+  rows.block_rows = std::max<std::int64_t>(block_tiles / rows.tile_columns, 1);
+  const std::int64_t most = std::max<std::int64_t>(images * rows.tile_rows / least_items, 1);
   rows.block_rows = std::min(rows.block_rows, most);
   rows.item_rows = rows.block_rows;
   if (rows.tile_rows > rows.block_rows) {
@@ -130,13 +147,18 @@ void list_groups(const ConvolutionPlan& plan, SubConvolution& part, std::int64_t
 void finish(ConvolutionPlan& plan, const ConvolutionShape& shape, const Kernels& kernels) {
   plan.vectors = plan.out_channels > kernels.lanes ? 2 : 1;
   const std::int64_t block_channels = static_cast<std::int64_t>(plan.vectors) * kernels.lanes;
-  plan.blocks = (plan.out_channels + block_channels - 1) / block_channels;
+  plan.blocks = plan.part_blocks = (plan.out_channels + block_channels - 1) / block_channels;
   std::int64_t columns = 1;
   if (plan.choice.algorithm == Algorithm::winograd) {
     // By data: how far before dx's first pixel the turned filter begins.
     const std::int64_t before = 2 / shape.options.stride - shape.options.padding_before;
     plan.top = plan.left = plan.by_data ? before : shape.options.padding_before;
-    plan.tiles = tile_rows(shape.images, plan.out_height, plan.out_width, kernels.winograd(plan.choice.form).outputs);
+    const WinogradKernels& form = kernels.winograd(plan.choice.form);
+    const bool large =
+        4 * form.products * form.products * plan.in_channels * plan.blocks * block_channels >= kLargeFilterBytes;
+    plan.tiles = large ? tile_rows(shape.images, plan.out_height, plan.out_width, form.outputs, kLargeBlockTiles, 1)
+                       : tile_rows(shape.images, plan.out_height, plan.out_width, form.outputs);
+    if (large) plan.part_blocks = std::max<std::int64_t>(kPartChannels / block_channels, 1);
   }
   plan.padded_width = plan.left + (plan.in_width + plan.stage_step - 1) / plan.stage_step;
   for (const SubConvolution& part : plan.parts) {
@@ -187,6 +209,7 @@ std::int64_t WeightsPlan::units(std::int64_t images) const {
 }
 
 std::int64_t WeightsPlan::chunks(std::int64_t images) const {
+  if (in_parts) return 1;
   return std::min(units(images), std::clamp<std::int64_t>(kPartialBytes / (4 * filter_floats), 16, 64));
 }
 
@@ -245,6 +268,31 @@ SubConvolution turned(const ConvolutionShape& shape) {
   return all;
 }
 
+/// Rows of `columns` floats, and zeros behind them up to `to_row`.
+void copy_rows(const float* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, float* to,
+               std::int64_t to_row) {
+  for (std::int64_t row = 0; row < rows; ++row, from += from_row, to += to_row) {
+    std::fill(std::copy_n(from, columns, to), to + to_row, 0.0f);
+  }
+}
+
+/// Columns of `rows` floats as rows, and zeros behind them up to `to_row`. A few columns at a time: what lies side by
+/// side in memory is read while it is in the cache.
+void transpose(const float* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, float* to,
+               std::int64_t to_row) {
+  for (std::int64_t first = 0; first < columns; first += kPackedAtOnce) {
+    const std::int64_t end = std::min(first + kPackedAtOnce, columns);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      for (std::int64_t column = first; column < end; ++column) {
+        to[column * to_row + row] = from[row * from_row + column];
+      }
+    }
+    for (std::int64_t column = first; column < end; ++column) {
+      std::fill(to + column * to_row + rows, to + (column + 1) * to_row, 0.0f);
+    }
+  }
+}
+
 }  // namespace
 
 ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {
@@ -279,6 +327,15 @@ WeightsPlan plan_weights(const ConvolutionShape& shape, const Kernels& kernels, 
   plan.stride = shape.options.stride / plan.stage_step;
   plan.padded_width = std::max((shape.width + plan.stage_step - 1) / plan.stage_step + shape.options.padding_before,
                                (shape.out_width - 1) * plan.stride + shape.filter_width);
+  // Not even one of them would stay in the cache.
+  plan.in_parts = 4 * plan.filter_floats >= kPartialBytes;
+  if (plan.in_parts) {
+    plan.choice = {.reason = "a large filter, part by part"};
+    plan.filter_rows = shape.filter_height;
+    plan.part_taps = std::min(kGradientTaps, plan.taps / plan.filter_rows);
+    plan.part_blocks = std::max<std::int64_t>(kGradientChannels / plan.block_channels, 1);
+    return plan;
+  }
   if (plan.choice.algorithm == Algorithm::winograd) {
     plan.tiles = tile_rows(kManyImages * kBlockTiles, shape.out_height, shape.out_width,
                            kernels.winograd(plan.choice.form).outputs);
@@ -300,16 +357,16 @@ void pack_weights(const ConvolutionPlan& plan, const SubConvolution& part, std::
   const std::int64_t first = block * block_channels;
   const std::int64_t channels = std::min(block_channels, plan.out_channels - first);
   const std::int64_t filter = shape.filter_height * shape.filter_width * shape.channels;
-  // By data the filter's output channels are read and its input channels written.
-  const std::int64_t in_step = plan.by_data ? filter : 1, out_step = plan.by_data ? 1 : filter;
   packed += part.packed_offset + block * part.taps * block_channels;
   for (const FilterRow& row : part.filter_rows) {
-    for (std::int64_t i = 0; i < row.columns; ++i) {
+    for (std::int64_t i = 0; i < row.columns; ++i, packed += plan.in_channels * block_channels) {
       const std::int64_t column = row.first_column + i * row.column_step;
-      const float* tap = weight + (row.row * shape.filter_width + column) * shape.channels + first * out_step;
-      for (std::int64_t in = 0; in < plan.in_channels; ++in, packed += block_channels) {
-        for (std::int64_t out = 0; out < channels; ++out) packed[out] = tap[in * in_step + out * out_step];
-        std::fill(packed + channels, packed + block_channels, 0.0f);
+      const float* const tap = weight + (row.row * shape.filter_width + column) * shape.channels;
+      // By data the filter's output channels are read and its input channels written.
+      if (plan.by_data) {
+        copy_rows(tap + first, filter, plan.in_channels, channels, packed, block_channels);
+      } else {
+        transpose(tap + first * filter, filter, channels, plan.in_channels, packed, block_channels);
       }
     }
   }

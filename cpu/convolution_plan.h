@@ -80,11 +80,13 @@ struct ConvolutionPlan {
   std::int64_t group_rows = 1;                       // grid rows computed together: a few dozen pixels, still in L1
   std::int64_t strip_rows = 1, strips = 1;           // grid rows of one work item, and how many items an image gives
   TileRows tiles;                                    // with Algorithm::winograd, instead of groups and strips
+  std::int64_t part_blocks = 0;  // and the blocks of channels of a work item: of a large filter, a few
   std::vector<SubConvolution> parts;
   std::int64_t packed_floats = 0;
 
-  /// Work items for so many images.
+  /// Work items for so many images; with channel_parts(), each is so many.
   std::int64_t items(std::int64_t images) const;
+  std::int64_t channel_parts() const { return (blocks + part_blocks - 1) / part_blocks; }
   std::int64_t grid_rows() const { return (out_height + output_step - 1) / output_step; }
   /// Rows of the input that are staged, without padding.
   std::int64_t staged_height() const { return (in_height + stage_step - 1) / stage_step; }
@@ -95,18 +97,25 @@ struct ConvolutionPlan {
 ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kernels, bool strict);
 ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kernels, bool strict);
 
-/// The gradient of the filter. Work items are chunks of the batch: each sums into a filter of its own.
+/// The gradient of the filter. Work items are chunks of the batch, each of which sums into a filter of its own, or, of a
+/// large filter, its parts.
 struct WeightsPlan {
   AlgorithmChoice choice;
+  bool in_parts = false;                                                  // always by the direct algorithm
   std::int64_t vectors, block_channels, blocks, stored_channels;          // stored: rounded up to whole blocks
   std::int64_t taps, filter_floats;                                       // taps: floats under a pixel, all filter rows
   std::int64_t padded_width, sweep_rows = 0, strip_rows = 0, strips = 0;  // direct
   std::int64_t stride = 1, stage_step = 1;                                // direct: as in ConvolutionPlan
   TileRows tiles;                                                         // Winograd
+  std::int64_t filter_rows = 0, part_taps = 0, part_blocks = 0;           // in parts: of one row of the filter
 
   /// What a chunk is made of: strips of images, or rows of tiles.
   std::int64_t units(std::int64_t images) const;
   std::int64_t chunks(std::int64_t images) const;
+  /// Into which a row of a large filter falls, and the blocks of its channels.
+  std::int64_t tap_parts() const { return (taps / filter_rows + part_taps - 1) / part_taps; }
+  std::int64_t channel_parts() const { return (blocks + part_blocks - 1) / part_blocks; }
+  std::int64_t parts() const { return filter_rows * tap_parts() * channel_parts(); }
 };
 WeightsPlan plan_weights(const ConvolutionShape& shape, const Kernels& kernels, bool strict);
 

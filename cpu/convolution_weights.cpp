@@ -1,5 +1,5 @@
 // Convolution by weights. The batch is cut into chunks by the problem's size; each chunk sums into a filter of its own,
-// and the chunks' filters are added in order at the end. With a batch norm folded in, dy is computed from dz row by row
+// and the chunks' filters are added in order at the end. (A large filter is cut itself: filter_parts.cpp.) With a batch norm folded in, dy is computed from dz row by row
 // just before it is used, and stored once for the pass by data.
 #include "cpu/cpu_backend_impl.h"
 
@@ -101,17 +101,21 @@ void CpuBackend::convolution_backward_weights(const ConvolutionBackwardWeights& 
                        .mean = call.output_batch_norm.mean.data<float>(),
                        .factors = &factors};
   const Tensor partials(*this, {chunks, plan.filter_floats});
-  PartialSums bias_sums(call.d_bias.defined() ? chunks : 0, shape.out_channels);
-  pool_.sweep(chunks, [&](std::int64_t chunk) {
-    const std::int64_t begin = chunk * units / chunks, end = (chunk + 1) * units / chunks;
-    float* const filter = partials.data<float>() + chunk * plan.filter_floats;
-    double* const bias = call.d_bias.defined() ? bias_sums.first(chunk) : nullptr;
-    if (plan.choice.algorithm == Algorithm::winograd) {
-      winograd_weights(plan, run, begin, end, filter, bias);
-    } else {
-      direct_weights(plan, run, begin, end, filter, bias);
-    }
-  });
+  PartialSums bias_sums(!call.d_bias.defined() ? 0 : plan.in_parts ? shape.images : chunks, shape.out_channels);
+  if (plan.in_parts) {
+    weights_in_parts(plan, run, partials.data<float>(), bias_sums);
+  } else {
+    pool_.sweep(chunks, [&](std::int64_t chunk) {
+      const std::int64_t begin = chunk * units / chunks, end = (chunk + 1) * units / chunks;
+      float* const filter = partials.data<float>() + chunk * plan.filter_floats;
+      double* const bias = call.d_bias.defined() ? bias_sums.first(chunk) : nullptr;
+      if (plan.choice.algorithm == Algorithm::winograd) {
+        winograd_weights(plan, run, begin, end, filter, bias);
+      } else {
+        direct_weights(plan, run, begin, end, filter, bias);
+      }
+    });
+  }
 
   // [taps, channels] of all chunks to [channels, taps].
   constexpr std::int64_t kTapsAtOnce = 16;
@@ -129,7 +133,7 @@ void CpuBackend::convolution_backward_weights(const ConvolutionBackwardWeights& 
   });
   for (std::int64_t k = 0; call.d_bias.defined() && k < shape.out_channels; ++k) {
     double sum = 0;
-    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) sum += bias_sums.first(chunk)[k];
+    for (std::int64_t item = 0; item < bias_sums.items(); ++item) sum += bias_sums.first(item)[k];
     call.d_bias.data<float>()[k] = static_cast<float>(sum);
   }
 }

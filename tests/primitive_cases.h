@@ -585,6 +585,15 @@ inline std::vector<ConvolutionSize> odd_convolutions() {
       {2, 6, 150, 16, 16, 3, 3, {1, 1, 1}}, {2, 9, 9, 8, 16, 5, 3, {2, 2, 1}},    {2, 17, 30, 3, 20, 7, 7, {2, 3, 3}}};
 }
 
+/// Filters that no cache holds, which the CPU goes about otherwise: with and without Winograd, channels that end in the
+/// middle of vectors and of parts.
+inline std::vector<ConvolutionSize> large_filters() {
+  return {{2, 6, 5, 170, 177, 3, 3, {1, 1, 1}},
+          {2, 5, 7, 215, 217, 3, 3, {2, 1, 1}},
+          {2, 3, 2, 410, 330, 3, 3, {2, 1, 1}},
+          {2, 5, 7, 520, 530, 1, 1, {2, 0, 0}}};
+}
+
 inline std::vector<PrimitiveCase> other_cases(std::int64_t batch) {
   std::vector<PrimitiveCase> cases;
   const auto take = [&](std::vector<PrimitiveCase> more) {

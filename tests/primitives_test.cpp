@@ -172,12 +172,42 @@ TEST_P(Primitive, StoredInBFloat16TheNumberOfThreadsDoesNotChangeABit) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Table, Primitive, testing::ValuesIn(primitive_cases::test_cases()), [](const auto& info) {
+std::string test_name(const testing::TestParamInfo<PrimitiveCase>& info) {
   std::string name = info.param.name;
   std::replace_if(
       name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
   return name;
-});
+}
+
+INSTANTIATE_TEST_SUITE_P(Table, Primitive, testing::ValuesIn(primitive_cases::test_cases()), test_name);
+
+INSTANTIATE_TEST_SUITE_P(LargeFilters, Primitive,
+                         testing::ValuesIn(primitive_cases::convolution_cases(primitive_cases::large_filters())),
+                         test_name);
+
+/// More images than are laid out at once for a large filter: the gradient is the sum of theirs.
+TEST(LargeFilter, ItsGradientIsThatOfAllImagesHoweverManyFitAtOnce) {
+  constexpr std::int64_t kImages = 6, kFirst = 2, kChannels = 520, kFilters = 530, kSide = 30;
+  for (const std::string& set : cpu_instruction_sets()) {
+    const auto backend = make_cpu_backend({.instruction_set = set});
+    const auto gradient = [&](std::int64_t first, std::int64_t images) {
+      const auto some = [&](std::int64_t channels, std::uint64_t stream) {
+        const std::vector<float> all = uniform(*backend, {kImages, kSide, kSide, channels}, stream).to_host<float>();
+        const auto at = all.begin() + first * kSide * kSide * channels;
+        return Tensor::from_host(*backend, {images, kSide, kSide, channels},
+                                 std::vector<float>(at, at + images * kSide * kSide * channels));
+      };
+      const Tensor d_weight(*backend, {kFilters, 1, 1, kChannels});
+      backend->convolution_backward_weights(
+          {.x = some(kChannels, 1), .dy = some(kFilters, 2), .d_weight = d_weight, .options = {1, 0, 0}});
+      return d_weight.to_doubles();
+    };
+    const std::vector<double> all = gradient(0, kImages), rest = gradient(kFirst, kImages - kFirst);
+    std::vector<double> sum = gradient(0, kFirst);
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += rest[i];
+    expect_near(all, sum, 1e-5, set);
+  }
+}
 
 /// Root mean square of the difference over that of the truth, for a convolution in all three directions.
 std::vector<double> convolution_errors(Backend& backend, std::int64_t stride) {
