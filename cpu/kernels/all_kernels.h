@@ -22,6 +22,9 @@ void batch_norm_backward(Elements dz, Elements x, const float* mean, const float
                          Elements dx, std::int64_t pixels, std::int64_t channels);
 void channel_sums(const float* x, std::int64_t pixels, std::int64_t channels, double* sums);
 
+void max_pool_forward(const MaxPoolRow& job);
+void max_pool_backward(const MaxPoolRow& job);
+
 void widen(const std::uint16_t* narrow, float* wide, std::int64_t count);
 void narrow(const float* wide, std::uint16_t* narrow, std::int64_t count);
 void add(const float* a, const float* b, float* out, std::int64_t count);

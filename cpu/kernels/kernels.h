@@ -207,6 +207,17 @@ struct BatchNormReduceRows {
   double* bias_sums;    // [channels]
 };
 
+/// The windows of one row of maxima. Those over the image's edge end there.
+struct MaxPoolRow {
+  const float* x = nullptr;              // the image's rows under the windows
+  std::int64_t rows, width, channels;    // of x
+  std::int64_t columns;                  // windows
+  std::int64_t window, stride, padding;  // columns: of a window, from one to the next, and before the image
+  float* y = nullptr;                    // forward: the maxima, out
+  const float* dy = nullptr;             // backward
+  float* dx = nullptr;                   // backward: as x, added to
+};
+
 /// What all elements of a parameter share in a step of AdamW; kernels/adamw.cpp has the formula.
 struct AdamWFactors {
   float decay;          // learning rate * weight decay
@@ -243,6 +254,9 @@ struct Kernels {
                               const float* c, Elements dx, std::int64_t pixels, std::int64_t channels);
   /// Adds each channel's sum over the pixels, in double.
   void (*channel_sums)(const float* x, std::int64_t pixels, std::int64_t channels, double* sums);
+
+  void (*max_pool_forward)(const MaxPoolRow&);
+  void (*max_pool_backward)(const MaxPoolRow&);
 
   /// Between float and the bits of bfloat16.
   void (*widen)(const std::uint16_t* narrow, float* wide, std::int64_t count);
