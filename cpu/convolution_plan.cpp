@@ -9,6 +9,8 @@ namespace {
 // Output pixels that one call of the kernel covers: enough to use full tiles and reuse the weights, few enough that
 // what they read and write is still in L1 for the epilogue.
 constexpr std::int64_t kGroupPixels = 64;
+// Of them, at most so many in a group that is computed whole (Kernels::group).
+constexpr std::int64_t kMostGroup = 4;
 // Output pixels of a work item: a CIFAR image; larger images are cut, so that one image feeds many threads.
 constexpr std::int64_t kStripPixels = 1024;
 // A sweep's rows of x and dy are to stay in L1, the chunks' filters together in the last-level cache.
@@ -129,6 +131,22 @@ std::int64_t stage_step(const ConvolutionShape& shape) {
   return point && shape.options.padding_before == 0 && shape.options.padding_after == 0 ? shape.options.stride : 1;
 }
 
+/// A filter of 1x1 that reads every pixel doesn't see where rows end: some of them as one, where a smaller share of the
+/// groups of pixels then ends in the middle.
+ConvolutionShape with_long_rows(ConvolutionShape shape) {
+  const Conv2dOptions& options = shape.options;
+  if (shape.filter_height * shape.filter_width > 1 || options.stride > 1) return shape;
+  if (options.padding_before + options.padding_after > 0) return shape;
+  std::int64_t best = 1;
+  for (std::int64_t rows = 2; rows <= shape.height && rows * shape.width <= kGroupPixels; ++rows) {
+    const auto computed = [&](std::int64_t of) { return round_up(of * shape.width, kMostGroup); };
+    if (shape.height % rows == 0 && computed(rows) * best < computed(best) * rows) best = rows;
+  }
+  shape.height /= best, shape.out_height /= best;
+  shape.width *= best, shape.out_width *= best;
+  return shape;
+}
+
 /// The part's pixels in the first grid rows that are computed together.
 void list_groups(const ConvolutionPlan& plan, SubConvolution& part, std::int64_t group) {
   part.row_groups = (part.columns + group - 1) / group;
@@ -213,7 +231,8 @@ std::int64_t WeightsPlan::chunks(std::int64_t images) const {
   return std::min(units(images), std::clamp<std::int64_t>(kPartialBytes / (4 * filter_floats), 16, 64));
 }
 
-ConvolutionPlan plan_forward(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {
+ConvolutionPlan plan_forward(const ConvolutionShape& given, const Kernels& kernels, bool strict) {
+  const ConvolutionShape shape = with_long_rows(given);
   ConvolutionPlan plan;
   plan.choice = choose(shape, kernels, /*by_data=*/false, strict);
   plan.in_height = shape.height, plan.in_width = shape.width, plan.in_channels = shape.channels;
@@ -295,7 +314,8 @@ void transpose(const float* from, std::int64_t from_row, std::int64_t rows, std:
 
 }  // namespace
 
-ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {
+ConvolutionPlan plan_by_data(const ConvolutionShape& given, const Kernels& kernels, bool strict) {
+  const ConvolutionShape shape = with_long_rows(given);
   ConvolutionPlan plan;
   plan.choice = choose(shape, kernels, /*by_data=*/true, strict);
   plan.by_data = true;
