@@ -165,7 +165,9 @@ TEST_F(RecordedPass, ThatWasStoppedGoesOnWithTheSameBits) {
     };
     const auto go_on = [&] { return train_pass(one, data_.images, data_.train, options_, position, result, choose); };
     EXPECT_EQ(go_on(), stop == 8);
-    if (stop < 8) EXPECT_TRUE(go_on());
+    if (stop < 8) {
+      EXPECT_TRUE(go_on());
+    }
     weights.emplace_back();
     for (const auto& [name, tensor] : one.network->tensors()) {
       const std::vector<double> values = tensor.to_doubles();
