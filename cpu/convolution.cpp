@@ -71,10 +71,10 @@ ConvolutionShape shape_of(const Shape& x, const Shape& weight, const Conv2dOptio
 }
 
 ConvolutionPlanText text_of(const char* direction, const AlgorithmChoice& choice, const TileRows& tiles,
-                            std::int64_t items) {
+                            std::int64_t items, const char* kind = "") {
   const bool winograd = choice.algorithm == Algorithm::winograd;
   const std::string blocks = winograd ? concat(", blocks of ", tiles.block_tiles(), " tiles") : "";
-  return {direction, winograd ? "winograd" : "direct", concat(choice.reason, blocks, ", ", items, " work items")};
+  return {direction, winograd ? "winograd" : "direct", concat(choice.reason, blocks, ", ", items, " work items", kind)};
 }
 
 }  // namespace
@@ -84,10 +84,12 @@ std::vector<ConvolutionPlanText> CpuBackend::convolution_plan(const Shape& x, co
   const ConvolutionShape shape = shape_of(x, weight, options);
   const ConvolutionPlan &forward = plan(shape, false), &by_data = plan(shape, true);
   const WeightsPlan by_weights = plan_weights(shape, kernels_, strict_convolution_);
-  return {text_of("forward", forward.choice, forward.tiles, forward.items(shape.images) * forward.channel_parts()),
-          text_of("by data", by_data.choice, by_data.tiles, by_data.items(shape.images) * by_data.channel_parts()),
-          text_of("by weights", by_weights.choice, by_weights.tiles,
-                  by_weights.in_parts ? by_weights.parts() : by_weights.chunks(shape.images))};
+  return {
+      text_of("forward", forward.choice, forward.tiles, forward.items(shape.images) * forward.channel_parts()),
+      text_of("by data", by_data.choice, by_data.tiles, by_data.items(shape.images) * by_data.channel_parts()),
+      by_weights.in_parts
+          ? text_of("by weights", by_weights.choice, by_weights.tiles, by_weights.parts(), ", parts of a large filter")
+          : text_of("by weights", by_weights.choice, by_weights.tiles, by_weights.chunks(shape.images))};
 }
 
 Tensor CpuBackend::convolution_prepare(const Shape& x, const Tensor& weight, const Conv2dOptions& options) {

@@ -19,6 +19,8 @@ constexpr std::int64_t kSweepBytes = 24 << 10, kPartialBytes = 1 << 20;
 constexpr std::int64_t kPackedAtOnce = 16;
 // Of a large filter's gradient, a part: it is to stay in L2.
 constexpr std::int64_t kGradientTaps = 64, kGradientChannels = 256;
+// And of one that is transformed, which is 36 values a tap of 9.
+constexpr std::int64_t kTransformedChannels = 32, kTransformedOutputs = 64;
 // Tiles of a block: enough for the product's registers and to reuse the filter, few enough for L2.
 constexpr std::int64_t kBlockTiles = 16;
 // A transformed filter that no cache holds, how many tiles then go by while it passes through, and how many of its
@@ -223,7 +225,9 @@ std::int64_t ConvolutionPlan::items(std::int64_t images) const {
 }
 
 std::int64_t WeightsPlan::units(std::int64_t images) const {
-  return images * (choice.algorithm == Algorithm::direct ? strips : tiles.tile_rows);
+  const bool direct = choice.algorithm == Algorithm::direct;
+  if (in_parts) return direct ? images : (images * tiles.tile_rows + tiles.block_rows - 1) / tiles.block_rows;
+  return images * (direct ? strips : tiles.tile_rows);
 }
 
 std::int64_t WeightsPlan::chunks(std::int64_t images) const {
@@ -334,6 +338,17 @@ ConvolutionPlan plan_by_data(const ConvolutionShape& given, const Kernels& kerne
   return plan;
 }
 
+namespace {
+
+/// Rows of so many taps into parts of at most `taps` and about `channels`.
+void cut(WeightsPlan& plan, std::int64_t taps, std::int64_t channels, std::int64_t rows, std::int64_t row_taps) {
+  plan.part_taps = std::min(taps, row_taps);
+  plan.part_blocks = std::max<std::int64_t>(channels / plan.block_channels, 1);
+  plan.tap_parts = rows * ((row_taps + plan.part_taps - 1) / plan.part_taps);
+}
+
+}  // namespace
+
 WeightsPlan plan_weights(const ConvolutionShape& shape, const Kernels& kernels, bool strict) {
   WeightsPlan plan;
   plan.choice = choose(shape, kernels, /*by_data=*/false, strict);
@@ -349,18 +364,14 @@ WeightsPlan plan_weights(const ConvolutionShape& shape, const Kernels& kernels, 
                                (shape.out_width - 1) * plan.stride + shape.filter_width);
   // Not even one of them would stay in the cache.
   plan.in_parts = 4 * plan.filter_floats >= kPartialBytes;
-  if (plan.in_parts) {
-    plan.choice = {.reason = "a large filter, part by part"};
-    plan.filter_rows = shape.filter_height;
-    plan.part_taps = std::min(kGradientTaps, plan.taps / plan.filter_rows);
-    plan.part_blocks = std::max<std::int64_t>(kGradientChannels / plan.block_channels, 1);
-    return plan;
-  }
   if (plan.choice.algorithm == Algorithm::winograd) {
     plan.tiles = tile_rows(kManyImages * kBlockTiles, shape.out_height, shape.out_width,
                            kernels.winograd(plan.choice.form).outputs);
+    cut(plan, kTransformedChannels, kTransformedOutputs, 1, shape.channels);
     return plan;
   }
+  cut(plan, kGradientTaps, kGradientChannels, shape.filter_height, plan.taps / shape.filter_height);
+  if (plan.in_parts) return plan;
   const std::int64_t row_bytes =
       4 * (plan.padded_width * shape.channels * plan.stride + shape.out_width * plan.stored_channels);
   plan.sweep_rows = std::clamp<std::int64_t>(kSweepBytes / row_bytes, 1, shape.out_height);

@@ -107,15 +107,16 @@ struct WeightsPlan {
   std::int64_t padded_width, sweep_rows = 0, strip_rows = 0, strips = 0;  // direct
   std::int64_t stride = 1, stage_step = 1;                                // direct: as in ConvolutionPlan
   TileRows tiles;                                                         // Winograd
-  std::int64_t filter_rows = 0, part_taps = 0, part_blocks = 0;           // in parts: of one row of the filter
+  // In parts: the taps of one, all of one row of the filter (Winograd: of its channels), its blocks of channels, and how
+  // many lie along the taps.
+  std::int64_t part_taps = 0, part_blocks = 0, tap_parts = 0;
 
-  /// What a chunk is made of: strips of images, or rows of tiles.
+  /// What is read at once: strips of images or rows of tiles, of which chunks are made; in parts, images or blocks of
+  /// rows of tiles.
   std::int64_t units(std::int64_t images) const;
   std::int64_t chunks(std::int64_t images) const;
-  /// Into which a row of a large filter falls, and the blocks of its channels.
-  std::int64_t tap_parts() const { return (taps / filter_rows + part_taps - 1) / part_taps; }
   std::int64_t channel_parts() const { return (blocks + part_blocks - 1) / part_blocks; }
-  std::int64_t parts() const { return filter_rows * tap_parts() * channel_parts(); }
+  std::int64_t parts() const { return tap_parts * channel_parts(); }
 };
 WeightsPlan plan_weights(const ConvolutionShape& shape, const Kernels& kernels, bool strict);
 

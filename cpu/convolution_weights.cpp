@@ -101,9 +101,11 @@ void CpuBackend::convolution_backward_weights(const ConvolutionBackwardWeights& 
                        .mean = call.output_batch_norm.mean.data<float>(),
                        .factors = &factors};
   const Tensor partials(*this, {chunks, plan.filter_floats});
-  PartialSums bias_sums(!call.d_bias.defined() ? 0 : plan.in_parts ? shape.images : chunks, shape.out_channels);
+  PartialSums bias_sums(!call.d_bias.defined() ? 0 : plan.in_parts ? units : chunks, shape.out_channels);
   if (plan.in_parts) {
-    weights_in_parts(plan, run, partials.data<float>(), bias_sums);
+    const bool winograd = plan.choice.algorithm == Algorithm::winograd;
+    winograd ? winograd_weights_in_parts(plan, run, partials.data<float>(), bias_sums)
+             : direct_weights_in_parts(plan, run, partials.data<float>(), bias_sums);
   } else {
     pool_.sweep(chunks, [&](std::int64_t chunk) {
       const std::int64_t begin = chunk * units / chunks, end = (chunk + 1) * units / chunks;

@@ -72,8 +72,9 @@ class CpuBackend : public HostBackend {
                       float* filter, double* bias);
   void winograd_weights(const WeightsPlan& plan, const WeightsRun& run, std::int64_t begin, std::int64_t end,
                         float* filter, double* bias);
-  /// The gradient of a large filter, and the sums of dy image by image.
-  void weights_in_parts(const WeightsPlan& plan, const WeightsRun& run, float* filter, PartialSums& bias);
+  /// The gradient of a large filter, and the sums of dy, unit by unit.
+  void direct_weights_in_parts(const WeightsPlan& plan, const WeightsRun& run, float* filter, PartialSums& bias);
+  void winograd_weights_in_parts(const WeightsPlan& plan, const WeightsRun& run, float* filter, PartialSums& bias);
 
   const std::string instruction_set_;
   const Kernels& kernels_;

@@ -1,6 +1,7 @@
 // The gradient of a large filter. Chunks of the batch would each go through a filter of their own for a few pixels at a
 // time, and wait for memory. So the work items are parts of the filter here, small enough for L2, and each sweeps over all
-// pixels: x and dy are laid out for that first, for as many images as there is room.
+// pixels: x and dy are laid out for that first, for as many images as there is room. (By Winograd's algorithm:
+// winograd_weights.cpp.)
 #include "cpu/cpu_backend_impl.h"
 
 namespace stagewise::cpu {
@@ -50,9 +51,9 @@ class FilterParts {
 
   /// Adds what the first `images` that are laid out give to one part of `filter`, [taps, stored channels].
   void sum(std::int64_t part, std::int64_t images, float* filter) const {
-    const std::int64_t channel_parts = plan_.channel_parts(), tap_parts = plan_.tap_parts();
-    const std::int64_t filter_row = part / (tap_parts * channel_parts),
-                       first_tap = part / channel_parts % tap_parts * plan_.part_taps,
+    const std::int64_t channel_parts = plan_.channel_parts(), row_parts = plan_.tap_parts / run_.shape.filter_height;
+    const std::int64_t filter_row = part / (row_parts * channel_parts),
+                       first_tap = part / channel_parts % row_parts * plan_.part_taps,
                        taps = std::min(plan_.part_taps, row_taps_ - first_tap);
     const std::int64_t first_block = part % channel_parts * plan_.part_blocks,
                        last_block = std::min(first_block + plan_.part_blocks, plan_.blocks);
@@ -107,7 +108,8 @@ class FilterParts {
 
 }  // namespace
 
-void CpuBackend::weights_in_parts(const WeightsPlan& plan, const WeightsRun& run, float* filter, PartialSums& bias) {
+void CpuBackend::direct_weights_in_parts(const WeightsPlan& plan, const WeightsRun& run, float* filter,
+                                         PartialSums& bias) {
   const FilterParts parts(*this, kernels_, plan, run);
   std::fill_n(filter, plan.filter_floats, 0.0f);
   for (std::int64_t first = 0; first < run.shape.images; first += parts.room()) {

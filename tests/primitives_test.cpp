@@ -185,27 +185,31 @@ INSTANTIATE_TEST_SUITE_P(LargeFilters, Primitive,
                          testing::ValuesIn(primitive_cases::convolution_cases(primitive_cases::large_filters())),
                          test_name);
 
-/// More images than are laid out at once for a large filter: the gradient is the sum of theirs.
+/// More images than are laid out at once for a large filter, directly and for Winograd's: the gradient is the sum of
+/// theirs.
 TEST(LargeFilter, ItsGradientIsThatOfAllImagesHoweverManyFitAtOnce) {
-  constexpr std::int64_t kImages = 6, kFirst = 2, kChannels = 520, kFilters = 530, kSide = 30;
-  for (const std::string& set : cpu_instruction_sets()) {
-    const auto backend = make_cpu_backend({.instruction_set = set});
-    const auto gradient = [&](std::int64_t first, std::int64_t images) {
-      const auto some = [&](std::int64_t channels, std::uint64_t stream) {
-        const std::vector<float> all = uniform(*backend, {kImages, kSide, kSide, channels}, stream).to_host<float>();
-        const auto at = all.begin() + first * kSide * kSide * channels;
-        return Tensor::from_host(*backend, {images, kSide, kSide, channels},
-                                 std::vector<float>(at, at + images * kSide * kSide * channels));
+  for (const ConvolutionSize& size :
+       {ConvolutionSize{6, 30, 30, 520, 530, 1, 1, {1, 0, 0}}, ConvolutionSize{4, 56, 60, 170, 177, 3, 3, {1, 1, 1}}}) {
+    for (const std::string& set : cpu_instruction_sets()) {
+      const auto backend = make_cpu_backend({.instruction_set = set});
+      const auto gradient = [&](std::int64_t first, std::int64_t images) {
+        const auto some = [&](Shape shape, std::uint64_t stream) {
+          const std::int64_t image = shape.count() / shape[0];
+          const std::vector<float> all = uniform(*backend, shape, stream).to_host<float>();
+          const auto at = all.begin() + first * image;
+          return Tensor::from_host(*backend, {images, shape[1], shape[2], shape[3]},
+                                   std::vector<float>(at, at + images * image));
+        };
+        const Tensor d_weight(*backend, size.filter());
+        backend->convolution_backward_weights(
+            {.x = some(size.input(), 1), .dy = some(size.output(), 2), .d_weight = d_weight, .options = size.options});
+        return d_weight.to_doubles();
       };
-      const Tensor d_weight(*backend, {kFilters, 1, 1, kChannels});
-      backend->convolution_backward_weights(
-          {.x = some(kChannels, 1), .dy = some(kFilters, 2), .d_weight = d_weight, .options = {1, 0, 0}});
-      return d_weight.to_doubles();
-    };
-    const std::vector<double> all = gradient(0, kImages), rest = gradient(kFirst, kImages - kFirst);
-    std::vector<double> sum = gradient(0, kFirst);
-    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += rest[i];
-    expect_near(all, sum, 1e-5, set);
+      const std::vector<double> all = gradient(0, size.images), rest = gradient(2, size.images - 2);
+      std::vector<double> sum = gradient(0, 2);
+      for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += rest[i];
+      expect_near(all, sum, 1e-4, concat(set, ", ", size.name()));
+    }
   }
 }
 
