@@ -23,13 +23,13 @@ constexpr std::int64_t kGradientTaps = 64, kGradientChannels = 256;
 constexpr std::int64_t kTransformedChannels = 32, kTransformedOutputs = 64;
 // Tiles of a block: enough for the product's registers and to reuse the filter, few enough for L2.
 constexpr std::int64_t kBlockTiles = 16;
+// And of a work item, which are a CIFAR image's.
+constexpr std::int64_t kStripTiles = 64;
 // A transformed filter that no cache holds, how many tiles then go by while it passes through, and how many of its
 // channels make a work item: few enough to go round, enough that transforming the tiles for each costs little.
 constexpr std::int64_t kLargeFilterBytes = 4 << 20, kLargeBlockTiles = 32, kPartChannels = 128;
 // One that comes from memory each time, and the multiply-adds in the time that one of its floats takes.
 constexpr double kStreamedBytes = 16 << 20, kStreamCost = 16;
-// And of a work item, which are a CIFAR image's.
-constexpr std::int64_t kStripTiles = 64;
 // What Winograd's transforms take a value that they store, on its way through both of their passes and through memory,
 // in multiply-adds of the product.
 constexpr double kTransformCost = 2.65;
