@@ -1,6 +1,7 @@
-// oneDNN's convolutions beside ours, at the shapes of CIFAR-10's networks or of any that has a name (`--network resnet50
-// --batch 8`, whose step is then summed up): the rows of one shape stand together. oneDNN's layouts: `blocked`, whichever it likes best for all three tensors, without the time to get there and back, and `nhwc`, our
-// activations' layout with the filters as it likes. All run on every core.
+// oneDNN's convolutions beside ours, at the shapes of CIFAR-10's networks, or of any that has a name, whose step is then
+// summed up: `--network resnet50 --batch 8`. The rows of one shape stand together. oneDNN's layouts: `blocked`, whichever it
+// likes best for all three tensors, without the time to get there and back, and `nhwc`, our activations' layout with the
+// filters as it likes. All run on every core.
 #include <array>
 #include <cmath>
 #include <iostream>
