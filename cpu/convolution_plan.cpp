@@ -291,14 +291,6 @@ SubConvolution turned(const ConvolutionShape& shape) {
   return all;
 }
 
-/// Rows of `columns` floats, and zeros behind them up to `to_row`.
-void copy_rows(const float* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, float* to,
-               std::int64_t to_row) {
-  for (std::int64_t row = 0; row < rows; ++row, from += from_row, to += to_row) {
-    std::fill(std::copy_n(from, columns, to), to + to_row, 0.0f);
-  }
-}
-
 /// Columns of `rows` floats as rows, and zeros behind them up to `to_row`. A few columns at a time: what lies side by
 /// side in memory is read while it is in the cache.
 void transpose(const float* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, float* to,

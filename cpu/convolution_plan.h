@@ -2,6 +2,7 @@
 // number of threads, so it is made once and kept. (Of the number of images only that of a few: kManyImages.)
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -14,6 +15,14 @@ namespace stagewise::cpu {
 /// The smallest multiple that is not below `value`.
 constexpr std::int64_t round_up(std::int64_t value, std::int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
+}
+
+/// Rows of `columns` floats that lie `from_row` apart, and zeros behind each up to `to_row`: vectors can be read whole.
+inline void copy_rows(const float* from, std::int64_t from_row, std::int64_t rows, std::int64_t columns, float* to,
+                      std::int64_t to_row) {
+  for (std::int64_t row = 0; row < rows; ++row, from += from_row, to += to_row) {
+    std::fill(std::copy_n(from, columns, to), to + to_row, 0.0f);
+  }
 }
 
 /// A convolution's sizes, as in tensor/backend.h.
@@ -101,7 +110,7 @@ ConvolutionPlan plan_by_data(const ConvolutionShape& shape, const Kernels& kerne
 /// large filter, its parts.
 struct WeightsPlan {
   AlgorithmChoice choice;
-  bool in_parts = false;                                                  // always by the direct algorithm
+  bool in_parts = false;
   std::int64_t vectors, block_channels, blocks, stored_channels;          // stored: rounded up to whole blocks
   std::int64_t taps, filter_floats;                                       // taps: floats under a pixel, all filter rows
   std::int64_t padded_width, sweep_rows = 0, strip_rows = 0, strips = 0;  // direct

@@ -1,6 +1,6 @@
 // Convolution by weights. The batch is cut into chunks by the problem's size; each chunk sums into a filter of its own,
-// and the chunks' filters are added in order at the end. (A large filter is cut itself: filter_parts.cpp.) With a batch norm folded in, dy is computed from dz row by row
-// just before it is used, and stored once for the pass by data.
+// and the chunks' filters are added in order at the end. (A large filter is cut itself: filter_parts.h.) With a batch norm
+// folded in, dy is computed from dz row by row just before it is used, and stored once for the pass by data.
 #include "cpu/cpu_backend_impl.h"
 
 namespace stagewise::cpu {
@@ -10,10 +10,7 @@ namespace {
 const float* padded_channels(const float* dy, std::int64_t pixels, std::int64_t channels, std::int64_t stored) {
   if (channels == stored) return dy;
   float* const padded = scratch_floats(Scratch::padded, pixels * stored);
-  for (std::int64_t pixel = 0; pixel < pixels; ++pixel) {
-    std::copy_n(dy + pixel * channels, channels, padded + pixel * stored);
-    std::fill_n(padded + pixel * stored + channels, stored - channels, 0.0f);
-  }
+  copy_rows(dy, channels, pixels, channels, padded, stored);
   return padded;
 }
 
@@ -101,7 +98,8 @@ void CpuBackend::convolution_backward_weights(const ConvolutionBackwardWeights& 
                        .mean = call.output_batch_norm.mean.data<float>(),
                        .factors = &factors};
   const Tensor partials(*this, {chunks, plan.filter_floats});
-  PartialSums bias_sums(!call.d_bias.defined() ? 0 : plan.in_parts ? units : chunks, shape.out_channels);
+  const std::int64_t summed = plan.in_parts ? units : chunks;
+  PartialSums bias_sums(call.d_bias.defined() ? summed : 0, shape.out_channels);
   if (plan.in_parts) {
     const bool winograd = plan.choice.algorithm == Algorithm::winograd;
     winograd ? winograd_weights_in_parts(plan, run, partials.data<float>(), bias_sums)

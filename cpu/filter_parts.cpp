@@ -1,8 +1,5 @@
-// The gradient of a large filter. Chunks of the batch would each go through a filter of their own for a few pixels at a
-// time, and wait for memory. So the work items are parts of the filter here, small enough for L2, and each sweeps over all
-// pixels: x and dy are laid out for that first, for as many images as there is room. (By Winograd's algorithm:
-// winograd_weights.cpp.)
-#include "cpu/cpu_backend_impl.h"
+// The gradient of a large filter by the direct algorithm (by Winograd's: winograd_weights.cpp).
+#include "cpu/filter_parts.h"
 
 namespace stagewise::cpu {
 namespace {
@@ -28,7 +25,6 @@ class FilterParts {
         x_(backend, {room_, x_image_}),
         dy_(backend, {plan.blocks, room_ * pixels_, plan.block_channels}) {}
 
-  /// Images that there is room for.
   std::int64_t room() const { return room_; }
 
   void lay_out(std::int64_t image, std::int64_t place, double* bias) const {
@@ -41,16 +37,11 @@ class FilterParts {
     for (std::int64_t block = 0; block < plan_.blocks; ++block) {
       const std::int64_t first = block * plan_.block_channels,
                          channels = std::min(plan_.block_channels, shape.out_channels - first);
-      float* to = panel(block, place * pixels_);
-      for (std::int64_t pixel = 0; pixel < pixels_; ++pixel, to += plan_.block_channels) {
-        std::copy_n(dy + pixel * shape.out_channels + first, channels, to);
-        std::fill(to + channels, to + plan_.block_channels, 0.0f);
-      }
+      copy_rows(dy + first, shape.out_channels, pixels_, channels, panel(block, place * pixels_), plan_.block_channels);
     }
   }
 
-  /// Adds what the first `images` that are laid out give to one part of `filter`, [taps, stored channels].
-  void sum(std::int64_t part, std::int64_t images, float* filter) const {
+  void sum(std::int64_t part, std::int64_t /*first*/, std::int64_t images, float* filter) const {
     const std::int64_t channel_parts = plan_.channel_parts(), row_parts = plan_.tap_parts / run_.shape.filter_height;
     const std::int64_t filter_row = part / (row_parts * channel_parts),
                        first_tap = part / channel_parts % row_parts * plan_.part_taps,
@@ -110,14 +101,7 @@ class FilterParts {
 
 void CpuBackend::direct_weights_in_parts(const WeightsPlan& plan, const WeightsRun& run, float* filter,
                                          PartialSums& bias) {
-  const FilterParts parts(*this, kernels_, plan, run);
-  std::fill_n(filter, plan.filter_floats, 0.0f);
-  for (std::int64_t first = 0; first < run.shape.images; first += parts.room()) {
-    const std::int64_t images = std::min(parts.room(), run.shape.images - first);
-    pool_.run(images,
-              [&](std::int64_t i) { parts.lay_out(first + i, i, bias.items() > 0 ? bias.first(first + i) : nullptr); });
-    pool_.run(plan.parts(), [&](std::int64_t part) { parts.sum(part, images, filter); });
-  }
+  sum_in_parts(pool_, plan, run.shape.images, FilterParts(*this, kernels_, plan, run), filter, bias);
 }
 
 }  // namespace stagewise::cpu

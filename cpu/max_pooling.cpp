@@ -12,12 +12,16 @@
 namespace stagewise::cpu {
 namespace {
 
-/// The windows of row p of y, and the image's row that they begin with.
-MaxPoolRow windows_of_row(const Shape& x, const Shape& y, std::int64_t window, const Conv2dOptions& options,
-                          std::int64_t p, std::int64_t& first_row) {
-  const std::int64_t top = p * options.stride - options.padding_before;
-  first_row = std::max<std::int64_t>(top, 0);
-  return {.rows = std::min(top + window, x[1]) - first_row,
+/// The first row of x under the windows of row p of y.
+std::int64_t first_row(std::int64_t p, const Conv2dOptions& options) {
+  return std::max<std::int64_t>(p * options.stride - options.padding_before, 0);
+}
+
+/// The windows of row p of y, without what they read and write.
+MaxPoolRow windows_of_row(std::int64_t p, const Shape& x, const Shape& y, std::int64_t window,
+                          const Conv2dOptions& options) {
+  const std::int64_t end = std::min(p * options.stride - options.padding_before + window, x[1]);
+  return {.rows = end - first_row(p, options),
           .width = x[2],
           .channels = x[3],
           .columns = y[2],
@@ -34,8 +38,8 @@ void CpuBackend::max_pool_forward(const MaxPoolForward& call) {
   const FeatureMap x(call.x), y(call.y);
   pool_.sweep(in[0], [&](std::int64_t image) {
     for (std::int64_t p = 0; p < out[1]; ++p) {
-      std::int64_t row = 0;
-      MaxPoolRow windows = windows_of_row(in, out, call.window, call.options, p, row);
+      MaxPoolRow windows = windows_of_row(p, in, out, call.window, call.options);
+      const std::int64_t row = first_row(p, call.options);
       const std::int64_t at = (image * out[1] + p) * y_row;
       windows.x = x.read(kernels_, Scratch::first_map, (image * in[1] + row) * x_row, windows.rows * x_row);
       windows.y = y.target(Scratch::result, at, y_row);
@@ -53,8 +57,8 @@ void CpuBackend::max_pool_backward(const MaxPoolBackward& call) {
     float* const sums = dx.target(Scratch::result, image * x_image, x_image);
     std::fill_n(sums, x_image, 0.0f);
     for (std::int64_t p = 0; p < out[1]; ++p) {
-      std::int64_t row = 0;
-      MaxPoolRow windows = windows_of_row(in, out, call.window, call.options, p, row);
+      MaxPoolRow windows = windows_of_row(p, in, out, call.window, call.options);
+      const std::int64_t row = first_row(p, call.options);
       windows.x = x.read(kernels_, Scratch::first_map, (image * in[1] + row) * x_row, windows.rows * x_row);
       windows.dy = dy.read(kernels_, Scratch::second_map, (image * out[1] + p) * y_row, y_row);
       windows.dx = sums + row * x_row;

@@ -6,25 +6,6 @@
 namespace stagewise::cpu {
 namespace {
 
-/// The output's rows of pixels that one row of tiles gives.
-struct OutputRows {
-  std::int64_t tile_rows, outputs, out_height, row_pixels, channels;
-
-  OutputRows(const ConvolutionPlan& plan, const WinogradKernels& form)
-      : tile_rows(plan.tiles.tile_rows),
-        outputs(form.outputs),
-        out_height(plan.out_height),
-        row_pixels(plan.out_width),
-        channels(plan.out_channels) {}
-
-  std::int64_t offset(std::int64_t row) const {
-    return (row / tile_rows * out_height + row % tile_rows * outputs) * row_pixels * channels;
-  }
-  std::int64_t height(std::int64_t row) const { return std::min(outputs, out_height - row % tile_rows * outputs); }
-  std::int64_t pixels(std::int64_t row) const { return height(row) * row_pixels; }
-  std::int64_t floats(std::int64_t row) const { return pixels(row) * channels; }
-};
-
 /// One work item of a convolution: its blocks of tile rows and of output channels, from the input to rows of the output,
 /// which are finished where they have all of their channels.
 class ConvolutionItem {
@@ -38,7 +19,7 @@ class ConvolutionItem {
         blocks_(std::min(plan.part_blocks, plan.blocks - first_block_)),
         block_channels_(static_cast<std::int64_t>(plan.vectors) * kernels.lanes),
         half_plane_(plan.tiles.block_tiles() * block_channels_),
-        output_(plan, form_),
+        output_(plan.tiles, form_, plan.out_height, plan.out_width, plan.out_channels),
         reader_(kernels, form_, plan.tiles, run.input, plan.in_height, plan.in_width, plan.in_channels, plan.top,
                 run.normalise, zero_floats(plan.in_width * plan.in_channels)),
         input_(Scratch::input_columns, Scratch::input, form_.input_planes, plan.tiles, plan.padded_width,
@@ -88,7 +69,7 @@ class ConvolutionItem {
                       .tiles = plan_.tiles.tile_columns,
                       .vectors = plan_.vectors,
                       .y = output + channel,
-                      .y_row = plan_.out_width * plan_.out_channels,
+                      .y_row = output_.row_floats(),
                       .y_pixel = plan_.out_channels,
                       .rows = output_.height(row),
                       .columns = plan_.out_width,
@@ -158,7 +139,8 @@ void CpuBackend::convolve_winograd(const ConvolutionPlan& plan, const Convolutio
     }
   });
   if (parts == 1) return;
-  const OutputRows output(plan, kernels_.winograd(plan.choice.form));
+  const OutputRows output(rows, kernels_.winograd(plan.choice.form), plan.out_height, plan.out_width,
+                          plan.out_channels);
   pool_.sweep(items, [&](std::int64_t item) {
     for (std::int64_t row = item * rows.item_rows; row < last_row(item); ++row) {
       const std::int64_t at = output.offset(row), floats = output.floats(row);

@@ -24,6 +24,23 @@ inline const float* zero_floats(std::int64_t floats) {
   return data;
 }
 
+/// The rows of pixels of y, or of dy, that belong to one row of tiles, counted through the images.
+struct OutputRows {
+  std::int64_t tile_rows, outputs, image_height, width, channels;
+
+  OutputRows(const TileRows& rows, const WinogradKernels& form, std::int64_t height_, std::int64_t width_,
+             std::int64_t channels_)
+      : tile_rows(rows.tile_rows), outputs(form.outputs), image_height(height_), width(width_), channels(channels_) {}
+
+  std::int64_t row_floats() const { return width * channels; }
+  std::int64_t offset(std::int64_t row) const {
+    return (row / tile_rows * image_height + row % tile_rows * outputs) * row_floats();
+  }
+  std::int64_t height(std::int64_t row) const { return std::min(outputs, image_height - row % tile_rows * outputs); }
+  std::int64_t pixels(std::int64_t row) const { return height(row) * width; }
+  std::int64_t floats(std::int64_t row) const { return pixels(row) * channels; }
+};
+
 /// Rows of tiles transformed down their columns; `row` then makes one row of positions of all of them.
 struct Columns {
   WinogradPlanes planes;

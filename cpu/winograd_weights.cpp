@@ -1,8 +1,9 @@
 // Winograd's algorithm by weights: x and dy transformed, multiplied tile by tile, and the sum transformed back once. Of a
-// filter that fits the cache, each work item sums over some rows of tiles. Of a large one (filter_parts.cpp says why), all
+// filter that fits the cache, each work item sums over some rows of tiles. Of a large one (filter_parts.h says why), all
 // tiles are transformed first, and the work items are parts of the filter.
 #include <array>
 
+#include "cpu/filter_parts.h"
 #include "cpu/winograd_tiles.h"
 
 namespace stagewise::cpu {
@@ -16,8 +17,8 @@ class GradientTiles {
         form_(kernels.winograd(plan.choice.form)),
         rows_(plan.tiles),
         run_(run),
-        dy_row_(run.shape.out_width * run.shape.out_channels),
-        zeros_(zero_floats(std::max(dy_row_, run.shape.width * run.shape.channels))),
+        dy_(rows_, form_, run.shape.out_height, run.shape.out_width, run.shape.out_channels),
+        zeros_(zero_floats(std::max(dy_.row_floats(), run.shape.width * run.shape.channels))),
         reader_(kernels, form_, rows_, run.x, run.shape.height, run.shape.width, run.shape.channels,
                 run.shape.options.padding_before, run.normalise, zeros_),
         input_(Scratch::input_columns, Scratch::input, form_.input_planes, rows_, form_.input_size(rows_.tile_columns),
@@ -33,11 +34,9 @@ class GradientTiles {
     count_ = count;
     for (std::int64_t row = 0; row < count; ++row) {
       reader_.read(first + row, input_, row, run_.shape.options.padding_before);
-      const std::int64_t y = (first + row) % rows_.tile_rows * form_.outputs;
-      const std::int64_t height = std::min<std::int64_t>(form_.outputs, run_.shape.out_height - y);
       const float* const dy =
-          run_.read_dy(kernels_, dy_at(first + row) / run_.shape.out_channels, height * run_.shape.out_width, bias);
-      gradient_.transform(form_.gradient_columns, row, {dy, height, dy_row_, zeros_}, 0, 0);
+          run_.read_dy(kernels_, dy_.offset(first + row) / dy_.channels, dy_.pixels(first + row), bias);
+      gradient_.transform(form_.gradient_columns, row, {dy, dy_.height(first + row), dy_.row_floats(), zeros_}, 0, 0);
     }
   }
   /// Row `product` of the positions of what was read.
@@ -48,20 +47,16 @@ class GradientTiles {
 
   /// What `count` tile rows from `next` on will be read from: x, dy, and y.
   std::array<Prefetch, 3> prefetch(std::int64_t next, std::int64_t count) const {
-    const std::int64_t at = dy_at(next), floats = dy_at(next + count) - at;
+    const std::int64_t at = dy_.offset(next), floats = dy_.offset(next + count) - at;
     return {reader_.prefetch(next, count), soon(run_.dy, at, floats), soon(run_.y, at, floats)};
   }
 
  private:
-  std::int64_t dy_at(std::int64_t row) const {
-    return (row / rows_.tile_rows * run_.shape.out_height + row % rows_.tile_rows * form_.outputs) * dy_row_;
-  }
-
   const Kernels& kernels_;
   const WinogradKernels& form_;
   const TileRows rows_;
   const WeightsRun& run_;
-  std::int64_t dy_row_;
+  OutputRows dy_;
   const float* zeros_;
   TileReader reader_;
   Columns input_, gradient_;
@@ -92,11 +87,9 @@ class TilePanels {
   void put(const Columns& from, std::int64_t product, std::int64_t first, std::int64_t count) const {
     for (std::int64_t part = 0; part < parts_; ++part) {
       const std::int64_t channel = part * part_channels_, channels = std::min(part_channels_, channels_ - channel);
-      for (std::int64_t number = 0; number < planes_ * count; ++number) {
-        const std::int64_t plane = number / count, tile = number % count;
-        float* const to = at(part, product) + plane * this->plane() + (first + tile) * part_channels_;
-        std::fill(std::copy_n(from.v + plane * from.plane + tile * from.tile + channel, channels, to),
-                  to + part_channels_, 0.0f);
+      for (std::int64_t number = 0; number < planes_; ++number) {
+        copy_rows(from.v + number * from.plane + channel, from.tile, count, channels,
+                  at(part, product) + number * plane() + first * part_channels_, part_channels_);
       }
     }
   }
@@ -124,16 +117,11 @@ class TransformedParts {
         w_(backend, form_.products, form_.gradient_planes.count, room_ * plan.tiles.block_tiles(),
            run.shape.out_channels, part_channels_) {}
 
-  /// Blocks of rows of tiles that there is room for.
   std::int64_t room() const { return room_; }
-  std::int64_t tile_rows(std::int64_t first_unit, std::int64_t units) const {
-    return std::min(units * plan_.tiles.block_rows,
-                    run_.shape.images * plan_.tiles.tile_rows - first_unit * plan_.tiles.block_rows);
-  }
 
   void lay_out(std::int64_t unit, std::int64_t place, double* bias) const {
     GradientTiles tiles(kernels_, plan_, run_);
-    const std::int64_t rows = tile_rows(unit, 1), count = rows * plan_.tiles.tile_columns;
+    const std::int64_t rows = rows_of(unit, 1), count = rows * plan_.tiles.tile_columns;
     tiles.read(unit * plan_.tiles.block_rows, rows, bias);
     for (std::int64_t product = 0; product < form_.products; ++product) {
       tiles.row(product);
@@ -142,8 +130,7 @@ class TransformedParts {
     }
   }
 
-  /// Adds what `tiles` tiles give to one part of `filter`, [taps, stored channels].
-  void sum(std::int64_t part, std::int64_t tiles, float* filter) const {
+  void sum(std::int64_t part, std::int64_t first_unit, std::int64_t units, float* filter) const {
     const std::int64_t input_part = part / plan_.channel_parts(), output_part = part % plan_.channel_parts();
     const std::int64_t first = input_part * plan_.part_taps, all = run_.shape.channels,
                        channels = std::min(plan_.part_taps, all - first);
@@ -158,7 +145,7 @@ class TransformedParts {
                         .w = w_.at(output_part, product),
                         .w_plane = w_.plane(),
                         .w_tile = part_channels_,
-                        .tiles = tiles,
+                        .tiles = rows_of(first_unit, units) * plan_.tiles.tile_columns,
                         .channels = channels,
                         .blocks = blocks,
                         .vectors = static_cast<int>(plan_.vectors),
@@ -178,6 +165,12 @@ class TransformedParts {
   }
 
  private:
+  /// Rows of tiles in blocks of them, the last of which may be cut short.
+  std::int64_t rows_of(std::int64_t first_unit, std::int64_t units) const {
+    return std::min(units * plan_.tiles.block_rows,
+                    run_.shape.images * plan_.tiles.tile_rows - first_unit * plan_.tiles.block_rows);
+  }
+
   const Kernels& kernels_;
   const WinogradKernels& form_;
   const WeightsPlan& plan_;
@@ -227,16 +220,7 @@ void CpuBackend::winograd_weights(const WeightsPlan& plan, const WeightsRun& run
 
 void CpuBackend::winograd_weights_in_parts(const WeightsPlan& plan, const WeightsRun& run, float* filter,
                                            PartialSums& bias) {
-  const TransformedParts parts(*this, kernels_, plan, run);
-  std::fill_n(filter, plan.filter_floats, 0.0f);
-  const std::int64_t units = plan.units(run.shape.images);
-  for (std::int64_t first = 0; first < units; first += parts.room()) {
-    const std::int64_t count = std::min(parts.room(), units - first);
-    pool_.run(count,
-              [&](std::int64_t i) { parts.lay_out(first + i, i, bias.items() > 0 ? bias.first(first + i) : nullptr); });
-    const std::int64_t tiles = parts.tile_rows(first, count) * plan.tiles.tile_columns;
-    pool_.run(plan.parts(), [&](std::int64_t part) { parts.sum(part, tiles, filter); });
-  }
+  sum_in_parts(pool_, plan, run.shape.images, TransformedParts(*this, kernels_, plan, run), filter, bias);
 }
 
 }  // namespace stagewise::cpu
