@@ -103,14 +103,15 @@ Event epoch_event(const EndedPass& pass, const SearchState& state) {
 }
 
 Event insertion_event(const Architecture& network, const SearchState& state,
-                      const std::vector<std::vector<std::int64_t>>& numbers) {
+                      const std::vector<std::vector<std::int64_t>>& numbers, double shrink) {
   std::vector<std::int64_t> fresh;
   for (const auto& stage : numbers) fresh.push_back(std::ssize(stage));
   return {{{"event", "insertion"},
            {"round", state.round},
            {"work", state.work},
            {"blocks", network.depths()},
-           {"new", numbers}},
+           {"new", numbers},
+           {"shrink", shrink}},
           draw_network(network, {}, fresh)};
 }
 
@@ -200,6 +201,7 @@ Event finished_event(const Architecture& network, const SearchState& state, cons
   if (state.joules_seconds > 0.0) line["joules"] = std::round(state.joules);
   if (state.joules_seconds > 0.0) line["joules_seconds"] = std::round(state.joules_seconds);
   if (state.validated) line["validation_accuracy"] = state.validation_accuracy;
+  if (state.validated && !state.kept_earlier) line["validation_loss"] = state.validation_loss;
   if (tested) line["test_right"] = tested->right;
   if (tested) line["test_accuracy"] = tested->accuracy();
   return {line, ""};

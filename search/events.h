@@ -43,7 +43,7 @@ Event epoch_event(const EndedPass& pass, const SearchState& state);
 
 /// New blocks: `numbers` of each stage. Drawn as new where they go on trial.
 Event insertion_event(const Architecture& network, const SearchState& state,
-                      const std::vector<std::vector<std::int64_t>>& numbers);
+                      const std::vector<std::vector<std::int64_t>>& numbers, double shrink);
 
 /// What became of the blocks on trial, `counts` a stage.
 Event trial_decision_event(const Architecture& after, const SearchState& state, const std::string& criterion,

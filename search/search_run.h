@@ -53,6 +53,8 @@ struct SearchOptions {
   double skip = 0.15;                 // probability with which a stage's blocks on trial are skipped
   std::int64_t shortest_trial = 500;  // steps; after fewer, no block is taken out on what was measured
   BlockInitialiser initialiser = BlockInitialiser::zero_gamma;
+  /// What the weights are shrunk to when blocks come (layers/shrink_and_perturb.h); negative: see settled().
+  double shrink = -1.0;
   bool join_held_out = true;              // the held-out images are trained on once everything is decided
   std::int64_t iterations = 3, step = 1;  // of the paper's strategy: how often the network may grow, and by how much
   std::int64_t models = 8;                // that evolution trains
@@ -159,7 +161,7 @@ std::unique_ptr<Strategy> make_strategy(const SearchOptions& options, const RunD
 
 /// `options` with what is left open filled in by what was found to serve best (bench/SEARCH.md): a batch size of
 /// 0 by the number of images, a learning rate of 0 by the batch size, a negative weight decay by the passes over the
-/// images that the work pays for.
+/// images that the work pays for, a negative shrink by where the weights came from.
 SearchOptions settled(SearchOptions options, const RunData& data);
 
 /// Whether anything is measured on held-out images.

@@ -9,6 +9,7 @@
 #include "layers/cost.h"
 #include "layers/schedule.h"
 #include "layers/sgd.h"
+#include "layers/shrink_and_perturb.h"
 #include "layers/weight_average.h"
 #include "tensor/random.h"
 
@@ -181,6 +182,34 @@ TEST(Growth, KeepsEveryTensorNameAndVelocityInPlace) {
   }
   train_step(network, optimiser, images, 0.1);
   EXPECT_EQ(optimiser.state().count("velocity.stages.1.blocks.2.conv1.weight"), 1U);
+}
+
+TEST(ShrinkAndPerturb, MovesEveryParameterTowardsANewNetworks) {
+  const auto backend = make_cpu_backend();
+  const Architecture architecture = small_architecture({1, 2});
+  Network trained(*backend, architecture, 1);
+  Sgd optimiser;
+  train_step(trained, optimiser, random_images(*backend, architecture, 6), 0.1);
+  const auto before = trained.clone()->tensors(), fresh = Network(*backend, architecture, 7).tensors();
+  for (const double keep : {1.0, 0.25, 0.0}) {
+    const auto network = trained.clone();
+    shrink_and_perturb(*network, keep, 7);
+    network->visit({.parameter =
+                        [&](const std::string& name, const Variable& parameter, bool /*decays*/) {
+                          const auto values = parameter.value().to_doubles(), old = before.at(name).to_doubles(),
+                                     drawn = fresh.at(name).to_doubles();
+                          for (std::size_t i = 0; i < values.size(); ++i) {
+                            const double wanted = keep * old[i] + (1.0 - keep) * drawn[i];
+                            const double rounding = keep < 1.0 ? 1e-6 * (std::abs(old[i]) + std::abs(drawn[i])) : 0.0;
+                            ASSERT_NEAR(values[i], wanted, rounding) << name << " " << i << ", " << keep << " kept";
+                          }
+                        },
+                    .buffer =
+                        [&](const std::string& name, const Tensor& buffer) {
+                          EXPECT_EQ(buffer.to_doubles(), before.at(name).to_doubles()) << name;
+                        }});
+  }
+  for (const double keep : {-0.1, 1.1, std::nan("")}) EXPECT_THROW(shrink_and_perturb(trained, keep, 7), Error);
 }
 
 TEST(Growth, CopyTakesTheBlockBeforeIt) {

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "layers/cost.h"
+#include "search/run/text.h"
 #include "search/work.h"
 #include "tests/search_runs.h"
 
@@ -198,19 +199,41 @@ TEST_F(SearchRuns, WhereThePlanSaysNoneASearchIsThePlainTraining) {
   EXPECT_EQ(read_file(train.model()), read_file(jump.model()));
 }
 
-TEST_F(SearchRuns, GrowingInPlaceKeepsEveryOldTensor) {
+TEST_F(SearchRuns, GrowingKeepsOfEveryOldTensorTheShareThatIsAskedFor) {
   for (const char* strategy : {"stagewise", "jump"}) {
-    const RunDirectory run = new_run(strategy);
-    SearchRun search(*backend_, data_, options_of(strategy), run, progress_);
-    while (search.network().architecture().depths() == options_.start) {
-      const auto before = tensors_of(search.network());
-      ASSERT_TRUE(search.step());
-      if (search.network().architecture().depths() == options_.start) continue;
-      const auto after = tensors_of(search.network());
-      EXPECT_EQ(after.size(), before.size() + 3 * 10);  // three blocks of two filters and eight batch-norm vectors
-      for (const auto& [name, bytes] : before) EXPECT_EQ(after.at(name), bytes) << name;
+    for (const double shrink : {1.0, 0.25}) {
+      SearchOptions options = options_of(strategy);
+      options.shrink = shrink;
+      SearchRun search(*backend_, data_, options, new_run(concat(strategy, shrink)), progress_);
+      while (search.network().architecture().depths() == options_.start) {
+        const std::unique_ptr<Network> network = search.network().clone();
+        const auto before = network->tensors();
+        ASSERT_TRUE(search.step());
+        if (search.network().architecture().depths() == options_.start) continue;
+        const auto after = search.network().tensors();
+        EXPECT_EQ(after.size(), before.size() + 3 * 10);  // three blocks of two filters and eight batch-norm vectors
+        const bool all = shrink == 1.0;
+        for (const auto& [name, tensor] : before) {
+          const bool learns = name.find("running") == std::string::npos;
+          EXPECT_EQ(after.at(name).to_doubles() == tensor.to_doubles(), all || !learns) << name;
+        }
+        EXPECT_EQ(search.learner().optimiser->state().empty(), !all) << "a velocity belongs to the weights it moved";
+        const double gamma = after.at("stages.0.blocks.0.batch_norm2.weight").to_doubles().front();
+        const double old = before.at("stages.0.blocks.0.batch_norm2.weight").to_doubles().front();
+        EXPECT_NEAR(gamma, shrink * old + (1.0 - shrink), 1e-6) << "a new network's is 1";
+      }
     }
   }
+}
+
+TEST_F(SearchRuns, GrowingHalvesWhatWasLearntUnlessItCameFromElsewhere) {
+  SearchOptions options = options_of("stagewise");
+  EXPECT_EQ(settled(options, data_).shrink, 0.5);
+  options.shrink = 0.75;
+  EXPECT_EQ(settled(options, data_).shrink, 0.75);
+  options.shrink = -1.0;
+  options.from = "a model";
+  EXPECT_EQ(settled(options, data_).shrink, 1.0);
 }
 
 TEST_F(SearchRuns, GoOnOnlyWithWhatTheyBeganWith) {

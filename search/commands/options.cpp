@@ -302,6 +302,12 @@ void add_growth_options(CLI::App& command, Settings& settings) {
       .add_option("--initialiser", settings.initialiser,
                   "How an inserted block starts: zero-gamma or copy-zero (as the identity), he, copy or gaussian-bn")
       ->group(group);
+  command
+      .add_option("--shrink", search.shrink,
+                  "Share of the weights that is kept when blocks come, the rest is drawn anew (shrink and perturb); "
+                  "-1: 0.5, but 1 of a model's that the search begins from")
+      ->transform(between(-1.0, 1.0))
+      ->group(group);
   command.add_flag("--keep-held-out", settings.keep_held_out, "Never train on the held-out images")->group(group);
   command
       .add_option("--max-params", search.limits.max_parameters, "Limit, e.g. 0.85M; running statistics count; 0: none")

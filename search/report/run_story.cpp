@@ -126,8 +126,7 @@ class Teller {
 
   void hear_insertion(const Json& event) {
     leave_network();
-    const std::string blocks = event.contains("new") ? "new blocks, put in as the identity" : "new blocks";
-    show(depths_in(event), concat("round ", event.value("round", 0), ": ", blocks), work_);
+    show(depths_in(event), concat("round ", event.value("round", 0), ": new blocks"), work_);
   }
 
   void hear_score(const Json& event) {

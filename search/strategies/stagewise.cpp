@@ -1,17 +1,20 @@
 // The stage-wise search. One network, one schedule of the learning rate, one budget of work:
 //
 //   plan        how deep the network should become, and when (search/plan.h)
-//   insert      every stage gets the round's new blocks, each the identity at first
+//   insert      every stage gets the round's new blocks, and all weights are shrunk towards a fresh draw, so that the old
+//               blocks don't keep the larger part for good (layers/shrink_and_perturb.h)
 //   on trial    training goes on, each stage's new blocks skipped now and then (search/trial.h)
 //   decide      blocks that clearly don't pay are taken out, everything else stays (search/decision.h)
 //   anneal      after the last decision the held-out images join, and the network trains to the end of the schedule
 #include <algorithm>
 
+#include "layers/shrink_and_perturb.h"
 #include "search/importance.h"
 #include "search/run/text.h"
 #include "search/strategies/strategies.h"
 #include "search/trial.h"
 #include "search/work.h"
+#include "tensor/random.h"
 
 namespace stagewise {
 
@@ -25,6 +28,18 @@ constexpr std::int64_t kCriterionImages = 8192;
 void end(SearchRun& run) {
   run.validate();
   run.stop("the work is done");
+}
+
+/// Velocities and averages are of weights that are no more.
+void shrink(SearchRun& run) {
+  const double keep = run.options().shrink;
+  if (keep == 1.0) return;
+  Learner& learner = run.learner();
+  shrink_and_perturb(*learner.network, keep,
+                     stream_of("shrink", run.options().seed, static_cast<std::uint64_t>(run.state().round)));
+  learner.optimiser = make_optimiser(run.options().training.optimiser);
+  learner.average.reset();
+  if (run.options().average_decay > 0.0) learner.average.emplace(run.options().average_decay);
 }
 
 class Stagewise final : public Strategy {
@@ -75,10 +90,11 @@ class Stagewise final : public Strategy {
         state.on_trial[stage].push_back(network.insert(stage, network.depth(stage), run.options().initialiser));
       }
     }
-    if (!run.learner().average) run.learner().average.emplace(kTrialAverageDecay);
     state.round += 1;
+    shrink(run);
+    if (!run.learner().average) run.learner().average.emplace(kTrialAverageDecay);
     state.trial_began = state.steps;
-    run.log(insertion_event(network.architecture(), state, state.on_trial));
+    run.log(insertion_event(network.architecture(), state, state.on_trial, run.options().shrink));
     run.stretch_to(std::max(work_at(run, round.decide), state.work + 1));
   }
 
@@ -161,7 +177,8 @@ class Jump final : public Strategy {
         numbers[stage].push_back(network.insert(stage, network.depth(stage), run.options().initialiser));
       }
     }
-    run.log(insertion_event(network.architecture(), state, numbers));
+    shrink(run);
+    run.log(insertion_event(network.architecture(), state, numbers, run.options().shrink));
     run.stretch_to(state.work);
   }
 

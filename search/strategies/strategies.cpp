@@ -126,6 +126,8 @@ SearchOptions settled(SearchOptions options, const RunData& data) {
     // rate is a hundredth, so that rate x decay, what a step forgets, is the same.
     training.optimiser.weight_decay = (adamw ? 5e-2 : 5e-4) * std::min(1.0, std::sqrt(8.0 / passes));
   }
+  // Half, but all of what another training has learnt.
+  if (options.shrink < 0.0) options.shrink = options.from.empty() ? 0.5 : 1.0;
   return options;
 }
 
