@@ -1,6 +1,6 @@
 // What was trained so far, kept in part: shrink and perturb (Ash, Adams, "On Warm-Starting Neural Network Training",
-// NeurIPS 2020). A network that goes on from trained weights ends with the same loss as one from scratch, and
-// generalises less well; one whose weights are shrunk towards a fresh draw doesn't.
+// NeurIPS 2020). A network that goes on from trained weights ends worse than one from scratch; one whose weights are shrunk
+// towards a fresh draw, less so.
 #pragma once
 
 #include <cstdint>

@@ -30,7 +30,7 @@ class Planted : public SearchRuns {
  protected:
   Planted() {
     options_.training.batch_size = 8;
-    options_.training.epochs = 30;
+    options_.training.epochs = 60;
     options_.training.schedule.peak = 0.1;
     options_.training.schedule.warm_up = 0.02;
     options_.margin = 0.03;  // for so few images and steps
@@ -109,7 +109,7 @@ using TwentySeeds = Planted;
 
 TEST_F(TwentySeeds, NineteenTakeOutWhatCannotHelp) {
   options_.grow_to = {2, 2};
-  options_.training.epochs = 12;  // as many steps on more images, of which 60 held out would be too few to be sure
+  options_.training.epochs = 24;  // as many steps on more images, of which 60 held out would be too few to be sure
   const auto many = [](Backend& backend, std::uint64_t seed) { return coloured_data(backend, 1500, 0.1, seed); };
   EXPECT_GE(found_by_twenty(many, {1, 1}), 19);
 }

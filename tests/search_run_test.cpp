@@ -226,9 +226,9 @@ TEST_F(SearchRuns, GrowingKeepsOfEveryOldTensorTheShareThatIsAskedFor) {
   }
 }
 
-TEST_F(SearchRuns, GrowingHalvesWhatWasLearntUnlessItCameFromElsewhere) {
+TEST_F(SearchRuns, GrowingDrawsTheWeightsAnewUnlessTheyCameFromElsewhere) {
   SearchOptions options = options_of("stagewise");
-  EXPECT_EQ(settled(options, data_).shrink, 0.5);
+  EXPECT_EQ(settled(options, data_).shrink, 0.0);
   options.shrink = 0.75;
   EXPECT_EQ(settled(options, data_).shrink, 0.75);
   options.shrink = -1.0;

@@ -304,8 +304,8 @@ void add_growth_options(CLI::App& command, Settings& settings) {
       ->group(group);
   command
       .add_option("--shrink", search.shrink,
-                  "Share of the weights that is kept when blocks come, the rest is drawn anew (shrink and perturb); "
-                  "-1: 0.5, but 1 of a model's that the search begins from")
+                  "Share of every weight that is kept when blocks come, the rest is drawn anew (shrink and perturb); "
+                  "-1: 0, but 1 of a model's that the search begins from")
       ->transform(between(-1.0, 1.0))
       ->group(group);
   command.add_flag("--keep-held-out", settings.keep_held_out, "Never train on the held-out images")->group(group);

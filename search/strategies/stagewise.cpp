@@ -1,8 +1,8 @@
 // The stage-wise search. One network, one schedule of the learning rate, one budget of work:
 //
 //   plan        how deep the network should become, and when (search/plan.h)
-//   insert      every stage gets the round's new blocks, and all weights are shrunk towards a fresh draw, so that the old
-//               blocks don't keep the larger part for good (layers/shrink_and_perturb.h)
+//   insert      every stage gets the round's new blocks; all weights are drawn anew, as far as --shrink says, because the
+//               blocks that were there first keep the larger part for good otherwise (layers/shrink_and_perturb.h)
 //   on trial    training goes on, each stage's new blocks skipped now and then (search/trial.h)
 //   decide      blocks that clearly don't pay are taken out, everything else stays (search/decision.h)
 //   anneal      after the last decision the held-out images join, and the network trains to the end of the schedule

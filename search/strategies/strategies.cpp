@@ -126,8 +126,9 @@ SearchOptions settled(SearchOptions options, const RunData& data) {
     // rate is a hundredth, so that rate x decay, what a step forgets, is the same.
     training.optimiser.weight_decay = (adamw ? 5e-2 : 5e-4) * std::min(1.0, std::sqrt(8.0 / passes));
   }
-  // Half, but all of what another training has learnt.
-  if (options.shrink < 0.0) options.shrink = options.from.empty() ? 0.5 : 1.0;
+  // What a few per cent of the work have taught isn't worth what it costs to go on from it (bench/SEARCH.md); what another
+  // training has learnt may be.
+  if (options.shrink < 0.0) options.shrink = options.from.empty() ? 0.0 : 1.0;
   return options;
 }
 
