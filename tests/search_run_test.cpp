@@ -204,7 +204,8 @@ TEST_F(SearchRuns, GrowingKeepsOfEveryOldTensorTheShareThatIsAskedFor) {
     for (const double shrink : {1.0, 0.25}) {
       SearchOptions options = options_of(strategy);
       options.shrink = shrink;
-      SearchRun search(*backend_, data_, options, new_run(concat(strategy, shrink)), progress_);
+      const RunDirectory run = new_run(concat(strategy, shrink));
+      SearchRun search(*backend_, data_, options, run, progress_);
       while (search.network().architecture().depths() == options_.start) {
         const std::unique_ptr<Network> network = search.network().clone();
         const auto before = network->tensors();
