@@ -148,11 +148,16 @@ void SearchRun::start_network(const Architecture& architecture, std::int64_t wor
   state_.models += 1;
   learner_ = {};
   learner_.network = std::make_unique<Network>(backend_, architecture, state_.network_seed);
-  learner_.optimiser = make_optimiser(options_.training.optimiser);
-  if (options_.average_decay > 0.0) learner_.average.emplace(options_.average_decay);
+  renew_optimiser();
   state_.schedule = {.begin = state_.work, .end = work};
   begin_pass();  // an epoch's loss is one network's
   state_.validated = false;
+}
+
+void SearchRun::renew_optimiser() {
+  learner_.optimiser = make_optimiser(options_.training.optimiser);
+  learner_.average.reset();
+  if (options_.average_decay > 0.0) learner_.average.emplace(options_.average_decay);
 }
 
 const std::vector<std::int32_t>& SearchRun::training_images() const {

@@ -98,6 +98,8 @@ class SearchRun {
   void stretch_to(std::int64_t work) { state_.stretch_end = work; }
   /// A network drawn anew takes the place of the one there is, with a whole schedule over the work up to `work`.
   void start_network(const Architecture& architecture, std::int64_t work);
+  /// Velocities and averages begin anew: the weights that they belong to are no more.
+  void renew_optimiser();
   /// From here on the held-out images are trained on.
   void join_held_out();
   /// Estimates the running statistics and judges the network on the held-out images, if there are any.

@@ -30,16 +30,12 @@ void end(SearchRun& run) {
   run.stop("the work is done");
 }
 
-/// Velocities and averages are of weights that are no more.
 void shrink(SearchRun& run) {
-  const double keep = run.options().shrink;
-  if (keep == 1.0) return;
-  Learner& learner = run.learner();
-  shrink_and_perturb(*learner.network, keep,
-                     stream_of("shrink", run.options().seed, static_cast<std::uint64_t>(run.state().round)));
-  learner.optimiser = make_optimiser(run.options().training.optimiser);
-  learner.average.reset();
-  if (run.options().average_decay > 0.0) learner.average.emplace(run.options().average_decay);
+  const SearchOptions& options = run.options();
+  if (options.shrink == 1.0) return;
+  shrink_and_perturb(*run.learner().network, options.shrink,
+                     stream_of("shrink", options.seed, static_cast<std::uint64_t>(run.state().round)));
+  run.renew_optimiser();
 }
 
 class Stagewise final : public Strategy {
