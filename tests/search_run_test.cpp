@@ -237,6 +237,20 @@ TEST_F(SearchRuns, GrowingDrawsTheWeightsAnewUnlessTheyCameFromElsewhere) {
   EXPECT_EQ(settled(options, data_).shrink, 1.0);
 }
 
+TEST_F(SearchRuns, ThePlanSaysWhatBecomesOfTheWeights) {
+  SearchOptions options = options_of("jump");
+  const auto plan = [&](double shrink, BlockInitialiser initialiser) {
+    options.shrink = shrink, options.initialiser = initialiser;
+    return make_strategy(options, data_, work_of(options, data_))->plan();
+  };
+  const std::string all_kept = plan(1.0, BlockInitialiser::he);
+  EXPECT_EQ(all_kept, "one jump to 3,2 at 2.00% of the work");
+  EXPECT_EQ(plan(0.25, BlockInitialiser::he),
+            all_kept + "; when blocks come, 25.00% of every weight is kept, the rest is drawn anew");
+  EXPECT_EQ(plan(0.0, BlockInitialiser::zero_gamma), all_kept + "; when blocks come, all weights are drawn anew");
+  EXPECT_NE(plan(0.0, BlockInitialiser::he).find("--initialiser he has no effect"), std::string::npos);
+}
+
 TEST_F(SearchRuns, GoOnOnlyWithWhatTheyBeganWith) {
   const RunDirectory run = new_run("a");
   {

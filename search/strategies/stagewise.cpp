@@ -30,6 +30,18 @@ void end(SearchRun& run) {
   run.stop("the work is done");
 }
 
+/// What becomes of the weights when blocks come, for people.
+std::string kept_text(const SearchOptions& options) {
+  if (options.shrink == 1.0) return "";
+  if (options.shrink > 0.0) {
+    return concat("; when blocks come, ", percent(options.shrink), " of every weight is kept, the rest is drawn anew");
+  }
+  const bool lost = options.initialiser != SearchOptions().initialiser;
+  return concat(
+      "; when blocks come, all weights are drawn anew",
+      lost ? ", so --initialiser " + name_of(options.initialiser) + " has no effect (--shrink 1 keeps it)" : "");
+}
+
 void shrink(SearchRun& run) {
   const SearchOptions& options = run.options();
   if (options.shrink == 1.0) return;
@@ -43,6 +55,7 @@ class Stagewise final : public Strategy {
   Stagewise(const SearchOptions& options, const RunData& data, std::int64_t total_work)
       : start_(architecture_of(options, data, options.start)),
         plan_(growth_plan(options, data, total_work)),
+        kept_(kept_text(options)),
         criterion_images_(evenly(data.train, kCriterionImages)) {
     const std::vector<std::string> known = trial_criterion_names();
     require(std::find(known.begin(), known.end(), options.criterion) != known.end(), "[--criterion] there is no `",
@@ -52,7 +65,7 @@ class Stagewise final : public Strategy {
             options.criterion, " measures on held-out images, and there are none: give it a share, such as 0.1");
   }
 
-  std::string plan() const override { return plan_text(start_, plan_); }
+  std::string plan() const override { return plan_text(start_, plan_) + (plan_.rounds.empty() ? "" : kept_); }
 
   void next(SearchRun& run) override {
     const std::int64_t round = run.state().round;
@@ -141,6 +154,7 @@ class Stagewise final : public Strategy {
 
   Architecture start_;
   GrowthPlan plan_;
+  std::string kept_;
   std::vector<std::int32_t> criterion_images_;
 };
 
@@ -148,12 +162,14 @@ class Stagewise final : public Strategy {
 class Jump final : public Strategy {
  public:
   Jump(const SearchOptions& options, const RunData& data, std::int64_t total_work)
-      : start_(architecture_of(options, data, options.start)), plan_(growth_plan(options, data, total_work)) {}
+      : start_(architecture_of(options, data, options.start)),
+        plan_(growth_plan(options, data, total_work)),
+        kept_(kept_text(options)) {}
 
   std::string plan() const override {
     if (plan_.rounds.empty()) return plan_text(start_, plan_);
     return concat("one jump to ", join(plan_.final_depths), " at ", percent(plan_.rounds.front().insert),
-                  " of the work");
+                  " of the work", kept_);
   }
 
   void next(SearchRun& run) override {
@@ -181,6 +197,7 @@ class Jump final : public Strategy {
  private:
   Architecture start_;
   GrowthPlan plan_;
+  std::string kept_;
 };
 
 }  // namespace
