@@ -15,7 +15,7 @@ struct Visitor {
   /// `decays`: whether weight decay applies (filters and linear weights; not biases and batch norms).
   std::function<void(const std::string& name, const Variable& parameter, bool decays)> parameter;
   /// A tensor that is saved but not trained: a running statistic.
-  std::function<void(const std::string& name, const Tensor& buffer)> buffer;
+  std::function<void(const std::string& name, const Tensor& buffer)> buffer = [](const std::string&, const Tensor&) {};
 };
 
 /// All tensors, parameters' values and buffers, by name, of what `visit` visits.

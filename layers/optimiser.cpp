@@ -19,11 +19,9 @@ std::unique_ptr<Optimiser> make_optimiser(const OptimiserOptions& options) {
 
 void Optimiser::step(Network& network, double learning_rate, const Tensor& rate) {
   std::vector<Parameter> parameters;
-  network.visit({.parameter =
-                     [&](const std::string& name, const Variable& parameter, bool decays) {
-                       if (parameter.grad().defined()) parameters.push_back({name, parameter, decays});
-                     },
-                 .buffer = [](const std::string&, const Tensor&) {}});
+  network.visit({.parameter = [&](const std::string& name, const Variable& parameter, bool decays) {
+    if (parameter.grad().defined()) parameters.push_back({name, parameter, decays});
+  }});
   update(network.backend(), parameters, learning_rate, rate);
   for (const Parameter& parameter : parameters) parameter.variable.clear_grad();
 }

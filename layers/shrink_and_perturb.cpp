@@ -12,11 +12,9 @@ void shrink_and_perturb(Network& network, double keep, std::uint64_t seed) {
   const std::map<std::string, Tensor> fresh =
       Network(network.backend(), network.architecture(), seed, any.dtype()).tensors();
   std::vector<AverageStep::Parameter> parameters;
-  network.visit({.parameter =
-                     [&](const std::string& name, const Variable& parameter, bool /*decays*/) {
-                       parameters.push_back({parameter.value(), fresh.at(name)});
-                     },
-                 .buffer = [](const std::string&, const Tensor&) {}});
+  network.visit({.parameter = [&](const std::string& name, const Variable& parameter, bool /*decays*/) {
+    parameters.push_back({parameter.value(), fresh.at(name)});
+  }});
   network.backend().average_step({.parameters = parameters, .decay = keep});
 }
 

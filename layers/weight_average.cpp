@@ -8,9 +8,9 @@ namespace stagewise {
 namespace {
 
 void visit_parameters(const Network& network, const std::function<void(const std::string&, const Tensor&)>& visit) {
-  network.visit({.parameter = [&](const std::string& name, const Variable& parameter,
-                                  bool /*decays*/) { visit(name, parameter.value()); },
-                 .buffer = [](const std::string&, const Tensor&) {}});
+  network.visit({.parameter = [&](const std::string& name, const Variable& parameter, bool /*decays*/) {
+    visit(name, parameter.value());
+  }});
 }
 
 void check(const std::string& name, const Tensor& average, const Tensor& value) {

@@ -82,9 +82,9 @@ TEST(InferenceNetwork, StaysAsItWasWhenTheNetworkLearnsOn) {
   const Trained trained(*backend, Variant::standard, DType::float32, 3);
   const InferenceNetwork inference(trained.network);
   const std::vector<double> before = inference.logits(trained.images).to_doubles();
-  trained.network.visit(
-      {.parameter = [&](const std::string&, const Variable& parameter, bool) { backend->fill(parameter.value(), 0.0); },
-       .buffer = [](const std::string&, const Tensor&) {}});
+  trained.network.visit({.parameter = [&](const std::string&, const Variable& parameter, bool) {
+    backend->fill(parameter.value(), 0.0);
+  }});
   EXPECT_EQ(inference.logits(trained.images).to_doubles(), before);
 }
 

@@ -97,9 +97,9 @@ TEST(Network, NamesItsTensorsAsTheReleasedFilesDo) {
 TEST(Network, WeightDecayIsForFiltersAndLinearWeightsOnly) {
   const auto backend = make_reference_backend();
   Network(*backend, small_architecture({1, 1}, Variant::paper), 1)
-      .visit({.parameter = [](const std::string& name, const Variable& parameter,
-                              bool decays) { EXPECT_EQ(decays, parameter.shape().rank() > 1) << name; },
-              .buffer = [](const std::string&, const Tensor&) {}});
+      .visit({.parameter = [](const std::string& name, const Variable& parameter, bool decays) {
+        EXPECT_EQ(decays, parameter.shape().rank() > 1) << name;
+      }});
 }
 
 TEST(Network, DrawsHeNormalFiltersByTheSeedAndTheNameOnly) {
@@ -267,9 +267,9 @@ TEST(Training, LearnsAToyProblemAndASteadyStepAllocatesNothing) {
 /// Every parameter's value, by name.
 std::map<std::string, std::vector<double>> parameter_values(const Network& network) {
   std::map<std::string, std::vector<double>> values;
-  network.visit({.parameter = [&](const std::string& name, const Variable& parameter,
-                                  bool) { values[name] = parameter.value().to_doubles(); },
-                 .buffer = [](const std::string&, const Tensor&) {}});
+  network.visit({.parameter = [&](const std::string& name, const Variable& parameter, bool) {
+    values[name] = parameter.value().to_doubles();
+  }});
   return values;
 }
 
@@ -290,9 +290,9 @@ TEST(WeightAverage, IsTheWeightedSumOfWhatTheWeightsWere) {
       EXPECT_EQ(average_values(average), start) << "starts at the value";
       // Steps n = 1..4 at the value n: average = 0.75^4 start + 0.25 sum of 0.75^(4-n) n.
       for (int n = 1; n <= 4; ++n) {
-        network.visit({.parameter = [&](const std::string&, const Variable& parameter,
-                                        bool) { backend->fill(parameter.value(), n); },
-                       .buffer = [](const std::string&, const Tensor&) {}});
+        network.visit({.parameter = [&](const std::string&, const Variable& parameter, bool) {
+          backend->fill(parameter.value(), n);
+        }});
         average.step(network);
       }
       const double rest = 0.25 * (4 + 3 * 0.75 + 2 * 0.5625 + 0.421875);

@@ -116,8 +116,7 @@ class TrainingStep {
 
   void clear_gradients() {
     learner_.network->visit(
-        {.parameter = [](const std::string&, const Variable& parameter, bool /*decays*/) { parameter.clear_grad(); },
-         .buffer = [](const std::string&, const Tensor&) {}});
+        {.parameter = [](const std::string&, const Variable& parameter, bool /*decays*/) { parameter.clear_grad(); }});
   }
 
   Learner& learner_;
