@@ -27,7 +27,7 @@ constexpr double kOneRound = 3.5, kTwoRounds = 6.0;
 // share of the work, or after so many images.
 constexpr double kFirstInsertion = 0.02, kFirstImages = 130'000;
 // A trial takes its share of the work, and no more images than the blocks were seen to need: trials of that length told
-// the stages apart for every seed. Half as long they do, too, but the searches end lower (bench/SEARCH.md).
+// the stages apart for every seed. Half or twice as long they do, too, but the searches ended lower (bench/SEARCH.md).
 constexpr double kTrialImages = 210'000;
 
 std::vector<double> trial_shares(std::size_t rounds) {
