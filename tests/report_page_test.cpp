@@ -169,6 +169,18 @@ TEST(RunStory, TellsHowATrialEnded) {
   EXPECT_TRUE(story["finished"]);
 }
 
+TEST(RunStory, TellsWhatBecameOfTheWeightsWhenBlocksCame) {
+  const auto label = [](const Json& shrink) {
+    Json insertion = {{"event", "insertion"}, {"round", 1}, {"work", 2e11}, {"blocks", {3, 2}}};
+    if (!shrink.is_null()) insertion["shrink"] = shrink;
+    return run_story({start_of("stagewise", {1, 1}), insertion})["growth"][1]["label"].get<std::string>();
+  };
+  EXPECT_EQ(label({}), "round 1: new blocks") << "the journal of an earlier version, which kept them";
+  EXPECT_EQ(label(1.0), "round 1: new blocks");
+  EXPECT_EQ(label(0.5), "round 1: new blocks, 50.00% of every weight kept");
+  EXPECT_EQ(label(0.0), "round 1: new blocks, all weights drawn anew");
+}
+
 TEST(RunStory, ARiseHasTheErrorsOfBothScores) {
   const auto score = [](const std::vector<std::int64_t>& blocks, double value, double error) {
     return Json{{"event", "score"},  {"blocks", blocks},  {"criterion", "r2y"},

@@ -126,7 +126,11 @@ class Teller {
 
   void hear_insertion(const Json& event) {
     leave_network();
-    show(depths_in(event), concat("round ", event.value("round", 0), ": new blocks"), work_);
+    const double kept = event.value("shrink", 1.0);  // which earlier versions don't say
+    const std::string weights = kept == 1.0   ? ""
+                                : kept == 0.0 ? ", all weights drawn anew"
+                                              : concat(", ", percent(kept), " of every weight kept");
+    show(depths_in(event), concat("round ", event.value("round", 0), ": new blocks", weights), work_);
   }
 
   void hear_score(const Json& event) {
