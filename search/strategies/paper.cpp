@@ -1,6 +1,7 @@
 // The paper's algorithm as its code has it: train a network and score its stages; train one that is deeper in every
 // stage, from scratch, and score that; let the stages grow whose score rose; train what comes out, from scratch again.
-// Every network has its whole schedule and an equal share of the work, and the best by validation is kept.
+// Every network has its whole schedule and an equal share of the work, scoring it included, and the best by validation
+// is kept.
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -22,7 +23,7 @@ class Paper final : public Strategy {
       : rules_{.step = options.step, .margin = options.margin.value_or(0.0), .limits = options.limits},
         criterion_(make_criterion(options.criterion)),
         iterations_(options.iterations),
-        work_a_model_(total_work / (1 + 2 * options.iterations)) {
+        total_work_(total_work) {
     const Architecture start = architecture_of(options, data, options.start);
     const std::string excess = over_limits(start, options.limits);
     require(excess.empty(), "the start network ", join(start.depths()), " ", excess);
@@ -32,8 +33,8 @@ class Paper final : public Strategy {
   }
 
   std::string plan() const override {
-    return concat("at most ", 1 + 2 * iterations_, " networks from scratch, each with ",
-                  work_text(static_cast<double>(work_a_model_)));
+    return concat("at most ", networks(), " networks from scratch, each with ",
+                  work_text(static_cast<double>(total_work_) / static_cast<double>(networks())));
   }
 
   void next(SearchRun& run) override {
@@ -41,8 +42,8 @@ class Paper final : public Strategy {
     if (state.strategy_memory.empty()) {
       state.strategy_memory =
           OrderedJson{{"deeper", false}, {"scores", OrderedJson::array()}, {"blocks", OrderedJson::array()}}.dump();
-      state.schedule.end = work_a_model_;
-      return run.stretch_to(work_a_model_);
+      state.schedule.end = end_of(run, run.network().architecture(), networks());
+      return run.stretch_to(state.schedule.end);
     }
     const OrderedJson memory = OrderedJson::parse(state.strategy_memory);
     run.validate();
@@ -60,8 +61,21 @@ class Paper final : public Strategy {
   }
 
  private:
+  std::int64_t networks() const { return 1 + 2 * iterations_; }
+
+  /// Where the network that comes next ends, `left` of them being left: they share what is left of the work, and judging
+  /// and scoring them is a part of that.
+  std::int64_t end_of(const SearchRun& run, const Architecture& next, std::int64_t left) const {
+    const RunData& data = run.data();
+    std::int64_t looked_at = std::ssize(data.validation);
+    if (run.options().average_decay > 0.0) looked_at += std::ssize(run.statistics_images());
+    if (criterion_->needs_moments()) looked_at += std::ssize(data.train);
+    const std::int64_t begin = run.state().work, share = (total_work_ - begin) / left;
+    return begin + std::max<std::int64_t>(share - evaluation_work(next, looked_at), share / 2);
+  }
+
   void train(SearchRun& run, const Architecture& architecture) const {
-    const std::int64_t end = run.state().work + work_a_model_;
+    const std::int64_t end = end_of(run, architecture, networks() - run.state().models);
     run.start_network(architecture, end);
     run.stretch_to(end);
   }
@@ -102,7 +116,7 @@ class Paper final : public Strategy {
 
   GrowthRules rules_;
   std::unique_ptr<Criterion> criterion_;
-  std::int64_t iterations_, work_a_model_;
+  std::int64_t iterations_, total_work_;
 };
 
 }  // namespace
