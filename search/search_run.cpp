@@ -263,12 +263,8 @@ void SearchRun::count_looking(std::int64_t work) {
 void SearchRun::validate() {
   if (data_.validation.empty() || state_.held_out_joined) return;
   Network& network = *learner_.network;
-  std::int64_t images = std::ssize(data_.validation);
   with_averages([&] {
-    if (learner_.average) {
-      estimate_running_statistics(network, data_.images, statistics_images_);
-      images += std::ssize(statistics_images_);
-    }
+    if (learner_.average) estimate_running_statistics(network, data_.images, statistics_images_);
     // Ctrl-C waits for it: the pass that it follows has not been saved yet.
     const auto show = [&](const PassProgress& progress) {
       progress_.pass(label() + ", validation", progress, time_left());
@@ -278,7 +274,11 @@ void SearchRun::validate() {
     state_.validation_loss = result.loss;
     state_.validated = true;
   });
-  count_looking(evaluation_work(network.architecture(), images));
+  count_looking(evaluation_work(network.architecture(), images_to_validate()));
+}
+
+std::int64_t SearchRun::images_to_validate() const {
+  return std::ssize(data_.validation) + (learner_.average ? std::ssize(statistics_images_) : 0);
 }
 
 void SearchRun::keep_if_best() {

@@ -104,6 +104,8 @@ class SearchRun {
   void join_held_out();
   /// Estimates the running statistics and judges the network on the held-out images, if there are any.
   void validate();
+  /// How many images validate() looks at.
+  std::int64_t images_to_validate() const;
   /// Keeps the network, if it is the best whole one so far by its validation.
   void keep_if_best();
   /// Does `look` with the averaged weights in the network's place, where there are averages.

@@ -301,8 +301,7 @@ void add_growth_options(CLI::App& command, Settings& settings) {
   command
       .add_option("--initialiser", settings.initialiser,
                   "How an inserted block starts, as far as --shrink keeps it: zero-gamma or copy-zero (as the "
-                  "identity), he, copy "
-                  "or gaussian-bn")
+                  "identity), he, copy or gaussian-bn")
       ->group(group);
   command
       .add_option("--shrink", search.shrink,

@@ -66,12 +66,13 @@ class Paper final : public Strategy {
   /// Where the network that comes next ends, `left` of them being left: they share what is left of the work, and judging
   /// and scoring them is a part of that.
   std::int64_t end_of(const SearchRun& run, const Architecture& next, std::int64_t left) const {
-    const RunData& data = run.data();
-    std::int64_t looked_at = std::ssize(data.validation);
-    if (run.options().average_decay > 0.0) looked_at += std::ssize(run.statistics_images());
-    if (criterion_->needs_moments()) looked_at += std::ssize(data.train);
     const std::int64_t begin = run.state().work, share = (total_work_ - begin) / left;
-    return begin + std::max<std::int64_t>(share - evaluation_work(next, looked_at), share / 2);
+    const std::int64_t judging = evaluation_work(next, run.images_to_validate() + images_to_score(run));
+    return begin + std::max(share - judging, share / 2);  // it trains, however little there is
+  }
+
+  std::int64_t images_to_score(const SearchRun& run) const {
+    return criterion_->needs_moments() ? std::ssize(run.data().train) : 0;
   }
 
   void train(SearchRun& run, const Architecture& architecture) const {
@@ -91,9 +92,7 @@ class Paper final : public Strategy {
       scores.push_back(one.value);
       errors.push_back(jackknife_error(one.without_part));
     }
-    if (criterion_->needs_moments()) {
-      run.count_looking(evaluation_work(network.architecture(), std::ssize(run.data().train)));
-    }
+    run.count_looking(evaluation_work(network.architecture(), images_to_score(run)));
     run.log(score_event(network.architecture(), state, criterion_->name(), scores, errors));
     state.scores = scores;
     return scores;

@@ -50,6 +50,22 @@ void shrink(SearchRun& run) {
   run.renew_optimiser();
 }
 
+/// A round begins: so many new blocks at the end of each stage. Returns their numbers.
+BlocksOnTrial insert_blocks(SearchRun& run, const std::vector<std::int64_t>& counts) {
+  SearchState& state = run.state();
+  Network& network = *run.learner().network;
+  BlocksOnTrial numbers(counts.size());
+  for (std::size_t stage = 0; stage < counts.size(); ++stage) {
+    for (std::int64_t more = 0; more < counts[stage]; ++more) {
+      numbers[stage].push_back(network.insert(stage, network.depth(stage), run.options().initialiser));
+    }
+  }
+  state.round += 1;
+  shrink(run);
+  run.log(insertion_event(network.architecture(), state, numbers, run.options().shrink));
+  return numbers;
+}
+
 class Stagewise final : public Strategy {
  public:
   Stagewise(const SearchOptions& options, const RunData& data, std::int64_t total_work)
@@ -92,18 +108,13 @@ class Stagewise final : public Strategy {
     const GrowthRound& round = plan_.rounds[static_cast<std::size_t>(state.round)];
     const std::vector<std::int64_t> planned_before =
         state.round == 0 ? start_.depths() : plan_.rounds[static_cast<std::size_t>(state.round - 1)].depths;
-    Network& network = *run.learner().network;
-    state.on_trial.assign(network.architecture().stages.size(), {});
-    for (std::size_t stage = 0; stage < network.architecture().stages.size(); ++stage) {
-      for (std::int64_t more = planned_before[stage]; more < round.depths[stage]; ++more) {
-        state.on_trial[stage].push_back(network.insert(stage, network.depth(stage), run.options().initialiser));
-      }
+    std::vector<std::int64_t> counts;
+    for (std::size_t stage = 0; stage < round.depths.size(); ++stage) {
+      counts.push_back(round.depths[stage] - planned_before[stage]);
     }
-    state.round += 1;
-    shrink(run);
+    state.on_trial = insert_blocks(run, counts);
     if (!run.learner().average) run.learner().average.emplace(kTrialAverageDecay);
     state.trial_began = state.steps;
-    run.log(insertion_event(network.architecture(), state, state.on_trial, run.options().shrink));
     run.stretch_to(std::max(work_at(run, round.decide), state.work + 1));
   }
 
@@ -181,16 +192,9 @@ class Jump final : public Strategy {
     }
     const auto at = static_cast<std::int64_t>(plan_.rounds.front().insert * static_cast<double>(run.total_work()));
     if (state.work < at) return run.stretch_to(at);
-    state.round = 1;
-    Network& network = *run.learner().network;
-    std::vector<std::vector<std::int64_t>> numbers(network.architecture().stages.size());
-    for (std::size_t stage = 0; stage < numbers.size(); ++stage) {
-      while (network.depth(stage) < plan_.final_depths[stage]) {
-        numbers[stage].push_back(network.insert(stage, network.depth(stage), run.options().initialiser));
-      }
-    }
-    shrink(run);
-    run.log(insertion_event(network.architecture(), state, numbers, run.options().shrink));
+    std::vector<std::int64_t> counts = plan_.final_depths;
+    for (std::size_t stage = 0; stage < counts.size(); ++stage) counts[stage] -= run.network().depth(stage);
+    insert_blocks(run, counts);
     run.stretch_to(state.work);
   }
 
